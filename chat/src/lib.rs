@@ -1,0 +1,1 @@
+//! Rooms, messages, rate limit, history.

@@ -1,0 +1,1 @@
+//! The control plane's words and memory: channels, stream keys, grants, events.

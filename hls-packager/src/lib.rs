@@ -1,0 +1,1 @@
+//! Frames to fMP4 parts and segments to playlists.

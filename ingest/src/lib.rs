@@ -1,0 +1,1 @@
+//! RTMP and WHIP: turns arriving protocols into publish requests and Tracks.

@@ -1,0 +1,1 @@
+//! The binary swiftwater: config, composition, admission, HTTP, metrics, shutdown.

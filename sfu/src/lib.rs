@@ -1,0 +1,1 @@
+//! Forwards RTP to WebRTC subscribers and terminates WebRTC publishers.

@@ -1,0 +1,1 @@
+//! The one WebSocket gateway, and WHEP.
