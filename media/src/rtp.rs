@@ -1,0 +1,17 @@
+//! RTP: the normalised packet, and one file per payload format and mechanism.
+
+pub mod clock;
+pub mod depacketizer;
+pub mod h264;
+pub mod inspector;
+pub mod opus;
+pub mod packet;
+pub mod packetizer;
+pub mod reorder;
+
+pub use clock::SourceClock;
+pub use depacketizer::Depacketizer;
+pub use inspector::{Flags, Inspector};
+pub use packet::RtpPacket;
+pub use packetizer::Packetizer;
+pub use reorder::Reorder;

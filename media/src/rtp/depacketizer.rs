@@ -1,0 +1,36 @@
+//! RTP packets to frames: one face of a Track into the other.
+
+use crate::{Codec, Frame, RtpPacket};
+
+use super::{h264, opus};
+
+/// Joins the packets of one Layer, given in order of sequence number, to frames.
+#[derive(Debug)]
+pub enum Depacketizer {
+    /// RFC 6184.
+    H264(h264::Depacketizer),
+    /// RFC 7587.
+    Opus(opus::Depacketizer),
+}
+
+impl Depacketizer {
+    /// A depacketizer for `codec`, or `None` if the codec has no frame face from RTP here.
+    pub fn for_codec(codec: Codec) -> Option<Self> {
+        match codec {
+            Codec::H264 => Some(Self::H264(h264::Depacketizer::new())),
+            Codec::Opus => Some(Self::Opus(opus::Depacketizer::new())),
+            Codec::Vp8 | Codec::Aac => None,
+        }
+    }
+
+    /// Takes the next packet; appends every frame that it completes to `out`.
+    ///
+    /// A hole in the sequence numbers drops the frame that it fell into, and for video every frame up to
+    /// the next keyframe.
+    pub fn depacketize(&mut self, packet: &RtpPacket, out: &mut Vec<Frame>) {
+        match self {
+            Self::H264(format) => format.depacketize(packet, out),
+            Self::Opus(format) => format.depacketize(packet, out),
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! A normalised RTP packet.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::MediaTime;
+
+/// A packet of one Layer: what a forwarder must know, with no wrap-around left in it.
+#[derive(Clone, Debug)]
+pub struct RtpPacket {
+    /// Extended sequence number of the Layer. Grows by one per packet sent by the source, across
+    /// reconnects too; a hole is a lost packet.
+    pub seq: u64,
+    /// Presentation time on the Stream's clock, in the Track's timescale (90 kHz video, 48 kHz Opus).
+    pub time: MediaTime,
+    /// The RTP payload, without header, extensions and padding.
+    pub payload: Bytes,
+    /// Last packet of a frame (video); start of a talk spurt (audio).
+    pub marker: bool,
+    /// First packet of a frame.
+    pub frame_start: bool,
+    /// First packet of a keyframe: a viewer can start here. True for every audio packet.
+    pub starts_keyframe: bool,
+    /// No other frame refers to the frame that this packet is of.
+    pub discardable: bool,
+    /// Its frame is shown before one that was already sent (a B-frame): WebRTC cannot carry it in order.
+    pub reorders: bool,
+    /// Temporal layer, 0 if the codec or the encoder has none.
+    pub temporal_id: u8,
+    /// Which publication of the Stream it is from; see [`crate::Frame::epoch`].
+    pub epoch: u32,
+    /// When the last byte of what it was made from was read from the network.
+    pub arrival: Instant,
+}
