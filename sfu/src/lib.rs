@@ -1,1 +1,20 @@
 //! Forwards RTP to WebRTC subscribers and terminates WebRTC publishers.
+//!
+//! ```text
+//!   Sfu (handle) ── offer ──► sdp ──► Negotiated ──► claims ◄── first valid STUN check ── shard
+//!                                                                                         │
+//!   shard thread: sockets ──► core (sans-I/O) ──► egress (seal, batch) ──► sockets        ▼
+//!                 bus ──────►                                              one UDP port, N shards
+//! ```
+//!
+//! `core` holds no socket, thread, task or clock; `shard` is the thin shell around it; `egress` is where a
+//! payload is copied and encrypted, once, straight into the buffer that one system call sends.
+//!
+//! # What this crate may not know
+//! HTTP, authorisation, SQL, chat. Whoever calls [`Sfu::subscribe`] or [`Sfu::publish`] was let in before.
+
+pub mod core;
+pub mod egress;
+mod event;
+
+pub use event::{CloseReason, FallbackReason, PeerEvent, PeerId};

@@ -1,0 +1,4 @@
+//! The way out: sealing, batching, pacing.
+
+pub mod batch;
+pub mod seal;

@@ -1,0 +1,95 @@
+//! Peers, and what happens to them.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+/// One WebRTC peer connection on this node.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerId(pub(crate) u64);
+
+impl fmt::Display for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "p{:x}", self.0)
+    }
+}
+
+impl fmt::Debug for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Something happened to a Peer; told to whoever holds its handle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerEvent {
+    /// DTLS is done, media flows.
+    Connected {
+        /// As IANA spells it, for example `SRTP_AEAD_AES_128_GCM`.
+        srtp_profile: &'static str,
+        /// The address that it uses.
+        remote: SocketAddr,
+    },
+    /// WebRTC cannot carry the picture: play it by LL-HLS. The Peer stays, with sound.
+    Fallback(FallbackReason),
+    /// It is gone.
+    Closed(CloseReason),
+}
+
+/// Why WebRTC cannot carry a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FallbackReason {
+    /// The encoder reorders reference frames (a B-pyramid).
+    BFrames,
+    /// The viewer did not offer the codec of the Track.
+    Codec,
+}
+
+impl FallbackReason {
+    /// As the gateway spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BFrames => "b_frames",
+            Self::Codec => "codec",
+        }
+    }
+}
+
+/// Why a Peer is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// Its handle was dropped or closed: DELETE, the socket went away.
+    Local,
+    /// It said close_notify.
+    Remote,
+    /// No STUN check came within 30 s of the answer.
+    NeverConnected,
+    /// DTLS did not finish, or its guard refused it.
+    Dtls,
+    /// No sign of life for 30 s (RFC 7675).
+    ConsentExpired,
+    /// The Stream ended.
+    StreamEnded,
+    /// Another publication took the Stream over.
+    Replaced,
+    /// The node stops.
+    Stopping,
+    /// A defect in a library under this Peer: it alone was ended.
+    Internal,
+}
+
+impl CloseReason {
+    /// For logs, metrics and the gateway.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Remote => "remote",
+            Self::NeverConnected => "never_connected",
+            Self::Dtls => "dtls",
+            Self::ConsentExpired => "consent_expired",
+            Self::StreamEnded => "stream_ended",
+            Self::Replaced => "replaced",
+            Self::Stopping => "stopping",
+            Self::Internal => "internal",
+        }
+    }
+}
