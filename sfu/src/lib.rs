@@ -15,6 +15,9 @@
 
 pub mod core;
 pub mod egress;
+mod error;
 mod event;
+pub mod sdp;
 
+pub use error::Error;
 pub use event::{CloseReason, FallbackReason, PeerEvent, PeerId};

@@ -12,3 +12,7 @@ pub struct Dest {
     /// Whether runs may be sent by UDP_SEGMENT.
     pub gso: bool,
 }
+
+/// One contiguous send buffer.
+#[derive(Debug, Default)]
+pub struct Batch {}
