@@ -18,6 +18,7 @@ pub mod egress;
 mod error;
 mod event;
 pub mod sdp;
+pub mod sdp_publish;
 
 pub use error::Error;
 pub use event::{CloseReason, FallbackReason, PeerEvent, PeerId};
