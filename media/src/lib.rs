@@ -23,6 +23,7 @@
 //! Sockets, clocks, tasks, HTTP, SQL, WebRTC or any protocol. Time is always passed in.
 
 pub mod aac;
+mod bits;
 pub mod codec;
 pub mod demand;
 pub mod error;
