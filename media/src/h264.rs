@@ -17,6 +17,8 @@ pub use avcc::Avcc;
 pub use nal::{AnnexB, LengthPrefixed, NalHeader, unit_type};
 pub use parameter_sets::ParameterSets;
 pub use slice::{SliceHeader, SliceType};
+#[cfg(test)]
+pub(crate) use sps::tests as sps_for_tests;
 pub use sps::{Chroma, PARAMETER_SET_BYTES_MAX, Sps};
 
 /// What an H.264 decoder must know: parameter sets, and what the first SPS says.

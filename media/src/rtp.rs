@@ -8,6 +8,8 @@ pub mod opus;
 pub mod packet;
 pub mod packetizer;
 pub mod reorder;
+pub mod unwrap;
+pub mod vp8;
 
 pub use clock::SourceClock;
 pub use depacketizer::Depacketizer;
@@ -15,3 +17,4 @@ pub use inspector::{Flags, Inspector};
 pub use packet::RtpPacket;
 pub use packetizer::Packetizer;
 pub use reorder::Reorder;
+pub use unwrap::{SeqUnwrapper, TimestampUnwrapper};

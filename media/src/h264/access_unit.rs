@@ -148,12 +148,11 @@ impl Builder {
         Ok(())
     }
 
-    /// Ends the open unit: says the whole of it.
-    pub(crate) fn close(&mut self) -> Option<&[u8]> {
-        let at = self.open.take()?;
+    /// Ends the open unit.
+    pub(crate) fn close(&mut self) {
+        let Some(at) = self.open.take() else { return };
         let length = self.data.len() - at - 4;
         self.data[at..at + 4].copy_from_slice(&(length as u32).to_be_bytes());
-        Some(&self.data[at + 4..])
     }
 
     pub(crate) fn is_open(&self) -> bool {

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use crate::CodecConfig;
 use crate::bits::Bits;
 
+use super::Config;
 use super::nal::{NalHeader, unit_type, without_trailing_zeros};
 use super::slice::unescape;
 use super::sps::PARAMETER_SET_BYTES_MAX;
-use super::{Config, SliceHeader};
 
 /// SPS ids are 0 to 31 (section 7.4.2.1.1), PPS ids 0 to 255 (7.4.2.2): so the memory is bounded by
 /// (32 + 256) × [`PARAMETER_SET_BYTES_MAX`]; an id outside is refused by [`ParameterSets::insert`].
@@ -82,11 +82,10 @@ impl ParameterSets {
         self.config.as_ref()
     }
 
-    /// The configuration for a picture whose first slice is `slice`: the SPS that it refers to and that
+    /// The configuration for a picture whose slices name `pps_id` ([`super::SliceHeader`]): its SPS and that
     /// one's picture parameter sets. `None` if they did not come or are malformed. The same `Arc` until
     /// something changes.
-    pub fn activate(&mut self, slice: &[u8]) -> Option<&Arc<CodecConfig>> {
-        let pps_id = SliceHeader::parse(slice)?.pps_id;
+    pub fn activate(&mut self, pps_id: u8) -> Option<&Arc<CodecConfig>> {
         let sps_id = self.pps.iter().find(|pps| pps.id == pps_id)?.sps_id;
         let (_, sps) = self.sps.iter().find(|(id, _)| *id == sps_id)?;
         let same = self.config.as_deref().is_some_and(
@@ -128,13 +127,13 @@ mod tests {
     #[test]
     fn the_config_is_shared_until_something_changes() {
         let mut sets = ParameterSets::default();
-        assert!(sets.activate(IDR).is_none());
+        assert!(sets.activate(0).is_none());
         assert!(sets.insert(&unhex(BASELINE)) && sets.insert(PPS) && !sets.insert(IDR));
-        let first = Arc::clone(sets.activate(IDR).expect("config"));
+        let first = Arc::clone(sets.activate(0).expect("config"));
         assert_eq!(first.size(), Some((64, 64)));
         sets.insert(&unhex(BASELINE));
-        assert!(Arc::ptr_eq(&first, sets.activate(IDR).expect("config")));
+        assert!(Arc::ptr_eq(&first, sets.activate(0).expect("config")));
         sets.insert(&unhex(HIGH_720P));
-        assert_eq!(sets.activate(IDR).expect("config").size(), Some((1280, 720)));
+        assert_eq!(sets.activate(0).expect("config").size(), Some((1280, 720)));
     }
 }

@@ -4,11 +4,22 @@ use crate::{Codec, Frame, RtpPacket};
 
 use super::{h264, opus};
 
+/// What did not become a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Losses {
+    /// Holes in the sequence numbers.
+    pub holes: u64,
+    /// Frames dropped: with a hole in them, behind one and before the next keyframe, or too large.
+    pub frames: u64,
+    /// Payloads that break their format, or use a part of it that nobody negotiated.
+    pub refused: u64,
+}
+
 /// Joins the packets of one Layer, given in order of sequence number, to frames.
 #[derive(Debug)]
 pub enum Depacketizer {
     /// RFC 6184.
-    H264(h264::Depacketizer),
+    H264(Box<h264::Depacketizer>),
     /// RFC 7587.
     Opus(opus::Depacketizer),
 }
@@ -17,7 +28,7 @@ impl Depacketizer {
     /// A depacketizer for `codec`, or `None` if the codec has no frame face from RTP here.
     pub fn for_codec(codec: Codec) -> Option<Self> {
         match codec {
-            Codec::H264 => Some(Self::H264(h264::Depacketizer::new())),
+            Codec::H264 => Some(Self::H264(Box::default())),
             Codec::Opus => Some(Self::Opus(opus::Depacketizer::new())),
             Codec::Vp8 | Codec::Aac => None,
         }
@@ -31,6 +42,14 @@ impl Depacketizer {
         match self {
             Self::H264(format) => format.depacketize(packet, out),
             Self::Opus(format) => format.depacketize(packet, out),
+        }
+    }
+
+    /// What did not become a frame so far.
+    pub fn losses(&self) -> Losses {
+        match self {
+            Self::H264(format) => format.losses(),
+            Self::Opus(format) => format.losses(),
         }
     }
 }

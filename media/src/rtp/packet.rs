@@ -33,3 +33,27 @@ pub struct RtpPacket {
     /// When the last byte of what it was made from was read from the network.
     pub arrival: Instant,
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::Timescale;
+    use crate::time::tests::origin;
+
+    /// A packet with a number and nothing else.
+    pub(crate) fn packet(seq: u64) -> RtpPacket {
+        RtpPacket {
+            seq,
+            time: MediaTime::zero(Timescale::VIDEO),
+            payload: Bytes::from_static(&[0x41, 0x9a]),
+            marker: false,
+            frame_start: false,
+            starts_keyframe: false,
+            discardable: false,
+            reorders: false,
+            temporal_id: 0,
+            epoch: 0,
+            arrival: origin(),
+        }
+    }
+}
