@@ -1,0 +1,78 @@
+/** `GET /api/v1/info` and `GET /api/v1/streams`, checked where they enter. */
+
+export interface Info {
+  readonly rtmpUrl: string;
+  readonly whipUrl: string;
+  readonly demoChannel: string | null;
+  readonly version: string;
+}
+
+export interface LiveStream {
+  readonly channel: string;
+  readonly id: string;
+  readonly startedAt: number | null;
+  readonly transport: string | null;
+  readonly viewers: number | null;
+  readonly video: { readonly codec: string | null; readonly width: number; readonly height: number } | null;
+  readonly notices: readonly string[];
+}
+
+type Fields = { readonly [key: string]: unknown };
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+async function get(path: string): Promise<Fields> {
+  const response = await fetch(path, { headers: { Accept: 'application/json' } });
+  if (!response.ok) throw new Error(`${path} was answered by ${response.status}`);
+  const body: unknown = await response.json();
+  if (!isFields(body)) throw new Error(`${path} is not an object`);
+  return body;
+}
+
+export async function fetchInfo(): Promise<Info> {
+  const { hostname, origin } = location;
+  const body = await get('/api/v1/info').catch((): Fields => ({}));
+  return {
+    rtmpUrl: text(body.rtmpUrl) ?? `rtmp://${hostname}:1935/live`,
+    whipUrl: text(body.whipUrl) ?? `${origin}/whip`,
+    demoChannel: text(body.demoChannel),
+    version: text(body.version) ?? '',
+  };
+}
+
+export async function fetchStreams(): Promise<LiveStream[]> {
+  const body = await get('/api/v1/streams');
+  return (Array.isArray(body.streams) ? body.streams : []).flatMap((value: unknown) => {
+    const stream = liveStream(value);
+    return stream === null ? [] : [stream];
+  });
+}
+
+export function liveStream(value: unknown): LiveStream | null {
+  if (!isFields(value)) return null;
+  const channel = text(value.channel);
+  if (channel === null) return null;
+  const video = isFields(value.video) ? value.video : null;
+  return {
+    channel,
+    id: text(value.id) ?? channel,
+    startedAt: number(value.startedAt),
+    transport: text(value.transport),
+    viewers: number(value.viewers),
+    video: video === null ? null : { codec: text(video.codec), width: number(video.width) ?? 0, height: number(video.height) ?? 0 },
+    notices: (Array.isArray(value.notices) ? value.notices : []).flatMap((notice: unknown) => {
+      const words = text(notice) ?? (isFields(notice) ? (text(notice.message) ?? text(notice.text)) : null);
+      return words === null ? [] : [words];
+    }),
+  };
+}
+
+function text(value: unknown): string | null {
+  return typeof value === 'string' ? value : null;
+}
+
+function number(value: unknown): number | null {
+  return typeof value === 'number' && Number.isFinite(value) ? value : null;
+}

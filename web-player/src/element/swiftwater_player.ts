@@ -1,0 +1,330 @@
+import { GatewayClient, gatewayUrl } from '../gateway/client';
+import { Player, debugState } from '../player/player';
+import type { DebugState } from '../player/player';
+import type { Preference } from '../player/path';
+import { badge, phase } from '../player/state';
+import type { Phase, PlayerState } from '../player/state';
+import css from './element.css?inline';
+import { ICONS } from './icons';
+import { TEMPLATE } from './template';
+
+declare global {
+  interface Window {
+    __swiftwater?: DebugState;
+  }
+}
+
+/** Safari's own ways to full screen and picture in picture. */
+interface AppleVideo extends HTMLVideoElement {
+  webkitEnterFullscreen?(): void;
+}
+
+const IDLE_AFTER_MS = 2_500;
+const VOLUME_STEP = 0.1;
+const VOLUME_KEY = 'swiftwater.volume';
+
+/**
+ * `<swiftwater-player channel="ana">`: the picture, its controls and its words.
+ *
+ * `via` is `auto` (or missing), `webrtc`, `whep` or `hls`. The property `gateway` lends it a page's connection;
+ * without it the element opens its own. Events: `change` (detail: PlayerState), `theatre`.
+ */
+export class SwiftwaterPlayer extends HTMLElement {
+  gateway: GatewayClient | null = null;
+  #ownGateway: GatewayClient | null = null;
+  #player: Player | null = null;
+  #parts = new Map<string, HTMLElement>();
+  #idle: ReturnType<typeof setTimeout> | undefined;
+  #undo: (() => void)[] = [];
+  #said = '';
+
+  constructor() {
+    super();
+    const root = this.attachShadow({ mode: 'open' });
+    root.innerHTML = TEMPLATE;
+    // A constructed sheet passes a strict Content-Security-Policy; a <style> element would not.
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(css);
+    root.adoptedStyleSheets = [sheet];
+    for (const element of root.querySelectorAll<HTMLElement>('[data-part]')) this.#parts.set(element.dataset.part ?? '', element);
+    this.#wire();
+  }
+
+  get player(): Player | null {
+    return this.#player;
+  }
+
+  connectedCallback(): void {
+    const via = this.getAttribute('via') ?? 'auto';
+    const preference: Preference = via === 'hls' ? 'hls' : via === 'webrtc' ? 'webrtc' : 'auto';
+    let gateway = this.gateway;
+    if (gateway === null) gateway = this.#ownGateway = new GatewayClient(gatewayUrl(location));
+    const stage = this.shadowRoot?.querySelector('.stage');
+    const wings = this.shadowRoot?.querySelector('.wings');
+    this.#player = new Player({
+      channel: this.getAttribute('channel') ?? '',
+      gateway,
+      preference,
+      whep: via === 'whep',
+      volume: storedVolume(),
+      stage: (video, before) => {
+        // Within one task a move does not pause the element.
+        stage?.append(video);
+        before?.remove();
+      },
+      wing: (video) => wings?.append(video),
+      changed: (state) => this.#render(state),
+    });
+    window.__swiftwater = debugState(this.#player);
+    this.#undo.push(on(document, 'keydown', (event) => this.#key(event as KeyboardEvent)));
+    this.#player.start();
+    this.#render(this.#player.state);
+  }
+
+  disconnectedCallback(): void {
+    for (const undo of this.#undo.splice(0)) undo();
+    this.#player?.stop();
+    this.#player = null;
+    this.#ownGateway?.stop();
+    this.#ownGateway = null;
+    delete window.__swiftwater;
+  }
+
+  #part<T extends HTMLElement = HTMLElement>(name: string): T {
+    const part = this.#parts.get(name);
+    if (part === undefined) throw new Error(`the template has no part ${name}`);
+    return part as T;
+  }
+
+  #wire(): void {
+    const click = (name: string, then: () => void): void => this.#part(name).addEventListener('click', then);
+    click('play', () => this.#togglePlay());
+    click('mute', () => this.#toggleMute());
+    click('unmute', () => this.#player?.setMuted(false));
+    click('theatre', () => this.#emit('theatre'));
+    click('fullscreen', () => void this.#toggleFullscreen());
+    click('pip', () => void this.#togglePip());
+    click('help', () => this.#part<HTMLDialogElement>('helpDialog').showModal());
+    click('surface', () => this.#tap());
+    this.#part('surface').addEventListener('dblclick', () => void this.#toggleFullscreen());
+    const volume = this.#part<HTMLInputElement>('volume');
+    volume.addEventListener('input', () => this.#setVolume(volume.valueAsNumber / 100));
+    for (const type of ['pointermove', 'pointerdown', 'focusin', 'keydown']) this.addEventListener(type, () => this.#wake());
+    this.addEventListener('pointerleave', (event) => {
+      if (event.pointerType === 'mouse') this.toggleAttribute('data-idle', true);
+    });
+    this.#part('pip').hidden = !document.pictureInPictureEnabled;
+  }
+
+  #wake(): void {
+    this.toggleAttribute('data-idle', false);
+    clearTimeout(this.#idle);
+    this.#idle = setTimeout(() => this.toggleAttribute('data-idle', true), IDLE_AFTER_MS);
+  }
+
+  /** A tap anywhere on the picture: sound first, where sound waits for it. */
+  #tap(): void {
+    const state = this.#player?.state;
+    if (state === undefined || state.path.shown === 'none') return;
+    if (state.autoplay !== 'ok' && state.muted) this.#player?.setMuted(false);
+    else if (matchMedia('(hover: hover)').matches) this.#togglePlay();
+  }
+
+  #togglePlay(): void {
+    const video = this.#player?.video;
+    if (video === null || video === undefined) return;
+    if (video.paused) {
+      jumpToLive(video);
+      void this.#player?.play();
+    } else {
+      video.pause();
+    }
+  }
+
+  #toggleMute(): void {
+    const player = this.#player;
+    if (player !== null) player.setMuted(!player.state.muted);
+  }
+
+  #setVolume(volume: number): void {
+    const video = this.#player?.video;
+    if (video === null || video === undefined) return;
+    video.volume = Math.min(1, Math.max(0, volume));
+    this.#player?.setMuted(video.volume === 0);
+    try {
+      localStorage.setItem(VOLUME_KEY, String(video.volume));
+    } catch {
+      // Storage may be off; the volume lasts as long as the page then.
+    }
+  }
+
+  async #toggleFullscreen(): Promise<void> {
+    const video: AppleVideo | null | undefined = this.#player?.video;
+    try {
+      if (document.fullscreenElement !== null) await document.exitFullscreen();
+      else if (document.fullscreenEnabled) await this.requestFullscreen();
+      else video?.webkitEnterFullscreen?.();
+    } catch {
+      // Refused by the browser (an embed without permission): nothing to repair.
+    }
+  }
+
+  async #togglePip(): Promise<void> {
+    try {
+      if (document.pictureInPictureElement !== null) await document.exitPictureInPicture();
+      else await this.#player?.video?.requestPictureInPicture();
+    } catch {
+      // As above.
+    }
+  }
+
+  #key(event: KeyboardEvent): void {
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || typesText(event)) return;
+    if (this.#part<HTMLDialogElement>('helpDialog').open) return;
+    const onButton = event.composedPath()[0] instanceof HTMLButtonElement || event.composedPath()[0] instanceof HTMLAnchorElement;
+    const inside = event.composedPath().includes(this);
+    switch (event.key) {
+      case ' ':
+        // Space belongs to the button that has the focus.
+        if (onButton) return;
+        this.#togglePlay();
+        break;
+      case 'k':
+        this.#togglePlay();
+        break;
+      case 'm':
+        this.#toggleMute();
+        break;
+      case 'f':
+        void this.#toggleFullscreen();
+        break;
+      case 't':
+        this.#emit('theatre');
+        break;
+      case '?':
+        this.#part<HTMLDialogElement>('helpDialog').showModal();
+        break;
+      case 'ArrowUp':
+      case 'ArrowDown': {
+        // Elsewhere on the page the arrows scroll.
+        if (!inside && document.activeElement !== document.body) return;
+        const state = this.#player?.state;
+        if (state === undefined) return;
+        const from = state.muted ? 0 : state.volume;
+        this.#setVolume(from + (event.key === 'ArrowUp' ? VOLUME_STEP : -VOLUME_STEP));
+        break;
+      }
+      default:
+        return;
+    }
+    event.preventDefault();
+    this.#wake();
+  }
+
+  #emit(type: string, detail?: PlayerState): void {
+    this.dispatchEvent(new CustomEvent(type, { detail, bubbles: true, composed: true }));
+  }
+
+  #render(state: PlayerState): void {
+    const now = phase(state);
+    this.dataset.phase = now;
+    this.dataset.mode = state.path.shown;
+    const hasPicture = state.path.shown !== 'none';
+
+    const label = badge(state);
+    this.#part('badge').hidden = label === null;
+    this.#part('badgeShort').textContent = label?.short ?? '';
+    this.#part('badgeWhy').textContent = label?.why ?? '';
+    this.#part('dot').dataset.way = state.path.shown;
+    this.#part('badge').title = 'How the picture comes, and how long after the server received it.';
+    this.#part('live').hidden = !(hasPicture && (now === 'playing' || now === 'paused'));
+
+    const words = card(now, state);
+    this.#part('card').hidden = words === null;
+    this.#part('cardTitle').textContent = words?.title ?? '';
+    this.#part('cardText').textContent = words?.text ?? '';
+    this.#part('wave').classList.toggle('flows', words?.busy ?? false);
+
+    const wantsTap = hasPicture && words === null && (state.autoplay === 'blocked' || (state.autoplay === 'muted' && state.muted));
+    this.#part('unmute').hidden = !wantsTap;
+    this.#part('unmuteText').textContent = state.autoplay === 'blocked' ? 'Tap to play' : 'Tap to unmute';
+
+    this.#part('bar').hidden = !hasPicture;
+    setButton(this.#part('play'), state.paused ? ICONS.play : ICONS.pause, state.paused ? 'Play (k)' : 'Pause (k)');
+    setButton(this.#part('mute'), state.muted ? ICONS.muted : ICONS.sound, state.muted ? 'Sound on (m)' : 'Sound off (m)');
+    const volume = this.#part<HTMLInputElement>('volume');
+    const level = state.muted ? 0 : Math.round(state.volume * 100);
+    volume.value = String(level);
+    volume.style.setProperty('--level', `${level}%`);
+
+    this.#say(words?.title ?? (label === null ? '' : `Playing by ${state.path.shown === 'webrtc' ? 'WebRTC' : 'HLS'} ${label.why ?? ''}`));
+    this.#emit('change', state);
+  }
+
+  /** For screen readers: states, not the ticking figure. */
+  #say(words: string): void {
+    if (words === this.#said) return;
+    this.#said = words;
+    this.#part('status').textContent = words;
+  }
+}
+
+/** What the middle of the picture says when there is no moving picture. */
+function card(now: Phase, state: PlayerState): { title: string; text: string; busy: boolean } | null {
+  const unreachable = state.gateway === 'down' || state.gateway === 'refused';
+  switch (now) {
+    case 'connecting':
+      if (unreachable && state.path.hls.failures > 0) {
+        return { title: 'The server does not answer', text: 'Trying again; the picture starts by itself.', busy: true };
+      }
+      return { title: 'Connecting…', text: state.liveness === 'live' ? 'The picture is on its way.' : '', busy: true };
+    case 'reconnecting':
+      return { title: 'Reconnecting…', text: 'The connection was interrupted. The picture comes back by itself.', busy: true };
+    case 'away':
+      return { title: 'The streamer’s connection dropped', text: 'Waiting a moment for it to come back.', busy: true };
+    case 'offline':
+      return { title: 'Not live right now', text: 'Leave this page open: the picture starts by itself as soon as the stream does.', busy: false };
+    case 'ended':
+      return { title: 'The stream has ended', text: 'Leave this page open: the next one starts by itself.', busy: false };
+    case 'playing':
+    case 'paused':
+      return null;
+  }
+}
+
+function setButton(button: HTMLElement, icon: string, label: string): void {
+  if (button.getAttribute('aria-label') === label) return;
+  button.innerHTML = icon;
+  button.setAttribute('aria-label', label);
+  button.title = label;
+}
+
+/** After a pause a viewer wants the present, not what was missed. */
+function jumpToLive(video: HTMLVideoElement): void {
+  if (video.srcObject !== null || video.seekable.length === 0) return;
+  const edge = video.seekable.end(video.seekable.length - 1);
+  if (edge - video.currentTime > 8) video.currentTime = edge - 3;
+}
+
+function typesText(event: KeyboardEvent): boolean {
+  const target = event.composedPath()[0];
+  if (!(target instanceof HTMLElement)) return false;
+  if (target instanceof HTMLInputElement) return target.type !== 'range' || event.key.startsWith('Arrow');
+  return target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement || target.isContentEditable;
+}
+
+function storedVolume(): number {
+  try {
+    const stored = Number(localStorage.getItem(VOLUME_KEY) ?? '1');
+    return stored > 0 && stored <= 1 ? stored : 1;
+  } catch {
+    return 1;
+  }
+}
+
+function on(target: EventTarget, type: string, then: (event: Event) => void): () => void {
+  target.addEventListener(type, then);
+  return () => target.removeEventListener(type, then);
+}
+
+if (!customElements.get('swiftwater-player')) customElements.define('swiftwater-player', SwiftwaterPlayer);

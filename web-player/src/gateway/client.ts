@@ -1,0 +1,347 @@
+import { backoffMs } from './backoff';
+import { ServerClock } from './clock';
+import { SUB_PROTOCOL, decodeMessage, place } from './protocol';
+import type { ChatUser, ClientRequest, Limits, ServerFrame } from './protocol';
+
+/** How long a request may stay unanswered. */
+const REQUEST_TIMEOUT_MS = 8_000;
+/** A socket that does not open and welcome us within this time is given up (a swallowed SYN would take minutes). */
+const WELCOME_BY_MS = 6_000;
+/** How long after `heartbeatMs` of silence the line counts as dead. */
+const HEARTBEAT_SLACK_MS = 10_000;
+/** Close codes from here on mean "do not come back" (4000–4499 mean the opposite). */
+const FIRST_FINAL_CLOSE = 4500;
+
+/** The few things that the client needs from a WebSocket; tests bring their own. */
+export interface Socket {
+  send(data: string): void;
+  close(code?: number, reason?: string): void;
+  onopen: (() => void) | null;
+  onmessage: ((event: { data: unknown }) => void) | null;
+  onclose: ((event: { code: number; reason: string }) => void) | null;
+}
+
+export interface Environment {
+  connect(url: string, protocol: string): Socket;
+  now(): number;
+  random(): number;
+  /** Runs `then` after `ms`; the returned function cancels. */
+  after(ms: number, then: () => void): () => void;
+}
+
+export const BROWSER: Environment = {
+  connect: (url, protocol) => new WebSocket(url, protocol) as Socket,
+  now: () => Date.now(),
+  random: () => Math.random(),
+  after: (ms, then) => {
+    const timer = setTimeout(then, ms);
+    return () => clearTimeout(timer);
+  },
+};
+
+export type Status =
+  | { state: 'connecting'; failures: number }
+  | { state: 'open'; user: ChatUser; limits: Limits }
+  /** Down; `retryInMs` is null when the server said not to come back. */
+  | { state: 'down'; failures: number; retryInMs: number | null; code: number; reason: string };
+
+/** Why a request has no good answer. `code` is the protocol's, or `disconnected` / `timeout` of our own. */
+export class GatewayError extends Error {
+  constructor(
+    readonly code: string,
+    message: string,
+    readonly retryable: boolean,
+  ) {
+    super(message);
+    this.name = 'GatewayError';
+  }
+}
+
+interface Pending {
+  resolve(frame: ServerFrame): void;
+  reject(error: GatewayError): void;
+  cancelTimeout(): void;
+}
+
+interface Room {
+  readonly history: number;
+  epoch: string | null;
+  seq: number;
+}
+
+type Listener<T> = (value: T) => void;
+
+/**
+ * The one WebSocket of a page: signalling, chat and notices.
+ *
+ * It keeps itself alive: reconnects with jittered backoff, joins its rooms again from where they were (epoch and
+ * sequence number), answers pings, and gives up on a silent line. Listeners see every frame once and in order.
+ */
+export class GatewayClient {
+  readonly clock = new ServerClock();
+  #environment: Environment;
+  #url: string;
+  #name: string | null;
+  #socket: Socket | null = null;
+  #status: Status = { state: 'connecting', failures: 0 };
+  #session: string | null = null;
+  #heartbeatMs = 25_000;
+  #failures = 0;
+  #helloSentAt = 0;
+  #nextId = 1;
+  #pending = new Map<number, Pending>();
+  #rooms = new Map<string, Room>();
+  #frameListeners = new Set<Listener<ServerFrame>>();
+  #statusListeners = new Set<Listener<Status>>();
+  #cancelRetry: (() => void) | null = null;
+  #cancelSilence: (() => void) | null = null;
+  #running = false;
+
+  constructor(url: string, options: { name?: string | null; environment?: Environment } = {}) {
+    this.#url = url;
+    this.#name = options.name ?? null;
+    this.#environment = options.environment ?? BROWSER;
+  }
+
+  get status(): Status {
+    return this.#status;
+  }
+
+  start(): void {
+    if (this.#running) return;
+    this.#running = true;
+    this.#connect();
+  }
+
+  /** Ends the connection for good. */
+  stop(): void {
+    this.#running = false;
+    this.#cancelRetry?.();
+    this.#drop(1000, 'leaving', null);
+  }
+
+  onFrame(listener: Listener<ServerFrame>): () => void {
+    this.#frameListeners.add(listener);
+    return () => this.#frameListeners.delete(listener);
+  }
+
+  /** Calls back now and at every change. */
+  onStatus(listener: Listener<Status>): () => void {
+    this.#statusListeners.add(listener);
+    listener(this.#status);
+    return () => this.#statusListeners.delete(listener);
+  }
+
+  /** Joins a room now and after every reconnect, until `leave`. */
+  join(ch: string, history = 0): void {
+    if (this.#rooms.has(ch)) return;
+    const room: Room = { history, epoch: null, seq: 0 };
+    this.#rooms.set(ch, room);
+    if (this.#status.state === 'open') this.#sendJoin(ch, room);
+  }
+
+  leave(ch: string): void {
+    if (this.#rooms.delete(ch) && this.#status.state === 'open') this.send({ type: 'leave', ch });
+  }
+
+  /** Sends a request; the promise settles with the frame that answers it. Rejects with [`GatewayError`]. */
+  request(request: ClientRequest): Promise<ServerFrame> {
+    if (this.#status.state !== 'open' || this.#socket === null) {
+      return Promise.reject(new GatewayError('disconnected', 'The connection to the server is down.', true));
+    }
+    const id = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      const cancelTimeout = this.#environment.after(REQUEST_TIMEOUT_MS, () => {
+        this.#pending.delete(id);
+        reject(new GatewayError('timeout', 'The server did not answer in time.', true));
+      });
+      this.#pending.set(id, { resolve, reject, cancelTimeout });
+      this.#write({ ...request, id });
+    });
+  }
+
+  /** Sends without waiting for an answer; does nothing while the line is down. */
+  send(frame: ClientRequest | { type: 'rtc.close'; pc: string }): void {
+    if (this.#status.state === 'open') this.#write(frame);
+  }
+
+  /** Another display name. A server that cannot rename a running session sees a new one. */
+  rename(name: string): void {
+    if (name === this.#name) return;
+    this.#name = name;
+    if (this.#status.state !== 'open') return;
+    this.request({ type: 'name', name }).then(
+      () => {
+        if (this.#status.state === 'open') {
+          this.#setStatus({ ...this.#status, user: { ...this.#status.user, display: name } });
+        }
+      },
+      (error: unknown) => {
+        if (error instanceof GatewayError && error.code === 'unknown_type') {
+          this.#session = null;
+          this.#drop(1000, 'new name', 0);
+        }
+      },
+    );
+  }
+
+  #connect(): void {
+    this.#cancelRetry = null;
+    this.#setStatus({ state: 'connecting', failures: this.#failures });
+    const socket = this.#environment.connect(this.#url, SUB_PROTOCOL);
+    this.#socket = socket;
+    this.#watchSilence(WELCOME_BY_MS);
+    socket.onopen = () => {
+      this.#helloSentAt = this.#environment.now();
+      this.#write({
+        type: 'hello',
+        v: 1,
+        client: 'web-player',
+        ...(this.#name === null ? {} : { name: this.#name }),
+        ...(this.#session === null ? {} : { resume: { session: this.#session } }),
+      });
+    };
+    socket.onmessage = (event) => {
+      if (socket !== this.#socket || typeof event.data !== 'string') return;
+      for (const frame of decodeMessage(event.data)) this.#handle(frame);
+      if (this.#status.state === 'open') this.#watchSilence(this.#heartbeatMs + HEARTBEAT_SLACK_MS);
+    };
+    socket.onclose = (event) => {
+      if (socket === this.#socket) this.#closed(event.code, event.reason, null);
+    };
+  }
+
+  #handle(frame: ServerFrame): void {
+    switch (frame.type) {
+      case 'welcome':
+        this.#welcome(frame);
+        break;
+      case 'ping':
+        this.clock.sample(frame.t, this.#environment.now());
+        this.#write({ type: 'pong', t: frame.t });
+        return;
+      case 'reconnect':
+        this.#cancelRetry?.();
+        this.#cancelRetry = this.#environment.after(frame.inMs, () => {
+          if (frame.url !== null) this.#url = frame.url;
+          this.#drop(1000, 'moving', 0);
+        });
+        return;
+      case 'joined':
+        this.#joined(frame);
+        return;
+      case 'gap': {
+        // The server dropped chat for us; what it names is gone, and what follows must not look like a repetition.
+        const room = frame.ch === null ? undefined : this.#rooms.get(frame.ch);
+        if (room !== undefined) room.seq = Math.max(room.seq, frame.to);
+        break;
+      }
+      default:
+        break;
+    }
+    if (frame.type !== 'gap' && !this.#advance(frame)) return;
+    this.#settle(frame);
+    this.#emit(frame);
+  }
+
+  #welcome(frame: Extract<ServerFrame, { type: 'welcome' }>): void {
+    this.#session = frame.session;
+    this.#heartbeatMs = frame.heartbeatMs;
+    this.#failures = 0;
+    const now = this.#environment.now();
+    if (frame.serverTime !== null) this.clock.sample(frame.serverTime, now, this.#helloSentAt);
+    this.#setStatus({ state: 'open', user: frame.user, limits: frame.limits });
+    for (const [ch, room] of this.#rooms) this.#sendJoin(ch, room);
+  }
+
+  #joined(frame: Extract<ServerFrame, { type: 'joined' }>): void {
+    const room = this.#rooms.get(frame.ch);
+    if (room === undefined) return;
+    // Another epoch counts from its own beginning: what we have seen says nothing about it.
+    if (room.epoch !== frame.epoch || !frame.recovered) room.seq = 0;
+    room.epoch = frame.epoch;
+    this.#settle(frame);
+    this.#emit(frame);
+    for (const past of frame.history) {
+      if (this.#advance(past)) this.#emit(past);
+    }
+    room.seq = Math.max(room.seq, frame.seq);
+  }
+
+  /** Whether the frame is new in its room; remembers it. */
+  #advance(frame: ServerFrame): boolean {
+    const at = place(frame);
+    if (at === null) return true;
+    const room = this.#rooms.get(at.ch);
+    if (room === undefined) return false;
+    if (at.seq <= room.seq) return false;
+    room.seq = at.seq;
+    return true;
+  }
+
+  #settle(frame: ServerFrame): void {
+    if (!('re' in frame) || frame.re === null) return;
+    const pending = this.#pending.get(frame.re);
+    if (pending === undefined) return;
+    this.#pending.delete(frame.re);
+    pending.cancelTimeout();
+    if (frame.type === 'error') pending.reject(new GatewayError(frame.code, frame.message, frame.retryable));
+    else pending.resolve(frame);
+  }
+
+  #sendJoin(ch: string, room: Room): void {
+    const since = room.epoch === null ? {} : { since: { epoch: room.epoch, seq: room.seq } };
+    // A refused join leaves the page without chat, and the status says nothing: the listener of `error` frames does.
+    this.request({ type: 'join', ch, history: room.history, ...since }).catch(() => undefined);
+  }
+
+  #write(frame: object): void {
+    this.#socket?.send(JSON.stringify(frame));
+  }
+
+  #watchSilence(ms: number): void {
+    this.#cancelSilence?.();
+    this.#cancelSilence = this.#environment.after(ms, () => this.#drop(4001, 'silence', null));
+  }
+
+  /** Lets go of the socket without waiting for its close handshake, which a dead line never finishes. */
+  #drop(code: number, reason: string, retryInMs: number | null): void {
+    const socket = this.#socket;
+    if (socket === null) return;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close(code === 1000 ? 1000 : 4000, reason);
+    this.#closed(code, reason, retryInMs);
+  }
+
+  #closed(code: number, reason: string, retryInMs: number | null): void {
+    this.#socket = null;
+    this.#cancelSilence?.();
+    this.#cancelSilence = null;
+    this.#cancelRetry?.();
+    this.#cancelRetry = null;
+    for (const pending of this.#pending.values()) {
+      pending.cancelTimeout();
+      pending.reject(new GatewayError('disconnected', 'The connection to the server was lost.', true));
+    }
+    this.#pending.clear();
+    const final = !this.#running || (code >= FIRST_FINAL_CLOSE && code <= 4999);
+    const wait = final ? null : (retryInMs ?? backoffMs(this.#failures, this.#environment.random()));
+    this.#failures += 1;
+    if (wait !== null) this.#cancelRetry = this.#environment.after(wait, () => this.#connect());
+    this.#setStatus({ state: 'down', failures: this.#failures, retryInMs: wait, code, reason });
+  }
+
+  #setStatus(status: Status): void {
+    this.#status = status;
+    for (const listener of this.#statusListeners) listener(status);
+  }
+
+  #emit(frame: ServerFrame): void {
+    for (const listener of this.#frameListeners) listener(frame);
+  }
+}
+
+/** The gateway of the server that this page came from. */
+export function gatewayUrl(location: { protocol: string; host: string }): string {
+  return `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/api/v1/ws?v=1`;
+}

@@ -1,0 +1,286 @@
+/**
+ * Which way the picture comes: WebRTC first, LL-HLS where WebRTC does not arrive.
+ *
+ * A pure state machine. Events and the time go in, the next `Path` comes out; the shell (`player.ts`) opens and
+ * closes sources until they match `webrtc.attempt`, `hls.attempt` and `shown`, and calls `step` again at
+ * `nextDeadline`. All times are milliseconds of one monotonic clock.
+ *
+ *     load ─► WebRTC connecting ──frame──► WebRTC shown ──stall──► restart (at most 3 a minute) ──► HLS
+ *               │ 1.5 s without ICE: HLS warms up, hidden                                            ▲
+ *               └ 3 s without ICE, 4 s without a frame, or the server says so ───────────────────────┘
+ */
+
+/** HLS starts to load, hidden, when ICE has not connected by then: it needs 1–2 s to its first frame. */
+export const WARM_HLS_AFTER_MS = 1_500;
+/** With ICE connected the first frame is near; HLS may wait a little longer. */
+export const WARM_HLS_AFTER_ICE_MS = 2_500;
+export const ICE_BY_MS = 3_000;
+export const FRAME_BY_MS = 4_000;
+/** Without a frame for this long the picture counts as stalled (and the page says so). */
+export const STALL_MS = 2_000;
+/** A stalled or disconnected peer is made anew after this long. */
+export const RESTART_AFTER_STALL_MS = 5_000;
+/** More restarts than this within the window: the network does not carry WebRTC well, HLS takes over. */
+export const RESTARTS_MAX = 3;
+export const RESTART_WINDOW_MS = 60_000;
+/** From HLS, WebRTC is tried again at most this often. */
+export const RETRY_WEBRTC_MS = 300_000;
+/** … and this soon where HLS does not play either. */
+export const RETRY_BOTH_MS = 5_000;
+const HLS_RETRY_FIRST_MS = 1_000;
+const HLS_RETRY_MAX_MS = 10_000;
+
+/** Why the picture does not come by WebRTC. */
+export type Reason =
+  | 'udp_blocked'
+  | 'no_frame'
+  | 'b_frames'
+  | 'codec'
+  | 'no_gateway'
+  | 'no_webrtc'
+  | 'unstable'
+  | 'server'
+  | 'chosen';
+
+/** What the viewer asked for; `auto` is what everybody gets. */
+export type Preference = 'auto' | 'webrtc' | 'hls';
+
+export type Via = 'webrtc' | 'hls';
+
+interface Webrtc {
+  readonly state: 'off' | 'connecting' | 'connected' | 'playing' | 'stalled';
+  /** Counts up with every new peer connection; 0 before the first. */
+  readonly attempt: number;
+  /** When the present attempt began. */
+  readonly since: number;
+  readonly lastFrameAt: number;
+  readonly stalledSince: number | null;
+  /** When peers were made anew, within the window. */
+  readonly restarts: readonly number[];
+  /** When WebRTC is tried again after it was given up. */
+  readonly retryAt: number | null;
+}
+
+interface Hls {
+  readonly state: 'off' | 'warming' | 'playing' | 'waiting';
+  readonly attempt: number;
+  readonly failures: number;
+  readonly retryAt: number | null;
+}
+
+export interface Path {
+  readonly active: boolean;
+  readonly preference: Preference;
+  readonly webrtc: Webrtc;
+  readonly hls: Hls;
+  readonly shown: 'none' | Via;
+  readonly reason: Reason | null;
+  /** The HLS address that the server named, if it named one. */
+  readonly hlsUrl: string | null;
+  /** The encoder is away: no frames are expected, nobody is to blame. */
+  readonly away: boolean;
+}
+
+export type PathEvent =
+  | { type: 'start'; preference: Preference; webrtc: boolean }
+  | { type: 'stop' }
+  | { type: 'tick' }
+  | { type: 'ice'; state: 'connected' | 'disconnected' | 'failed' }
+  /** A frame was shown, or the count of decoded frames went up. */
+  | { type: 'frame'; via: Via }
+  /** The peer cannot go on: closed by the server, or its answer made no sense. */
+  | { type: 'peerLost' }
+  | { type: 'fallback'; reason: Reason; url: string | null }
+  | { type: 'gatewayLost' }
+  | { type: 'gatewayBack' }
+  | { type: 'hlsFailed' }
+  | { type: 'away'; away: boolean }
+  /** Something changed that may let WebRTC through: another network, a page that was long hidden, a new Stream. */
+  | { type: 'tryWebrtc' };
+
+export const IDLE: Path = {
+  active: false,
+  preference: 'auto',
+  webrtc: { state: 'off', attempt: 0, since: 0, lastFrameAt: 0, stalledSince: null, restarts: [], retryAt: null },
+  hls: { state: 'off', attempt: 0, failures: 0, retryAt: null },
+  shown: 'none',
+  reason: null,
+  hlsUrl: null,
+  away: false,
+};
+
+export function step(path: Path, event: PathEvent, now: number): Path {
+  if (event.type === 'start') return start(path, event.preference, event.webrtc, now);
+  if (event.type === 'stop') return stop(path);
+  if (!path.active) return path;
+  switch (event.type) {
+    case 'tick':
+      return tick(path, now);
+    case 'ice':
+      return ice(path, event.state, now);
+    case 'frame':
+      return event.via === 'webrtc' ? webrtcFrame(path, now) : hlsFrame(path);
+    case 'peerLost':
+      return path.webrtc.state === 'off' ? path : restart(path, now);
+    case 'fallback':
+      if (path.webrtc.state === 'off') return { ...path, hlsUrl: event.url ?? path.hlsUrl };
+      return giveUp({ ...path, hlsUrl: event.url ?? path.hlsUrl }, event.reason, now);
+    case 'gatewayLost':
+      // A picture that already comes by WebRTC does not need the gateway.
+      return path.webrtc.state === 'connecting' && path.preference !== 'webrtc' ? giveUp(path, 'no_gateway', now) : path;
+    case 'gatewayBack':
+      return path.reason === 'no_gateway' ? openWebrtc(path, now) : path;
+    case 'hlsFailed':
+      return hlsFailed(path, now);
+    case 'away':
+      return { ...path, away: event.away, webrtc: { ...path.webrtc, lastFrameAt: now, stalledSince: null } };
+    case 'tryWebrtc':
+      return path.webrtc.state === 'off' && path.reason !== 'chosen' && path.reason !== 'no_webrtc' ? openWebrtc(path, now) : path;
+  }
+}
+
+/** When `step` wants to be called with a `tick`; null while it waits for events only. */
+export function nextDeadline(path: Path): number | null {
+  if (!path.active) return null;
+  const deadlines: number[] = [];
+  const { webrtc, hls } = path;
+  if (webrtc.state === 'connecting' || webrtc.state === 'connected') {
+    if (warms(path)) deadlines.push(warmAt(webrtc));
+    if (webrtc.state === 'connecting') deadlines.push(webrtc.since + ICE_BY_MS);
+    deadlines.push(webrtc.since + FRAME_BY_MS);
+  }
+  if (webrtc.state === 'playing' && !path.away) deadlines.push(webrtc.lastFrameAt + STALL_MS);
+  if (webrtc.state === 'stalled' && !path.away) deadlines.push((webrtc.stalledSince ?? 0) + RESTART_AFTER_STALL_MS);
+  if (webrtc.retryAt !== null) deadlines.push(webrtc.retryAt);
+  if (hls.retryAt !== null) deadlines.push(hls.retryAt);
+  return deadlines.length === 0 ? null : Math.min(...deadlines);
+}
+
+function start(path: Path, preference: Preference, webrtc: boolean, now: number): Path {
+  const fresh: Path = {
+    ...IDLE,
+    active: true,
+    preference,
+    // Attempts count on, so that the shell never mistakes a new source for an old one.
+    webrtc: { ...IDLE.webrtc, attempt: path.webrtc.attempt },
+    hls: { ...IDLE.hls, attempt: path.hls.attempt },
+  };
+  if (preference === 'hls') return openHls({ ...fresh, reason: 'chosen' });
+  if (!webrtc) return openHls({ ...fresh, reason: 'no_webrtc' });
+  return openWebrtc(fresh, now);
+}
+
+function stop(path: Path): Path {
+  return {
+    ...IDLE,
+    preference: path.preference,
+    webrtc: { ...IDLE.webrtc, attempt: path.webrtc.attempt },
+    hls: { ...IDLE.hls, attempt: path.hls.attempt },
+  };
+}
+
+function openWebrtc(path: Path, now: number): Path {
+  const webrtc: Webrtc = {
+    ...path.webrtc,
+    state: 'connecting',
+    attempt: path.webrtc.attempt + 1,
+    since: now,
+    lastFrameAt: now,
+    stalledSince: null,
+    retryAt: null,
+  };
+  return { ...path, webrtc };
+}
+
+function openHls(path: Path): Path {
+  if (path.hls.state === 'warming' || path.hls.state === 'playing') return path;
+  return { ...path, hls: { ...path.hls, state: 'warming', attempt: path.hls.attempt + 1, retryAt: null } };
+}
+
+function closeHls(path: Path): Path {
+  return { ...path, hls: { ...path.hls, state: 'off', failures: 0, retryAt: null } };
+}
+
+/** Whether an attempt that takes long should have HLS warmed up behind it. */
+function warms(path: Path): boolean {
+  return path.preference === 'auto' && path.hls.state === 'off';
+}
+
+function warmAt(webrtc: Webrtc): number {
+  return webrtc.since + (webrtc.state === 'connected' ? WARM_HLS_AFTER_ICE_MS : WARM_HLS_AFTER_MS);
+}
+
+function tick(before: Path, now: number): Path {
+  let path = before;
+  if (path.hls.retryAt !== null && now >= path.hls.retryAt) {
+    path = openHls({ ...path, hls: { ...path.hls, state: 'off', retryAt: null } });
+  }
+  if (path.webrtc.retryAt !== null && now >= path.webrtc.retryAt) path = openWebrtc(path, now);
+  const { webrtc } = path;
+  if (webrtc.state === 'connecting' || webrtc.state === 'connected') {
+    if (webrtc.state === 'connecting' && now >= webrtc.since + ICE_BY_MS) return giveUp(path, 'udp_blocked', now);
+    if (now >= webrtc.since + FRAME_BY_MS && !path.away) return giveUp(path, 'no_frame', now);
+    if (warms(path) && now >= warmAt(webrtc)) return openHls(path);
+  }
+  if (webrtc.state === 'playing' && !path.away && now >= webrtc.lastFrameAt + STALL_MS) {
+    return { ...path, webrtc: { ...webrtc, state: 'stalled', stalledSince: now } };
+  }
+  if (webrtc.state === 'stalled' && !path.away && now >= (webrtc.stalledSince ?? now) + RESTART_AFTER_STALL_MS) {
+    return restart(path, now);
+  }
+  return path;
+}
+
+function ice(path: Path, state: 'connected' | 'disconnected' | 'failed', now: number): Path {
+  const { webrtc } = path;
+  if (webrtc.state === 'off') return path;
+  if (state === 'connected') {
+    return webrtc.state === 'connecting' ? { ...path, webrtc: { ...webrtc, state: 'connected' } } : path;
+  }
+  // A first attempt that fails early need not wait for its deadline.
+  if (webrtc.state === 'connecting' && state === 'failed') return giveUp(path, 'udp_blocked', now);
+  if (state === 'failed') return restart(path, now);
+  if (webrtc.state !== 'playing') return path;
+  return { ...path, webrtc: { ...webrtc, state: 'stalled', stalledSince: now } };
+}
+
+function webrtcFrame(path: Path, now: number): Path {
+  const { webrtc } = path;
+  if (webrtc.state === 'off') return path;
+  const playing: Webrtc = { ...webrtc, state: 'playing', lastFrameAt: now, stalledSince: null };
+  return closeHls({ ...path, webrtc: playing, shown: 'webrtc', reason: null, away: false });
+}
+
+function hlsFrame(path: Path): Path {
+  if (path.hls.state === 'off' || path.hls.state === 'waiting') return path;
+  const playing: Path = { ...path, hls: { ...path.hls, state: 'playing', failures: 0 } };
+  // HLS shows itself as soon as it can, unless WebRTC already has the screen with a moving picture.
+  return path.webrtc.state === 'playing' ? playing : { ...playing, shown: 'hls' };
+}
+
+/** Makes the peer anew, or gives WebRTC up if that happened too often. */
+function restart(path: Path, now: number): Path {
+  const restarts = [...path.webrtc.restarts.filter((at) => at > now - RESTART_WINDOW_MS), now];
+  if (restarts.length > RESTARTS_MAX) return giveUp(path, 'unstable', now);
+  return openWebrtc({ ...path, webrtc: { ...path.webrtc, restarts } }, now);
+}
+
+function giveUp(path: Path, reason: Reason, now: number): Path {
+  if (path.preference === 'webrtc') {
+    // The viewer wants WebRTC or nothing: try again, with the reason on the badge.
+    return { ...path, reason, webrtc: { ...path.webrtc, state: 'off', retryAt: now + RETRY_BOTH_MS } };
+  }
+  const webrtc: Webrtc = { ...path.webrtc, state: 'off', stalledSince: null, retryAt: now + RETRY_WEBRTC_MS };
+  const shown = path.hls.state === 'playing' ? 'hls' : path.shown;
+  return openHls({ ...path, webrtc, reason, shown });
+}
+
+function hlsFailed(path: Path, now: number): Path {
+  if (path.hls.state === 'off' || path.hls.state === 'waiting') return path;
+  const failures = path.hls.failures + 1;
+  const wait = Math.min(HLS_RETRY_MAX_MS, HLS_RETRY_FIRST_MS * 2 ** (failures - 1));
+  const hls: Hls = { ...path.hls, state: 'waiting', failures, retryAt: now + wait };
+  // Where neither plays, what blocked WebRTC may have passed.
+  const soon = path.webrtc.state === 'off' && path.webrtc.retryAt !== null ? Math.min(path.webrtc.retryAt, now + RETRY_BOTH_MS) : path.webrtc.retryAt;
+  return { ...path, hls, webrtc: { ...path.webrtc, retryAt: soon } };
+}

@@ -1,0 +1,374 @@
+import type { GatewayClient } from '../gateway/client';
+import type { ServerFrame } from '../gateway/protocol';
+import { nextDeadline } from './path';
+import type { Preference, Via } from './path';
+import { negotiateByGateway } from './source/gateway';
+import { HlsSource } from './source/hls';
+import { PeerSource } from './source/peer';
+import type { Negotiate } from './source/peer';
+import type { Source, SourceEvents } from './source/source';
+import { negotiateByWhep } from './source/whep';
+import { INITIAL, phase, reasonFrom, reduce } from './state';
+import type { PlayerEvent, PlayerState } from './state';
+
+export interface PlayerOptions {
+  readonly channel: string;
+  readonly gateway: GatewayClient;
+  readonly preference: Preference;
+  /** Negotiate by WHEP instead of the gateway. */
+  readonly whep: boolean;
+  readonly volume: number;
+  /** Puts the element on the screen in place of the one before, which may be removed. */
+  stage(video: HTMLVideoElement, before: HTMLVideoElement | null): void;
+  /** Keeps an element that still loads, out of sight. */
+  wing(video: HTMLVideoElement): void;
+  changed(state: PlayerState): void;
+}
+
+/** A page hidden for this long tries WebRTC again when it is looked at. */
+const LONG_HIDDEN_MS = 300_000;
+
+/**
+ * The shell around the reducer: opens and closes sources until they match the state, and turns what elements, peer
+ * connections, the gateway and the clock do into events. Holds no truth of its own.
+ */
+export class Player {
+  #options: PlayerOptions;
+  #state: PlayerState;
+  #webrtc: { source: Source; attempt: number; pc: string | null } | null = null;
+  #hls: { source: Source; attempt: number } | null = null;
+  #onStage: HTMLVideoElement | null = null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #hiddenSince: number | null = null;
+  #undo: (() => void)[] = [];
+
+  constructor(options: PlayerOptions) {
+    this.#options = options;
+    this.#state = { ...INITIAL, volume: options.volume };
+  }
+
+  get state(): PlayerState {
+    return this.#state;
+  }
+
+  get video(): HTMLVideoElement | null {
+    return this.#onStage;
+  }
+
+  get framesDecoded(): number {
+    return this.#shownSource()?.framesDecoded() ?? 0;
+  }
+
+  start(): void {
+    const { gateway, channel, whep } = this.#options;
+    this.dispatch({ type: 'path', event: this.#startEvent() });
+    if (whep) return;
+    this.#undo.push(
+      gateway.onStatus((status) => {
+        if (status.state === 'open') {
+          this.dispatch({ type: 'gateway', state: 'open' });
+          this.dispatch({ type: 'path', event: { type: 'gatewayBack' } });
+        } else if (status.state === 'down') {
+          this.dispatch({ type: 'gateway', state: status.retryInMs === null ? 'refused' : 'down' });
+          this.dispatch({ type: 'path', event: { type: 'gatewayLost' } });
+        }
+      }),
+      gateway.onFrame((frame) => this.#handleFrame(frame)),
+      listen(document, 'visibilitychange', () => this.#visibilityChanged()),
+      listen(window, 'online', () => this.dispatch({ type: 'path', event: { type: 'tryWebrtc' } })),
+      listen(window, 'pagehide', () => this.#webrtc?.source.close()),
+      // Back from the back-forward cache: the peer was closed on the way in.
+      listen(window, 'pageshow', (event) => {
+        if ((event as PageTransitionEvent).persisted) this.dispatch({ type: 'path', event: { type: 'peerLost' } });
+      }),
+    );
+    gateway.join(`stream:${channel}`, 50);
+    gateway.start();
+  }
+
+  stop(): void {
+    for (const undo of this.#undo.splice(0)) undo();
+    this.dispatch({ type: 'path', event: { type: 'stop' } });
+    clearTimeout(this.#timer);
+  }
+
+  dispatch(event: PlayerEvent): void {
+    const before = this.#state;
+    this.#state = reduce(before, event, performance.now());
+    if (this.#state === before) return;
+    this.#reconcile();
+    this.#options.changed(this.#state);
+  }
+
+  /** Sound on or off, by the viewer's hand. Works where browsers demand a gesture. */
+  setMuted(muted: boolean): void {
+    const video = this.#onStage;
+    if (video === null) return;
+    video.muted = muted;
+    if (!muted && video.volume === 0) video.volume = 0.5;
+    this.dispatch({ type: 'volume', muted, volume: video.volume, byUser: true });
+    if (!muted || this.#state.autoplay === 'blocked') void this.play();
+  }
+
+  async play(): Promise<void> {
+    const video = this.#onStage;
+    if (video === null) return;
+    try {
+      await video.play();
+    } catch (error) {
+      if (video !== this.#onStage || (error instanceof DOMException && error.name === 'AbortError')) return;
+      if (video.muted) {
+        // The browser wants a gesture even for a silent picture (low-power mode); the page shows a play button.
+        this.dispatch({ type: 'autoplay', autoplay: 'blocked' });
+        return;
+      }
+      // Sound in a new element needs a new gesture in some browsers: go on without it, and say so.
+      video.muted = true;
+      this.dispatch({ type: 'volume', muted: true, volume: video.volume, byUser: false });
+      this.dispatch({ type: 'autoplay', autoplay: 'muted' });
+      await this.play();
+    }
+  }
+
+  #startEvent(): { type: 'start'; preference: Preference; webrtc: boolean } {
+    return { type: 'start', preference: this.#options.preference, webrtc: 'RTCPeerConnection' in window };
+  }
+
+  #handleFrame(frame: ServerFrame): void {
+    const ch = `stream:${this.#options.channel}`;
+    switch (frame.type) {
+      case 'joined':
+        if (frame.ch !== ch) return;
+        if (frame.viewers !== null) this.dispatch({ type: 'viewers', viewers: frame.viewers });
+        if (frame.live === null) this.dispatch({ type: 'notLive' });
+        else this.#live({ id: frame.live.stream, startedAt: frame.live.startedAt, title: frame.live.title });
+        return;
+      case 'stream.online':
+        if (frame.channel === this.#options.channel) {
+          this.#live({ id: frame.stream, startedAt: frame.startedAt, title: frame.title });
+        }
+        return;
+      case 'stream.offline':
+        if (frame.channel === this.#options.channel) this.dispatch({ type: 'ended' });
+        return;
+      case 'rtc.state':
+        if (frame.pc !== this.#webrtc?.pc) return;
+        if (frame.state === 'ended') this.dispatch({ type: 'ended' });
+        else this.dispatch({ type: 'away', away: frame.state === 'inactive' });
+        return;
+      case 'rtc.fallback':
+        // The answer to a request is handled where the request was made.
+        if (frame.re === null && (frame.pc === null || frame.pc === this.#webrtc?.pc)) this.#fallback(frame.reason, frame.url);
+        return;
+      case 'rtc.restart':
+      case 'rtc.closed':
+        if (frame.pc === this.#webrtc?.pc) this.dispatch({ type: 'path', event: { type: 'peerLost' } });
+        return;
+      case 'stats':
+        if (frame.ch === ch && frame.viewers !== null) this.dispatch({ type: 'viewers', viewers: frame.viewers });
+        return;
+      default:
+    }
+  }
+
+  #live(stream: NonNullable<PlayerState['stream']>): void {
+    const { preference, webrtc } = this.#startEvent();
+    this.dispatch({ type: 'live', stream, preference, webrtc });
+  }
+
+  #fallback(word: string, url: string | null): void {
+    this.dispatch({ type: 'path', event: { type: 'fallback', reason: reasonFrom(word), url } });
+  }
+
+  #visibilityChanged(): void {
+    const now = performance.now();
+    if (document.hidden) {
+      this.#hiddenSince = now;
+    } else if (this.#hiddenSince !== null) {
+      const hidden = now - this.#hiddenSince;
+      this.#hiddenSince = null;
+      if (hidden > LONG_HIDDEN_MS) this.dispatch({ type: 'path', event: { type: 'tryWebrtc' } });
+    }
+  }
+
+  /** Makes the world match the state. */
+  #reconcile(): void {
+    const { path } = this.#state;
+    if (this.#webrtc !== null && (path.webrtc.state === 'off' || path.webrtc.attempt !== this.#webrtc.attempt)) {
+      this.#retire(this.#webrtc.source);
+      this.#webrtc = null;
+    }
+    if (this.#hls !== null && (path.hls.state === 'off' || path.hls.state === 'waiting' || path.hls.attempt !== this.#hls.attempt)) {
+      if (path.shown !== 'hls' || path.hls.state !== 'waiting') this.#retire(this.#hls.source);
+      this.#hls = null;
+    }
+    if (path.webrtc.state !== 'off' && this.#webrtc === null) this.#openWebrtc(path.webrtc.attempt);
+    if ((path.hls.state === 'warming' || path.hls.state === 'playing') && this.#hls === null) this.#openHls(path.hls.attempt);
+    this.#stageShown();
+    this.#schedule();
+  }
+
+  #openWebrtc(attempt: number): void {
+    const { gateway, channel, whep } = this.#options;
+    const noPublisher = (): void => this.dispatch({ type: 'notLive' });
+    const negotiate: Negotiate = whep
+      ? negotiateByWhep(`/whep/${encodeURIComponent(channel)}`, { noPublisher })
+      : negotiateByGateway(gateway, `stream:${channel}`, {
+          noPublisher,
+          fallback: (reason, url) => this.#fallback(reason, url),
+          gatewayLost: () => this.dispatch({ type: 'path', event: { type: 'gatewayLost' } }),
+          opened: (pc) => {
+            if (this.#webrtc?.attempt === attempt) this.#webrtc.pc = pc;
+          },
+        });
+    const source = new PeerSource(negotiate, this.#eventsOf('webrtc', attempt), () => this.#serverNow());
+    this.#webrtc = { source, attempt, pc: null };
+    this.#adopt(source.video);
+  }
+
+  #openHls(attempt: number): void {
+    const { gateway, channel } = this.#options;
+    const url = this.#state.path.hlsUrl ?? `/hls/${encodeURIComponent(channel)}/master.m3u8`;
+    const source = new HlsSource(url, this.#eventsOf('hls', attempt), () => gateway.clock.now(Date.now()));
+    this.#hls = { source, attempt };
+    this.#adopt(source.video);
+  }
+
+  /** Events of one attempt; those of an attempt that is over go nowhere. */
+  #eventsOf(via: Via, attempt: number): SourceEvents {
+    const current = (): boolean => (via === 'webrtc' ? this.#webrtc?.attempt : this.#hls?.attempt) === attempt;
+    return {
+      ice: (state) => {
+        if (current()) this.dispatch({ type: 'path', event: { type: 'ice', state } });
+      },
+      frame: () => {
+        if (current()) this.dispatch({ type: 'path', event: { type: 'frame', via } });
+      },
+      lost: () => {
+        if (current()) this.dispatch({ type: 'path', event: { type: via === 'webrtc' ? 'peerLost' : 'hlsFailed' } });
+      },
+      latency: (latencyMs) => {
+        if (current()) this.dispatch({ type: 'latency', via, latencyMs });
+      },
+    };
+  }
+
+  /** The server's clock, where the gateway has told it; without it a playout timestamp says nothing. */
+  #serverNow(): number | null {
+    const { clock } = this.#options.gateway;
+    return clock.offsetMs === null ? null : clock.now(Date.now());
+  }
+
+  #adopt(video: HTMLVideoElement): void {
+    this.#options.wing(video);
+    video.addEventListener('volumechange', () => {
+      if (video !== this.#onStage) return;
+      this.dispatch({ type: 'volume', muted: video.muted, volume: video.volume, byUser: false });
+    });
+    for (const type of ['play', 'pause'] as const) {
+      video.addEventListener(type, () => {
+        if (video === this.#onStage) this.dispatch({ type: 'paused', paused: video.paused && !video.ended });
+      });
+    }
+    video.addEventListener('resize', () => {
+      if (video === this.#onStage) this.#reportSize(video);
+    });
+  }
+
+  /** Closes a source. Its last picture stays on stage until another element takes its place. */
+  #retire(source: Source): void {
+    source.close();
+    if (source.video !== this.#onStage) source.video.remove();
+  }
+
+  #shownSource(): Source | null {
+    switch (this.#state.path.shown) {
+      case 'webrtc':
+        return this.#webrtc?.source ?? null;
+      case 'hls':
+        return this.#hls?.source ?? null;
+      case 'none':
+        return null;
+    }
+  }
+
+  #stageShown(): void {
+    const { path } = this.#state;
+    const source = this.#shownSource();
+    if (source === null || source.video === this.#onStage) return;
+    // A source that starts anew waits in the wings until its first frame.
+    const moving = path.shown === 'webrtc' ? path.webrtc.state === 'playing' : path.hls.state === 'playing';
+    if (!moving) return;
+    const before = this.#onStage;
+    this.#onStage = source.video;
+    source.video.volume = this.#state.volume;
+    source.video.muted = this.#state.muted;
+    this.#options.stage(source.video, before);
+    this.#reportSize(source.video);
+    if (source.video.paused && !this.#state.paused) void this.play();
+  }
+
+  #reportSize(video: HTMLVideoElement): void {
+    if (video.videoWidth > 0) this.dispatch({ type: 'size', width: video.videoWidth, height: video.videoHeight });
+  }
+
+  #schedule(): void {
+    clearTimeout(this.#timer);
+    const deadline = nextDeadline(this.#state.path);
+    if (deadline === null) return;
+    this.#timer = setTimeout(
+      () => {
+        // A hidden page may not decode, and that is no stall; a paused one does not want to.
+        const excused = document.hidden || this.#state.paused;
+        const { away, webrtc } = this.#state.path;
+        if (excused && webrtc.state === 'playing') this.dispatch({ type: 'path', event: { type: 'away', away } });
+        else this.dispatch({ type: 'path', event: { type: 'tick' } });
+        // A timer that fired a little early changed nothing, and would not be set again.
+        this.#schedule();
+      },
+      Math.max(20, deadline - performance.now()),
+    );
+  }
+}
+
+function listen(target: EventTarget, type: string, then: (event: Event) => void): () => void {
+  target.addEventListener(type, then);
+  return () => target.removeEventListener(type, then);
+}
+
+/** What tests and curious people read as `window.__swiftwater`: always the state, never a wish. */
+export interface DebugState {
+  readonly mode: 'webrtc' | 'hls' | 'none';
+  readonly reason: string | null;
+  readonly latencyMs: number | null;
+  readonly framesDecoded: number;
+  readonly state: string;
+  readonly video: HTMLVideoElement | null;
+  readonly full: PlayerState;
+}
+
+export function debugState(player: Player): DebugState {
+  return {
+    get mode() {
+      return player.state.path.shown;
+    },
+    get reason() {
+      return player.state.path.reason;
+    },
+    get latencyMs() {
+      return player.state.latencyMs;
+    },
+    get framesDecoded() {
+      return player.framesDecoded;
+    },
+    get state() {
+      return phase(player.state);
+    },
+    get video() {
+      return player.video;
+    },
+    get full() {
+      return player.state;
+    },
+  };
+}

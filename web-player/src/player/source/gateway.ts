@@ -1,0 +1,72 @@
+import { GatewayError } from '../../gateway/client';
+import type { GatewayClient } from '../../gateway/client';
+import { Handled } from './peer';
+import type { Negotiate } from './peer';
+
+/** What the server may answer to `rtc.play` instead of an answer. */
+export interface PlayRefusals {
+  fallback(reason: string, url: string | null): void;
+  noPublisher(): void;
+  gatewayLost(): void;
+  /** The id under which the server speaks of this peer in `rtc.state` and `rtc.fallback`. */
+  opened(pc: string): void;
+}
+
+/** Negotiates over the gateway's `rtc.play`. Waits for the gateway to be open, then asks once. */
+export function negotiateByGateway(gateway: GatewayClient, ch: string, refusals: PlayRefusals): Negotiate {
+  return async (sdp, signal) => {
+    await whenOpen(gateway, signal);
+    const frame = await gateway.request({ type: 'rtc.play', ch, sdp }).catch((error: unknown) => {
+      if (error instanceof GatewayError) refuse(error, refusals);
+      throw error;
+    });
+    if (frame.type === 'rtc.fallback') {
+      refusals.fallback(frame.reason, frame.url);
+      throw new Handled('the server sends this viewer to HLS');
+    }
+    if (frame.type !== 'rtc.answer') throw new Error(`rtc.play was answered by ${frame.type}`);
+    if (!signal.aborted) refusals.opened(frame.pc);
+    return {
+      sdp: frame.sdp,
+      serverDelayMs: frame.serverDelayMs ?? 0,
+      close: () => gateway.send({ type: 'rtc.close', pc: frame.pc }),
+    };
+  };
+}
+
+function refuse(error: GatewayError, refusals: PlayRefusals): void {
+  switch (error.code) {
+    case 'no_publisher':
+      refusals.noPublisher();
+      break;
+    case 'disconnected':
+    case 'timeout':
+      refusals.gatewayLost();
+      break;
+    case 'codec_mismatch':
+      refusals.fallback('codec', null);
+      break;
+    case 'use_fallback':
+    case 'capacity':
+      refusals.fallback('server', null);
+      break;
+    default:
+      return;
+  }
+  throw new Handled(error.message);
+}
+
+function whenOpen(gateway: GatewayClient, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let cancel: (() => void) | null = null;
+    const done = (settle: () => void): void => {
+      // `onStatus` calls back at once, before `cancel` is known.
+      queueMicrotask(() => cancel?.());
+      settle();
+    };
+    signal.addEventListener('abort', () => done(() => reject(new Handled('left'))), { once: true });
+    cancel = gateway.onStatus((status) => {
+      if (status.state === 'open') done(resolve);
+    });
+  });
+}

@@ -1,0 +1,131 @@
+import type Hls from 'hls.js';
+import { fromProgramDate, smooth } from '../latency';
+import { makeVideo } from './source';
+import type { Source, SourceEvents } from './source';
+
+const LOOK_EVERY_MS = 500;
+/** So many recoveries of the decoder are tried before the source gives up. */
+const RECOVERIES_MAX = 2;
+
+/** Safari's own element can say which wall-clock time is on screen. */
+interface NativeVideo extends HTMLVideoElement {
+  getStartDate?(): Date;
+}
+
+/** LL-HLS by hls.js, which is loaded only now; by the browser itself where Media Source Extensions are missing (iOS). */
+export class HlsSource implements Source {
+  readonly via = 'hls';
+  readonly video = makeVideo();
+  #url: string;
+  #events: SourceEvents;
+  #serverNow: () => number;
+  #hls: Hls | null = null;
+  #recoveries = 0;
+  #timer: ReturnType<typeof setInterval>;
+  #lastTime = 0;
+  #latency: number | null = null;
+  #closed = false;
+
+  constructor(url: string, events: SourceEvents, serverNow: () => number) {
+    this.#url = url;
+    this.#events = events;
+    this.#serverNow = serverNow;
+    this.#timer = setInterval(() => this.#look(), LOOK_EVERY_MS);
+    if ('requestVideoFrameCallback' in this.video) {
+      this.video.requestVideoFrameCallback(() => {
+        if (!this.#closed) this.#events.frame();
+      });
+    }
+    void this.#open();
+  }
+
+  framesDecoded(): number {
+    return this.video.getVideoPlaybackQuality().totalVideoFrames;
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#timer);
+    this.video.onerror = null;
+    this.#hls?.destroy();
+    this.#hls = null;
+    if (this.video.getAttribute('src') !== null) {
+      this.video.removeAttribute('src');
+      this.video.load();
+    }
+  }
+
+  async #open(): Promise<void> {
+    try {
+      const { default: Engine } = await import('hls.js');
+      if (this.#closed) return;
+      if (Engine.isSupported()) this.#openEngine(Engine);
+      else this.#openNative();
+    } catch (error) {
+      if (this.#closed) return;
+      console.warn('hls:', error);
+      this.#events.lost();
+    }
+  }
+
+  #openEngine(Engine: typeof Hls): void {
+    const hls = new Engine({
+      lowLatencyMode: true,
+      maxLiveSyncPlaybackRate: 1.1,
+      backBufferLength: 10,
+      // A failing playlist is our own affair: the player decides whether and when to try again.
+      manifestLoadPolicy: {
+        default: { maxTimeToFirstByteMs: 8_000, maxLoadTimeMs: 10_000, timeoutRetry: null, errorRetry: null },
+      },
+    });
+    this.#hls = hls;
+    hls.on(Engine.Events.ERROR, (_event, data) => {
+      if (this.#closed || !data.fatal) return;
+      if (data.type === Engine.ErrorTypes.MEDIA_ERROR && this.#recoveries < RECOVERIES_MAX) {
+        this.#recoveries += 1;
+        hls.recoverMediaError();
+        return;
+      }
+      console.warn(`hls: ${data.type} ${data.details}`);
+      this.#events.lost();
+    });
+    hls.on(Engine.Events.MANIFEST_PARSED, () => this.#play());
+    hls.loadSource(this.#url);
+    hls.attachMedia(this.video);
+  }
+
+  #openNative(): void {
+    if (this.video.canPlayType('application/vnd.apple.mpegurl') === '') {
+      this.#events.lost();
+      return;
+    }
+    this.video.disableRemotePlayback = false; // AirPlay can take over a real URL
+    this.video.onerror = () => this.#events.lost();
+    this.video.src = this.#url;
+    this.#play();
+  }
+
+  #play(): void {
+    // A refusal shows as a paused element; the player reacts to that.
+    this.video.play().catch(() => undefined);
+  }
+
+  #look(): void {
+    const { video } = this;
+    if (video.currentTime > this.#lastTime && this.framesDecoded() > 0) {
+      this.#lastTime = video.currentTime;
+      this.#events.frame();
+    }
+    const latency = fromProgramDate(this.#playingDate(), this.#serverNow());
+    if (latency === null || video.paused) return;
+    this.#latency = smooth(this.#latency, latency);
+    this.#events.latency(this.#latency);
+  }
+
+  #playingDate(): number | null {
+    if (this.#hls !== null) return this.#hls.playingDate?.getTime() ?? null;
+    const start = (this.video as NativeVideo).getStartDate?.().getTime();
+    return start === undefined || Number.isNaN(start) ? null : start + this.video.currentTime * 1000;
+  }
+}

@@ -1,0 +1,186 @@
+import { fromCapture, fromParts, fromPlayout, smooth } from '../latency';
+import type { ReceiverSample } from '../latency';
+import { makeVideo } from './source';
+import type { Source, SourceEvents } from './source';
+
+const ABS_CAPTURE_TIME = 'http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time';
+/** How often the receiver's statistics are read. */
+const LOOK_EVERY_MS = 500;
+
+export interface Answer {
+  readonly sdp: string;
+  /** The server's own share of the delay, where it says so. */
+  readonly serverDelayMs: number;
+  /** Tells the server that we leave. */
+  close(): void;
+}
+
+/** Brings an offer to the server and its answer back: over the gateway, or by WHEP. */
+export type Negotiate = (offer: string, signal: AbortSignal) => Promise<Answer>;
+
+/** The header-extension control of WebRTC Extensions, which the DOM library does not know yet. */
+interface HeaderExtension {
+  uri: string;
+  direction: RTCRtpTransceiverDirection;
+}
+interface Negotiable {
+  getHeaderExtensionsToNegotiate?(): HeaderExtension[];
+  setHeaderExtensionsToNegotiate?(extensions: HeaderExtension[]): void;
+}
+
+/** What the statistics hold beyond the DOM library's types. */
+interface InboundVideo extends RTCInboundRtpStreamStats {
+  estimatedPlayoutTimestamp?: number;
+}
+interface FrameMetadata {
+  captureTime?: number;
+  expectedDisplayTime: number;
+}
+
+/** One receiving WebRTC peer connection with its `<video>`. */
+export class PeerSource implements Source {
+  readonly via = 'webrtc';
+  readonly video = makeVideo();
+  #peer: RTCPeerConnection;
+  #events: SourceEvents;
+  #serverNow: () => number | null;
+  #abort = new AbortController();
+  #answer: Answer | null = null;
+  #timer: ReturnType<typeof setInterval>;
+  #framesDecoded = 0;
+  #before: ReceiverSample | null = null;
+  #captureLatency: number | null = null;
+  #latency: number | null = null;
+  #closed = false;
+
+  constructor(negotiate: Negotiate, events: SourceEvents, serverNow: () => number | null, iceServers: RTCIceServer[] = []) {
+    this.#events = events;
+    this.#serverNow = serverNow;
+    this.#peer = new RTCPeerConnection({ bundlePolicy: 'max-bundle', rtcpMuxPolicy: 'require', iceServers });
+    const stream = new MediaStream();
+    this.#peer.ontrack = (event) => {
+      stream.addTrack(event.track);
+      if (this.video.srcObject === null) this.video.srcObject = stream;
+    };
+    this.#peer.onconnectionstatechange = () => this.#connectionChanged();
+    this.#peer.oniceconnectionstatechange = () => {
+      const state = this.#peer.iceConnectionState;
+      if (state === 'connected' || state === 'completed') events.ice('connected');
+    };
+    this.#watchFrames();
+    this.#timer = setInterval(() => void this.#look(), LOOK_EVERY_MS);
+    void this.#open(negotiate);
+  }
+
+  framesDecoded(): number {
+    return this.#framesDecoded;
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#abort.abort();
+    clearInterval(this.#timer);
+    this.#peer.onconnectionstatechange = this.#peer.oniceconnectionstatechange = this.#peer.ontrack = null;
+    this.#answer?.close();
+    this.#peer.close();
+  }
+
+  async #open(negotiate: Negotiate): Promise<void> {
+    try {
+      this.#peer.addTransceiver('audio', { direction: 'recvonly' });
+      askForCaptureTime(this.#peer.addTransceiver('video', { direction: 'recvonly' }));
+      const offer = await this.#peer.createOffer();
+      offer.sdp = withStereo(offer.sdp ?? '');
+      // The server finds us by our checks (peer-reflexive): nothing is gained by waiting for our candidates.
+      await this.#peer.setLocalDescription(offer);
+      const answer = await negotiate(offer.sdp, this.#abort.signal);
+      if (this.#closed) {
+        answer.close();
+        return;
+      }
+      this.#answer = answer;
+      await this.#peer.setRemoteDescription({ type: 'answer', sdp: answer.sdp });
+    } catch (error) {
+      if (this.#closed || error instanceof Handled) return;
+      console.warn('webrtc:', error);
+      this.#events.lost();
+    }
+  }
+
+  #connectionChanged(): void {
+    const state = this.#peer.connectionState;
+    if (state === 'disconnected' || state === 'failed') this.#events.ice(state);
+    if (state === 'closed') this.#events.lost();
+  }
+
+  /** The first frame, at once; and capture times, where the browser has them. */
+  #watchFrames(): void {
+    const shown = (_now: number, metadata: FrameMetadata): void => {
+      if (this.#closed) return;
+      this.#captureLatency = fromCapture(metadata.captureTime, metadata.expectedDisplayTime);
+      if (this.#framesDecoded === 0) {
+        this.#framesDecoded = 1;
+        this.#events.frame();
+      }
+      this.video.requestVideoFrameCallback(shown);
+    };
+    if ('requestVideoFrameCallback' in this.video) this.video.requestVideoFrameCallback(shown);
+  }
+
+  async #look(): Promise<void> {
+    const report = await this.#peer.getStats();
+    if (this.#closed) return;
+    let roundTripTime: number | null = null;
+    let inbound: InboundVideo | null = null;
+    for (const stats of report.values() as Iterable<RTCStats>) {
+      if (stats.type === 'candidate-pair') {
+        const pair = stats as RTCIceCandidatePairStats;
+        if (pair.nominated && pair.currentRoundTripTime !== undefined) roundTripTime = pair.currentRoundTripTime;
+      }
+      if (stats.type === 'inbound-rtp' && (stats as InboundVideo).kind === 'video') inbound = stats as InboundVideo;
+    }
+    if (inbound === null) return;
+    const decoded = inbound.framesDecoded ?? 0;
+    if (decoded > this.#framesDecoded) {
+      this.#framesDecoded = decoded;
+      this.#events.frame();
+    }
+    this.#measure({
+      jitterBufferDelay: inbound.jitterBufferDelay ?? 0,
+      jitterBufferEmittedCount: inbound.jitterBufferEmittedCount ?? 0,
+      roundTripTime,
+      estimatedPlayoutTimestamp: inbound.estimatedPlayoutTimestamp ?? null,
+    });
+  }
+
+  /** The best measurement that this browser and this server allow. */
+  #measure(sample: ReceiverSample): void {
+    const latency =
+      this.#captureLatency ??
+      fromPlayout(sample.estimatedPlayoutTimestamp, this.#serverNow()) ??
+      fromParts(this.#before, sample, this.#answer?.serverDelayMs ?? 0);
+    this.#before = sample;
+    if (latency === null) return;
+    this.#latency = smooth(this.#latency, latency);
+    this.#events.latency(this.#latency);
+  }
+}
+
+/** Thrown by a `Negotiate` that has already told the player what happened. */
+export class Handled extends Error {}
+
+/** Browsers negotiate abs-capture-time only when the page asks for it. */
+function askForCaptureTime(transceiver: RTCRtpTransceiver): void {
+  const negotiable: Negotiable = transceiver as Negotiable;
+  const extensions = negotiable.getHeaderExtensionsToNegotiate?.();
+  if (extensions === undefined || negotiable.setHeaderExtensionsToNegotiate === undefined) return;
+  negotiable.setHeaderExtensionsToNegotiate(
+    extensions.map((extension) => (extension.uri === ABS_CAPTURE_TIME ? { ...extension, direction: 'sendrecv' } : extension)),
+  );
+}
+
+/** Chromium plays Opus in mono unless the receiver's own description asks for stereo. */
+function withStereo(sdp: string): string {
+  return sdp.replace(/a=fmtp:(\d+) (minptime=10;useinbandfec=1)(?!.*stereo)/g, 'a=fmtp:$1 $2;stereo=1');
+}

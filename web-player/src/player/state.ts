@@ -1,0 +1,170 @@
+import { IDLE, step } from './path';
+import type { Path, PathEvent, Preference, Reason, Via } from './path';
+
+/** What the server says about the Channel, as far as we know. */
+export type Liveness = 'unknown' | 'live' | 'away' | 'offline' | 'ended';
+
+/** All that the player knows. The `<video>` elements and the peer connection report into it; nothing is read back from them. */
+export interface PlayerState {
+  readonly liveness: Liveness;
+  readonly stream: { readonly id: string; readonly startedAt: number | null; readonly title: string | null } | null;
+  readonly path: Path;
+  readonly gateway: 'connecting' | 'open' | 'down' | 'refused';
+  readonly latencyMs: number | null;
+  readonly viewers: number | null;
+  readonly muted: boolean;
+  readonly volume: number;
+  readonly paused: boolean;
+  /** `muted`: sound waits for a tap. `blocked`: the browser wants a tap even for a silent picture. */
+  readonly autoplay: 'ok' | 'muted' | 'blocked';
+  readonly audio: boolean | null;
+  readonly size: { readonly width: number; readonly height: number } | null;
+}
+
+export type PlayerEvent =
+  | { type: 'path'; event: PathEvent }
+  | { type: 'gateway'; state: PlayerState['gateway'] }
+  | { type: 'live'; stream: PlayerState['stream']; preference: Preference; webrtc: boolean }
+  | { type: 'notLive' }
+  | { type: 'ended' }
+  | { type: 'away'; away: boolean }
+  | { type: 'latency'; via: Via; latencyMs: number | null }
+  | { type: 'viewers'; viewers: number }
+  | { type: 'volume'; muted: boolean; volume: number; byUser: boolean }
+  | { type: 'paused'; paused: boolean }
+  | { type: 'autoplay'; autoplay: PlayerState['autoplay'] }
+  | { type: 'size'; width: number; height: number };
+
+export const INITIAL: PlayerState = {
+  liveness: 'unknown',
+  stream: null,
+  path: IDLE,
+  gateway: 'connecting',
+  latencyMs: null,
+  viewers: null,
+  muted: true,
+  volume: 1,
+  paused: false,
+  autoplay: 'muted',
+  audio: null,
+  size: null,
+};
+
+export function reduce(state: PlayerState, event: PlayerEvent, now: number): PlayerState {
+  switch (event.type) {
+    case 'path': {
+      const path = step(state.path, event.event, now);
+      return path === state.path ? state : settle({ ...state, path }, event.event);
+    }
+    case 'gateway':
+      return { ...state, gateway: event.state };
+    case 'live': {
+      // The same Stream again (a reconnected socket says so): the picture that plays is left alone.
+      const same = state.stream !== null && state.stream.id !== '' && state.stream.id === event.stream?.id;
+      if (same && state.path.active) return { ...state, liveness: state.liveness === 'away' ? 'away' : 'live', stream: event.stream };
+      const running = state.path.active && state.liveness === 'unknown';
+      const start: PathEvent = { type: 'start', preference: event.preference, webrtc: event.webrtc };
+      const path = running ? state.path : step(state.path, start, now);
+      return { ...state, liveness: 'live', stream: event.stream, path, latencyMs: running ? state.latencyMs : null };
+    }
+    case 'notLive':
+      return { ...state, liveness: 'offline', stream: null, path: step(state.path, { type: 'stop' }, now), latencyMs: null };
+    case 'ended': {
+      if (state.liveness === 'offline' || state.liveness === 'ended') return state;
+      return { ...state, liveness: 'ended', path: step(state.path, { type: 'stop' }, now), latencyMs: null };
+    }
+    case 'away': {
+      if (state.liveness !== 'live' && state.liveness !== 'away') return state;
+      const path = step(state.path, { type: 'away', away: event.away }, now);
+      return { ...state, liveness: event.away ? 'away' : 'live', path };
+    }
+    case 'latency':
+      return state.path.shown === event.via ? { ...state, latencyMs: event.latencyMs } : state;
+    case 'viewers':
+      return { ...state, viewers: event.viewers };
+    case 'volume':
+      return {
+        ...state,
+        muted: event.muted,
+        volume: event.volume,
+        autoplay: event.byUser || !event.muted ? 'ok' : state.autoplay,
+      };
+    case 'paused':
+      return { ...state, paused: event.paused };
+    case 'autoplay':
+      return { ...state, autoplay: event.autoplay };
+    case 'size':
+      return { ...state, size: { width: event.width, height: event.height } };
+  }
+}
+
+/** What a step of the path means for the rest: another way has another latency; a frame proves that the encoder is back. */
+function settle(state: PlayerState, event: PathEvent): PlayerState {
+  if (event.type !== 'frame') return state;
+  const liveness = state.liveness === 'unknown' || (state.liveness === 'away' && event.via === 'webrtc') ? 'live' : state.liveness;
+  return { ...state, liveness };
+}
+
+export type Phase = 'connecting' | 'playing' | 'paused' | 'reconnecting' | 'away' | 'offline' | 'ended';
+
+/** The one word that the page shows, and that tests read. */
+export function phase(state: PlayerState): Phase {
+  if (state.liveness === 'offline' || state.liveness === 'ended' || state.liveness === 'away') return state.liveness;
+  const { path } = state;
+  if (path.shown === 'none') return 'connecting';
+  const moving = path.shown === 'webrtc' ? path.webrtc.state === 'playing' : path.hls.state === 'playing';
+  if (!moving) return 'reconnecting';
+  return state.paused ? 'paused' : 'playing';
+}
+
+const BECAUSE: Record<Reason, string> = {
+  udp_blocked: 'UDP is blocked',
+  no_frame: 'no picture came by WebRTC',
+  b_frames: 'the encoder uses B-frames (set B-frames to 0)',
+  codec: 'this browser cannot play the codec by WebRTC',
+  no_gateway: 'the signalling connection is down',
+  no_webrtc: 'this browser has no WebRTC',
+  unstable: 'the connection is unstable',
+  server: 'the server asked for it',
+  chosen: 'you chose it',
+};
+
+/** What stands after "HLS 2.4 s because …"; null while nothing needs an excuse. */
+export function because(reason: Reason | null): string | null {
+  return reason === null ? null : BECAUSE[reason];
+}
+
+/** A reason in the server's words, in ours. */
+export function reasonFrom(word: string): Reason {
+  switch (word) {
+    case 'b_frames':
+    case 'bframes':
+      return 'b_frames';
+    case 'codec':
+    case 'codec_mismatch':
+      return 'codec';
+    default:
+      return 'server';
+  }
+}
+
+export interface BadgeText {
+  /** `WebRTC 0.2 s` */
+  readonly short: string;
+  /** `because UDP is blocked`, or nothing. */
+  readonly why: string | null;
+}
+
+/** The badge: how it plays and how late. Says nothing that was not measured. */
+export function badge(state: PlayerState): BadgeText | null {
+  const { shown, reason } = state.path;
+  if (shown === 'none' || !state.path.active) return null;
+  const name = shown === 'webrtc' ? 'WebRTC' : 'HLS';
+  const late = state.latencyMs === null ? '' : ` ${seconds(state.latencyMs)} s`;
+  const why = shown === 'hls' ? because(reason) : null;
+  return { short: `${name}${late}`, why: why === null ? null : `because ${why}` };
+}
+
+function seconds(ms: number): string {
+  return (Math.max(0, ms) / 1000).toFixed(1);
+}

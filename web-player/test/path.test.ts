@@ -1,0 +1,192 @@
+import { describe, expect, it } from 'vitest';
+import { FRAME_BY_MS, ICE_BY_MS, IDLE, RESTARTS_MAX, RESTART_AFTER_STALL_MS, RETRY_WEBRTC_MS, STALL_MS, WARM_HLS_AFTER_MS, nextDeadline, step } from '../src/player/path';
+import type { Path, PathEvent, Preference } from '../src/player/path';
+
+/** A path in fake time: `at` runs every deadline on the way to `ms`, as the player's timer would. */
+class Rig {
+  path: Path = IDLE;
+  now = 0;
+
+  constructor(preference: Preference = 'auto', webrtc = true) {
+    this.send({ type: 'start', preference, webrtc });
+  }
+
+  send(event: PathEvent): this {
+    this.path = step(this.path, event, this.now);
+    return this;
+  }
+
+  at(ms: number): this {
+    for (let rounds = 0; rounds < 1_000; rounds += 1) {
+      const deadline = nextDeadline(this.path);
+      if (deadline === null || deadline > ms) break;
+      this.now = Math.max(this.now, deadline);
+      const before = this.path;
+      this.send({ type: 'tick' });
+      if (this.path === before) throw new Error(`a deadline at ${deadline} that changes nothing would spin the timer`);
+    }
+    this.now = ms;
+    return this;
+  }
+
+  /** Frames every 100 ms until `ms`. */
+  frames(ms: number): this {
+    while (this.now + 100 <= ms) this.at(this.now + 100).send({ type: 'frame', via: 'webrtc' });
+    return this;
+  }
+}
+
+describe('a clean network', () => {
+  it('plays by WebRTC and never loads HLS', () => {
+    const rig = new Rig().at(80).send({ type: 'ice', state: 'connected' }).at(300).send({ type: 'frame', via: 'webrtc' }).frames(60_000);
+    expect(rig.path).toMatchObject({ shown: 'webrtc', reason: null });
+    expect(rig.path.hls.attempt).toBe(0);
+    expect(rig.path.webrtc.attempt).toBe(1);
+  });
+
+  it('drops a warmed HLS when the first WebRTC frame comes late', () => {
+    const rig = new Rig().at(WARM_HLS_AFTER_MS);
+    expect(rig.path.hls.state).toBe('warming');
+    rig.at(2_000).send({ type: 'ice', state: 'connected' }).at(2_200).send({ type: 'frame', via: 'webrtc' });
+    expect(rig.path).toMatchObject({ shown: 'webrtc', reason: null });
+    expect(rig.path.hls.state).toBe('off');
+  });
+});
+
+describe('blocked UDP', () => {
+  it('shows HLS as soon as it has a frame, and says why at the deadline', () => {
+    const rig = new Rig().at(WARM_HLS_AFTER_MS);
+    expect(rig.path.shown).toBe('none');
+    rig.at(2_300).send({ type: 'frame', via: 'hls' });
+    expect(rig.path).toMatchObject({ shown: 'hls', reason: null });
+    rig.at(ICE_BY_MS);
+    expect(rig.path).toMatchObject({ shown: 'hls', reason: 'udp_blocked' });
+    expect(rig.path.webrtc.state).toBe('off');
+  });
+
+  it('does not wait for its deadline when ICE fails before', () => {
+    const rig = new Rig().at(700).send({ type: 'ice', state: 'failed' });
+    expect(rig.path.reason).toBe('udp_blocked');
+    expect(rig.path.hls.state).toBe('warming');
+  });
+
+  it('tries WebRTC again after a while, hidden behind the playing HLS', () => {
+    const rig = new Rig().at(2_000).send({ type: 'frame', via: 'hls' }).at(ICE_BY_MS);
+    rig.at(ICE_BY_MS + RETRY_WEBRTC_MS);
+    expect(rig.path).toMatchObject({ shown: 'hls' });
+    expect(rig.path.webrtc).toMatchObject({ state: 'connecting', attempt: 2 });
+    rig.at(rig.now + 200).send({ type: 'frame', via: 'webrtc' });
+    expect(rig.path).toMatchObject({ shown: 'webrtc', reason: null });
+  });
+});
+
+it('gives up on an ICE connection that brings no frame', () => {
+  const rig = new Rig().at(100).send({ type: 'ice', state: 'connected' }).at(WARM_HLS_AFTER_MS + 100);
+  expect(rig.path.hls.state).toBe('off');
+  rig.at(FRAME_BY_MS - 1);
+  expect(rig.path.hls.state).toBe('warming');
+  rig.at(FRAME_BY_MS);
+  expect(rig.path.reason).toBe('no_frame');
+});
+
+it.each(['b_frames', 'codec', 'server'] as const)('goes to HLS at once when the server says %s', (reason) => {
+  const rig = new Rig().at(50).send({ type: 'fallback', reason, url: '/hls/x/master.m3u8' });
+  expect(rig.path).toMatchObject({ reason, hlsUrl: '/hls/x/master.m3u8' });
+  expect(rig.path.hls.state).toBe('warming');
+  expect(rig.path.webrtc.state).toBe('off');
+});
+
+it('keeps the WebRTC picture on screen until HLS has a frame when the server sends a playing viewer away', () => {
+  const rig = new Rig().at(200).send({ type: 'frame', via: 'webrtc' }).send({ type: 'fallback', reason: 'b_frames', url: null });
+  expect(rig.path.shown).toBe('webrtc');
+  expect(rig.at(900).send({ type: 'frame', via: 'hls' }).path.shown).toBe('hls');
+});
+
+describe('the gateway', () => {
+  it('refused: HLS at once; back: WebRTC again', () => {
+    const rig = new Rig().at(30).send({ type: 'gatewayLost' });
+    expect(rig.path).toMatchObject({ reason: 'no_gateway' });
+    rig.at(1_000).send({ type: 'frame', via: 'hls' }).at(4_000).send({ type: 'gatewayBack' });
+    expect(rig.path.webrtc).toMatchObject({ state: 'connecting', attempt: 2 });
+    expect(rig.path.shown).toBe('hls');
+  });
+
+  it('lost while WebRTC plays: nothing happens to the picture', () => {
+    const rig = new Rig().at(200).send({ type: 'frame', via: 'webrtc' });
+    const before = rig.path;
+    expect(rig.send({ type: 'gatewayLost' }).path).toBe(before);
+  });
+});
+
+describe('stalls', () => {
+  const playing = (): Rig => new Rig().at(200).send({ type: 'frame', via: 'webrtc' });
+
+  it('says so after two seconds, makes a new peer after five more, keeps the picture', () => {
+    const rig = playing().at(200 + STALL_MS);
+    expect(rig.path.webrtc.state).toBe('stalled');
+    rig.at(200 + STALL_MS + RESTART_AFTER_STALL_MS);
+    expect(rig.path.webrtc).toMatchObject({ state: 'connecting', attempt: 2 });
+    expect(rig.path.shown).toBe('webrtc');
+  });
+
+  it('are nobody’s fault while the encoder is away', () => {
+    const rig = playing().send({ type: 'away', away: true }).at(11_000);
+    expect(rig.path.webrtc).toMatchObject({ state: 'playing', attempt: 1 });
+    rig.send({ type: 'away', away: false }).send({ type: 'frame', via: 'webrtc' });
+    expect(rig.path.webrtc.attempt).toBe(1);
+  });
+
+  it('end on HLS when peers keep dying', () => {
+    const rig = playing();
+    for (let death = 0; death <= RESTARTS_MAX; death += 1) {
+      rig.at(rig.now + 1_000).send({ type: 'frame', via: 'webrtc' }).send({ type: 'peerLost' });
+    }
+    expect(rig.path).toMatchObject({ reason: 'unstable' });
+    expect(rig.path.hls.state).toBe('warming');
+  });
+
+  it('do not add up over an hour', () => {
+    const rig = playing();
+    for (let death = 0; death < 10; death += 1) {
+      rig.frames(rig.now + 61_000).send({ type: 'peerLost' }).at(rig.now + 300).send({ type: 'frame', via: 'webrtc' });
+    }
+    expect(rig.path).toMatchObject({ shown: 'webrtc', reason: null });
+  });
+});
+
+describe('HLS that does not play either', () => {
+  it('is tried again with growing waits, and WebRTC soon too', () => {
+    const rig = new Rig('auto', true).at(10).send({ type: 'gatewayLost' }).at(100).send({ type: 'hlsFailed' });
+    expect(rig.path.hls).toMatchObject({ state: 'waiting', failures: 1, retryAt: 1_100 });
+    rig.at(1_100);
+    expect(rig.path.hls).toMatchObject({ state: 'warming', attempt: 2 });
+    rig.send({ type: 'hlsFailed' });
+    expect(rig.path.hls.retryAt).toBe(3_100);
+    rig.at(5_100);
+    expect(rig.path.webrtc.attempt).toBe(2);
+  });
+});
+
+describe('preferences', () => {
+  it('hls never opens WebRTC', () => {
+    const rig = new Rig('hls').at(600_000).send({ type: 'tryWebrtc' });
+    expect(rig.path).toMatchObject({ reason: 'chosen' });
+    expect(rig.path.webrtc.attempt).toBe(0);
+  });
+
+  it('webrtc never opens HLS', () => {
+    const rig = new Rig('webrtc').at(60_000);
+    expect(rig.path.hls.attempt).toBe(0);
+    expect(rig.path.webrtc.attempt).toBeGreaterThan(3);
+  });
+
+  it('without RTCPeerConnection HLS starts at once', () => {
+    expect(new Rig('auto', false).path).toMatchObject({ reason: 'no_webrtc', hls: { state: 'warming' } });
+  });
+});
+
+it('forgets everything but its counts when it stops', () => {
+  const rig = new Rig().at(2_000).send({ type: 'frame', via: 'hls' }).send({ type: 'stop' });
+  expect(rig.path).toEqual({ ...IDLE, webrtc: { ...IDLE.webrtc, attempt: 1 }, hls: { ...IDLE.hls, attempt: 1 } });
+  expect(nextDeadline(rig.path)).toBeNull();
+});
