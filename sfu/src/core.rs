@@ -2,6 +2,7 @@
 
 mod counters;
 pub mod peer;
+pub(crate) mod up_track;
 pub mod viewer;
 
 use std::net::{IpAddr, SocketAddr};
