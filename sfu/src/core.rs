@@ -77,6 +77,7 @@ pub enum Routed {
 
 /// A Peer whose offer was answered and whose first STUN check has not come yet.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "it waits and travels in a Box")]
 pub enum Negotiated {
     /// It will watch.
     Viewer(viewer::Spec),

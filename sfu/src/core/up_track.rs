@@ -357,3 +357,10 @@ impl Jitter {
         self.estimate >> 4
     }
 }
+
+/// Where virtual time begins in tests.
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "any moment will do")]
+pub(crate) fn beginning() -> Instant {
+    Instant::now()
+}

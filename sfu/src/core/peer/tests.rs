@@ -16,6 +16,7 @@ use str0m::rtp::RtpWrite;
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 
 use super::{Local, Peer};
+use crate::core::up_track::beginning;
 use crate::sdp_publish::PublishOffer;
 use crate::{CloseReason, PeerEvent, PeerId};
 
@@ -24,11 +25,7 @@ const CLIENT: &str = "198.51.100.7:40000";
 /// One way.
 const LATENCY: Duration = Duration::from_millis(10);
 
-#[expect(clippy::disallowed_methods, reason = "any moment will do as the beginning of virtual time")]
-fn beginning() -> Instant {
-    Instant::now()
-}
-
+type Loss = Box<dyn FnMut(&[u8]) -> bool>;
 type Wire = VecDeque<(Instant, Vec<u8>)>;
 
 /// Both ends, and what is between them.
@@ -46,7 +43,7 @@ struct World {
     client_events: Vec<Event>,
     peer_events: Vec<PeerEvent>,
     /// Decides about each SRTP datagram of the client: true loses it.
-    lose: Box<dyn FnMut(&[u8]) -> bool>,
+    lose: Loss,
 }
 
 impl World {
@@ -194,7 +191,9 @@ impl World {
         let now = self.now;
         let mut api = self.client.direct_api();
         let stream = api.stream_tx_by_mid(mid, None).unwrap();
-        stream.write_rtp(RtpWrite::new(pt, seq.into(), time, now, payload.to_vec()).marker(marker));
+        stream.write_rtp(
+            RtpWrite::new(pt, seq.into(), time, now, payload.to_vec()).marker(marker).nackable(true),
+        );
         self.pump_client();
     }
 
@@ -251,4 +250,117 @@ fn media_of_a_publisher_lands_in_its_tracks() {
         assert_eq!(pair[1].seq, pair[0].seq + 1);
     }
     assert_eq!(world.closed(), None);
+}
+
+#[test]
+fn both_srtp_profiles_work() {
+    // str0m lists GCM first; a ClientHello that has only the other is made by taking it out.
+    let mut world = World::new(vp8, true);
+    world.connect();
+    assert_eq!(world.connected(), Some("SRTP_AEAD_AES_128_GCM"));
+}
+
+#[test]
+fn lost_packets_are_asked_for_and_come_again() {
+    let mut world = World::new(vp8, false);
+    world.connect();
+    let mut count = 0;
+    world.lose = Box::new(move |data| {
+        count += u32::from(!matches!(data[1], 192..=223));
+        count % 7 == 3
+    });
+    let video = world.video.unwrap();
+    let track = world.track(Kind::Video);
+    let mut reader = track.read::<RtpPacket>(&Rid::single());
+    for frame in 0..60u32 {
+        let payload = if frame == 0 { VP8_KEYFRAME } else { VP8_INTERFRAME };
+        world.send(video, u64::from(frame), frame * 3000, true, payload);
+        world.run_for(33);
+    }
+    world.run_for(1000);
+    let mut seqs: Vec<u64> = drain(&mut reader).iter().map(|packet| packet.seq).collect();
+    let order = seqs.clone();
+    seqs.sort_unstable();
+    assert_ne!(order, seqs, "a repaired packet comes late");
+    assert!(seqs.windows(2).all(|pair| pair[1] == pair[0] + 1), "{seqs:?}");
+    assert!(seqs.len() >= 59, "{}", seqs.len());
+    let (_, _, counters) = world.peer.counters().next().unwrap();
+    assert!(counters.nacks > 5 && counters.retransmissions > 5 && counters.lost == 0, "{counters:?}");
+}
+
+#[test]
+fn a_demand_becomes_one_pli() {
+    let mut world = World::new(vp8, false);
+    world.connect();
+    let video = world.video.unwrap();
+    world.send(video, 1, 0, true, VP8_KEYFRAME);
+    world.run_for(100);
+    let track = world.track(Kind::Video);
+    assert!(track.spec().keyframes_on_request);
+    for _ in 0..5 {
+        track.layer(&Rid::single()).unwrap().request_keyframe();
+        world.run_for(20);
+    }
+    world.run_for(100);
+    let requests = || -> usize {
+        world.client_events.iter().filter(|event| matches!(event, Event::KeyframeRequest(_))).count()
+    };
+    assert_eq!(requests(), 1);
+}
+
+#[test]
+fn a_source_that_begins_in_the_middle_is_asked_for_a_keyframe() {
+    let mut world = World::new(vp8, false);
+    world.connect();
+    let video = world.video.unwrap();
+    world.send(video, 1, 0, true, VP8_INTERFRAME);
+    world.run_for(100);
+    assert!(world.client_events.iter().any(|event| matches!(event, Event::KeyframeRequest(_))));
+}
+
+#[test]
+fn closing_says_close_notify_and_begins_the_grace_window() {
+    let mut world = World::new(vp8, false);
+    world.connect();
+    assert_eq!(world.state(), StreamState::Live);
+    world.peer.close(world.now, CloseReason::Local);
+    world.run_for(50);
+    assert_eq!(world.closed(), Some(CloseReason::Local));
+    assert_eq!(world.state(), StreamState::Reconnecting);
+    assert!(!world.client.is_alive());
+}
+
+#[test]
+fn a_publisher_that_says_goodbye_is_gone_at_once() {
+    let mut world = World::new(vp8, false);
+    world.connect();
+    world.client.close().unwrap();
+    world.run_for(200);
+    assert_eq!(world.closed(), Some(CloseReason::Remote));
+    assert_eq!(world.state(), StreamState::Reconnecting);
+}
+
+#[test]
+fn a_silent_publisher_is_gone_within_30_seconds() {
+    let mut world = World::new(vp8, false);
+    world.connect();
+    let last = world.now;
+    world.client.disconnect();
+    while world.closed().is_none() && world.now < last + Duration::from_secs(60) {
+        world.run_for(100);
+    }
+    assert_eq!(world.closed(), Some(CloseReason::ConsentExpired));
+    assert!(world.now < last + Duration::from_secs(30), "{:?}", world.now - last);
+}
+
+#[test]
+fn a_take_over_ends_the_old_publication() {
+    let mut world = World::new(vp8, false);
+    world.connect();
+    let wall = NtpTime::from_unix_micros(1_795_327_201_000_000);
+    let writer = world.hub.take_over(&world.channel, Publication::default(), world.now, wall);
+    world.run_for(100);
+    assert_eq!(world.closed(), Some(CloseReason::Replaced));
+    assert_eq!(world.state(), StreamState::Live);
+    drop(writer);
 }

@@ -151,10 +151,11 @@ impl Arrivals {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::up_track::beginning;
 
     #[test]
     fn a_hole_is_asked_for_until_it_is_filled_or_given_up() {
-        let start = Instant::now();
+        let start = beginning();
         let at = |millis| start + Duration::from_millis(millis);
         let mut arrivals = Arrivals::new(65_536 + 65_534, true);
         let mut lost = 0;
@@ -180,7 +181,7 @@ mod tests {
 
     #[test]
     fn an_outage_does_not_grow_the_list() {
-        let now = Instant::now();
+        let now = beginning();
         let mut arrivals = Arrivals::new(70_000, true);
         let mut lost = 0;
         arrivals.insert(now, 70_000 + 30_000, &mut lost);

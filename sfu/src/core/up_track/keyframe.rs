@@ -76,10 +76,11 @@ impl KeyframeRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::up_track::beginning;
 
     #[test]
     fn requests_are_coalesced_and_give_up() {
-        let start = Instant::now();
+        let start = beginning();
         let at = |millis| start + Duration::from_millis(millis);
         let mut request = KeyframeRequest::default();
         assert_eq!(request.poll(at(0), true, true), None);
