@@ -156,9 +156,12 @@ impl TrackWriter {
         &self.track
     }
 
-    /// Writes the next frame of a Layer, in decoding order. `frame.epoch` is set here.
+    /// Writes the next frame of a Layer, in decoding order. `frame.epoch` is set here; in a derived Track,
+    /// which lives across publications, it stays that of the frame it was made from.
     pub fn write_frame(&mut self, layer: &Rid, mut frame: Frame) {
-        frame.epoch = self.epoch;
+        if !self.track.spec.derived {
+            frame.epoch = self.epoch;
+        }
         self.track.layer_or_new(layer).write_frame(frame);
     }
 
