@@ -2,6 +2,7 @@
 
 mod counters;
 pub mod peer;
+pub(crate) mod up_track;
 pub mod viewer;
 
 use std::net::{IpAddr, SocketAddr};
@@ -76,6 +77,7 @@ pub enum Routed {
 
 /// A Peer whose offer was answered and whose first STUN check has not come yet.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "it waits and travels in a Box")]
 pub enum Negotiated {
     /// It will watch.
     Viewer(viewer::Spec),

@@ -10,4 +10,7 @@ pub enum Error {
     /// The certificate of this node could not be made.
     #[error("no DTLS identity: {0}")]
     Identity(String),
+    /// A publisher's peer connection could not be built.
+    #[error("peer connection: {0}")]
+    Connection(String),
 }

@@ -1,23 +1,18 @@
 //! The offer of a WebRTC publisher (WHIP, RFC 9725): what we accept of it, and the answer.
+//!
+//! The text is read here, line by line, because real encoders stretch SDP in ways that a library may take
+//! for a rejection (port 0 with `bundle-only`, three fingerprints, capitals in `rtpmap`, no SSRC at all).
+//! The peer connection underneath gets a canonical offer that says only what it must know.
 
-use crate::sdp::Error;
+mod answer;
+mod canonical;
+mod lines;
+mod offer;
 
-/// A checked offer of a publisher.
-#[derive(Clone, Debug)]
-pub struct PublishOffer {
-    /// What the encoder calls itself (HTTP `User-Agent`): some promise feedback that they ignore.
-    pub encoder: Option<String>,
-}
+pub(crate) use answer::{AnswerParameters, priority, write_answer};
+pub(crate) use canonical::canonical_offer;
+pub(crate) use offer::{Accepted, Extension, Setup};
+pub use offer::{OFFER_BYTES_MAX, PublishOffer};
 
-impl PublishOffer {
-    /// Reads and checks an offer.
-    ///
-    /// # Errors
-    /// [`Error::Syntax`] if it is no SDP, [`Error::Unacceptable`] if it cannot be answered.
-    pub fn parse(text: &str) -> Result<Self, Error> {
-        if !text.starts_with("v=0") {
-            return Err(Error::Syntax("it does not begin with v=0".to_owned()));
-        }
-        Ok(Self { encoder: None })
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+//! What is measured before the first playlist: TARGETDURATION and PART-TARGET, fixed for the Stream's life.
+//!
+//! Apple's players stop for good when either of them changes, so both are known before the first byte of a
+//! playlist is served.
+
+use std::time::Duration;
+
+use media::{Frame, Kind};
+
+use crate::Config;
+
+/// Frames kept while measuring: 4 s of 120 fps video with its audio, twice. At the limit measuring ends.
+const FRAMES_MAX: usize = 2048;
+
+/// Payload bytes kept while measuring: 4 s at 60 Mbit/s. At the limit measuring ends.
+const BYTES_MAX: usize = 32 << 20;
+
+/// A keyframe that comes this much late still closes its segment: EXTINF is rounded (section 4.4.4.1).
+const LATE: Duration = Duration::from_millis(250);
+
+/// How much of a source that makes keyframes on request is watched: its frame rate is all that counts.
+const ON_REQUEST_SPAN: Duration = Duration::from_millis(300);
+
+/// How much of a source without video is watched.
+const AUDIO_SPAN: Duration = Duration::from_millis(300);
+
+/// The two constants of a Stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Targets {
+    /// TARGETDURATION in seconds.
+    pub(crate) target_duration: u32,
+    /// PART-TARGET, whole milliseconds.
+    pub(crate) part_target: Duration,
+}
+
+impl Targets {
+    /// Fits both to a GOP and to the length of a frame, where they are known.
+    pub(crate) fn fit(config: &Config, gop: Option<Duration>, frame: Option<Duration>) -> Self {
+        let wanted = Duration::from_millis(u64::from(config.part_target_ms));
+        let target_duration = match gop {
+            Some(gop) => {
+                u32::try_from(gop.saturating_sub(LATE).as_millis().div_ceil(1000)).unwrap_or(u32::MAX)
+            }
+            None => config.target_duration_max_s,
+        }
+        .clamp(config.target_duration_min_s, config.target_duration_max_s);
+        let part_target = frame.map_or(wanted, |frame| part_target(wanted, gop, frame));
+        Self { target_duration, part_target: part_target.min(Duration::from_secs(target_duration.into())) }
+    }
+
+    /// The constants while the source says when a segment ends: TARGETDURATION is the shortest.
+    fn on_request(config: &Config, frame: Option<Duration>) -> Self {
+        let gop = Duration::from_secs(config.target_duration_min_s.into());
+        Self::fit(config, Some(gop), frame)
+    }
+}
+
+/// A part target that whole frames fill: the GOP in equal parts near the wanted length, and 2 % more so
+/// that millisecond stamps do not push a frame over it (an RTMP frame of 33.3 ms is 33 or 34).
+fn part_target(wanted: Duration, gop: Option<Duration>, frame: Duration) -> Duration {
+    let (wanted, frame) = (wanted.as_micros() as f64, (frame.as_micros() as f64).max(1.0));
+    let frames_per_part = match gop {
+        Some(gop) => {
+            let gop = gop.as_micros() as f64;
+            let parts = (gop / wanted).round().max(1.0);
+            ((gop / frame).round() / parts).ceil()
+        }
+        None => (wanted / frame).round(),
+    }
+    .max(1.0);
+    Duration::from_millis((frames_per_part * frame * 1.02 / 1000.0).ceil() as u64)
+}
+
+/// Watches the beginning of a Stream and keeps its frames.
+#[derive(Debug, Default)]
+pub(crate) struct Probe {
+    frames: Vec<(Kind, Frame)>,
+    bytes: usize,
+    keyframe_at: Option<i64>,
+    gop: Option<Duration>,
+    video_last: Option<i64>,
+    audio_first: Option<i64>,
+    audio_last: Option<i64>,
+    video_steps: Vec<i64>,
+    audio_step: Option<i64>,
+}
+
+/// What is known about the Tracks while measuring.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Expected {
+    /// There is a video Track that can be carried.
+    pub(crate) video: bool,
+    /// There is an audio Track that can be carried.
+    pub(crate) audio: bool,
+    /// No other Track is waited for.
+    pub(crate) settled: bool,
+    /// The video encoder makes keyframes when asked.
+    pub(crate) keyframes_on_request: bool,
+}
+
+impl Probe {
+    /// Takes the next frame. Video before its first keyframe is dropped.
+    pub(crate) fn push(&mut self, kind: Kind, frame: Frame) {
+        let at = frame.dts.as_micros();
+        match kind {
+            Kind::Video => {
+                if frame.keyframe
+                    && let Some(first) = self.keyframe_at
+                    && self.gop.is_none()
+                {
+                    self.gop = Some(Duration::from_micros(u64::try_from(at - first).unwrap_or(0)));
+                }
+                if self.keyframe_at.is_none() {
+                    if !frame.keyframe {
+                        return;
+                    }
+                    self.keyframe_at = Some(at);
+                }
+                if let Some(last) = self.video_last.replace(at) {
+                    self.video_steps.push(at - last);
+                }
+            }
+            Kind::Audio => {
+                self.audio_first.get_or_insert(at);
+                if let Some(last) = self.audio_last.replace(at) {
+                    self.audio_step = Some(at - last);
+                }
+            }
+        }
+        self.bytes += frame.data.len();
+        self.frames.push((kind, frame));
+    }
+
+    /// The constants, once enough was seen. `overdue`: no longer wait for a Track that is silent.
+    pub(crate) fn verdict(&self, config: &Config, expected: Expected, overdue: bool) -> Option<Targets> {
+        let full = self.frames.len() >= FRAMES_MAX || self.bytes >= BYTES_MAX;
+        let video_here = self.keyframe_at.is_some();
+        let audio_here = self.audio_first.is_some();
+        if !video_here && !audio_here {
+            return None;
+        }
+        if !(full || overdue) {
+            let missing = (expected.video && !video_here) || (expected.audio && !audio_here);
+            if missing || !expected.settled {
+                return None;
+            }
+        }
+        if !video_here {
+            let span = span(self.audio_first, self.audio_last);
+            let enough = full || span >= AUDIO_SPAN;
+            let gop = Duration::from_secs(config.target_duration_min_s.into());
+            return enough.then(|| Targets::fit(config, Some(gop), micros(self.audio_step)));
+        }
+        let span = span(self.keyframe_at, self.video_last);
+        let frame = self.frame_duration();
+        if expected.keyframes_on_request && (full || span >= ON_REQUEST_SPAN) {
+            return Some(Targets::on_request(config, frame));
+        }
+        let watched = Duration::from_millis(u64::from(config.measure_ms)) + LATE;
+        (full || self.gop.is_some() || span >= watched).then(|| Targets::fit(config, self.gop, frame))
+    }
+
+    /// Frames per second of the video, as measured.
+    pub(crate) fn frame_rate(&self) -> Option<f64> {
+        let frames = self.video_steps.len();
+        let span = span(self.keyframe_at, self.video_last).as_secs_f64();
+        (frames > 0 && span > 0.0).then(|| frames as f64 / span)
+    }
+
+    /// Hands the kept frames back, in the order in which they came.
+    pub(crate) fn into_frames(self) -> Vec<(Kind, Frame)> {
+        self.frames
+    }
+
+    /// The median step between video frames: one odd frame at the start must not count.
+    fn frame_duration(&self) -> Option<Duration> {
+        let mut steps = self.video_steps.clone();
+        steps.sort_unstable();
+        micros(steps.get(steps.len() / 2).copied())
+    }
+}
+
+fn span(from: Option<i64>, to: Option<i64>) -> Duration {
+    micros(from.zip(to).map(|(from, to)| to - from)).unwrap_or_default()
+}
+
+fn micros(value: Option<i64>) -> Option<Duration> {
+    value.and_then(|value| u64::try_from(value).ok()).map(Duration::from_micros)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constants_fit_the_source() {
+        let config = Config::default();
+        for (gop_ms, frame_us, target_duration, part_ms) in [
+            (Some(2000), 33_333, 2, 510),
+            (Some(2001), 33_366, 2, 511),
+            (Some(2000), 40_000, 2, 531),
+            (Some(500), 33_333, 2, 510),
+            (Some(4170), 16_667, 4, 527),
+            (Some(2000), 200_000, 2, 612),
+            (Some(2000), 1_000_000, 2, 1020),
+            (None, 33_333, 4, 510),
+            (Some(10_000), 33_333, 4, 510),
+        ] {
+            let targets = Targets::fit(
+                &config,
+                gop_ms.map(Duration::from_millis),
+                Some(Duration::from_micros(frame_us)),
+            );
+            assert_eq!(
+                (targets.target_duration, targets.part_target.as_millis()),
+                (target_duration, part_ms),
+                "GOP {gop_ms:?} ms, frame {frame_us} us"
+            );
+        }
+    }
+}

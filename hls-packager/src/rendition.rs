@@ -1,0 +1,553 @@
+//! The media behind one Media Playlist: its window, what is still downloadable, what a request gets.
+
+use std::collections::VecDeque;
+use std::io::Write;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use media::{CodecConfig, Kind, NtpTime, StreamClock, Timescale};
+
+use crate::assembler::Piece;
+use crate::directives::{Directives, Skip};
+use crate::fmp4::{self, Slices};
+use crate::playlist::media::{Segment as ListedSegment, VERSION};
+use crate::playlist::tag::{
+    Map, Part as ListedPart, PartInf, PreloadHint, ProgramDateTime, RenditionReport, Seconds, ServerControl,
+};
+use crate::playlist::{Media, delta};
+use crate::probe::Targets;
+use crate::storage::Memory;
+
+/// Bytes of parts held per Rendition: 40 s of 20 Mbit/s. At the limit removed segments are forgotten before
+/// their time, then the window shrinks, but never under what M12 asks for; counted in `shrunk`.
+const BYTES_MAX: usize = 100 << 20;
+
+/// Multiples of TARGETDURATION: HOLD-BACK (section 4.4.3.8), how long parts stay listed (section 6.2.2),
+/// the shortest window (section 6.2.2), CAN-SKIP-UNTIL (section 4.4.3.8).
+const HOLD_BACK: u32 = 3;
+const PARTS_LISTED: u32 = 3;
+const WINDOW_LEAST: u32 = 3;
+const SKIP_UNTIL: u32 = 6;
+
+/// PART-HOLD-BACK in part targets (Apple's rule 14.3).
+const PART_HOLD_BACK: u32 = 3;
+
+/// A playlist as text, plain and compressed: made once, shared by everybody who waited for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Rendered {
+    /// UTF-8.
+    pub(crate) plain: Bytes,
+    /// The same, compressed.
+    pub(crate) gzip: Bytes,
+}
+
+impl Rendered {
+    /// Compresses `text`.
+    pub(crate) fn new(text: String) -> Self {
+        Self { gzip: compress(text.as_bytes()), plain: text.into() }
+    }
+}
+
+/// What to do with a playlist request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Answer now.
+    Now,
+    /// Wait for the next change of this Rendition.
+    Wait,
+    /// 400, and why.
+    Bad(&'static str),
+}
+
+/// What there is under a name.
+#[derive(Clone, Debug)]
+pub(crate) enum Resource {
+    /// These bytes, in order.
+    Found(Vec<Slices>),
+    /// It was hinted and is not there yet.
+    Hinted,
+    /// Neither listed nor hinted.
+    Missing,
+}
+
+/// The name of a file of a Rendition, without its ending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileName {
+    /// `init{generation}.mp4`.
+    Init(u64),
+    /// `p{number}.m4s`. Numbered through the Stream, not per segment: the hint for the next part is right
+    /// whichever segment it falls into.
+    Part(u64),
+    /// `s{msn}.m4s`.
+    Segment(u64),
+}
+
+impl FileName {
+    /// Reads a file name.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let digits = |text: &str| -> Option<u64> {
+            let canonical = text == "0" || !text.starts_with('0');
+            (canonical && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok())?
+        };
+        if let Some(generation) = text.strip_prefix("init").and_then(|text| text.strip_suffix(".mp4")) {
+            return digits(generation).map(Self::Init);
+        }
+        let text = text.strip_suffix(".m4s")?;
+        match text.strip_prefix('p') {
+            Some(number) => digits(number).map(Self::Part),
+            None => digits(text.strip_prefix('s')?).map(Self::Segment),
+        }
+    }
+
+    fn uri(self) -> String {
+        match self {
+            Self::Init(generation) => format!("init{generation}.mp4"),
+            Self::Part(number) => format!("p{number}.m4s"),
+            Self::Segment(msn) => format!("s{msn}.m4s"),
+        }
+    }
+}
+
+/// One segment of the window. The last one of a live Rendition is open.
+#[derive(Clone, Debug)]
+struct Segment {
+    msn: u64,
+    discontinuity: bool,
+    generation: u64,
+    starts: NtpTime,
+    gap: bool,
+    first_part: u64,
+    parts: Vec<Part>,
+    duration: Duration,
+    bytes: usize,
+    open: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    duration: Duration,
+    independent: bool,
+}
+
+impl Segment {
+    fn range(&self) -> Range<u64> {
+        self.first_part..self.first_part + self.parts.len() as u64
+    }
+
+    fn length(&self) -> Duration {
+        if self.open { self.parts.iter().map(|part| part.duration).sum() } else { self.duration }
+    }
+}
+
+/// The media behind one Media Playlist.
+#[derive(Debug)]
+pub(crate) struct Rendition {
+    kind: Kind,
+    scale: Timescale,
+    clock: StreamClock,
+    targets: Targets,
+    window_segments: usize,
+    store: Memory,
+    segments: VecDeque<Segment>,
+    /// Removed from the playlist, downloadable until then (section 6.2.2).
+    removed: VecDeque<(Instant, Segment)>,
+    /// MSN of the segment after the last closed one.
+    next_msn: u64,
+    discontinuity_sequence: u64,
+    generation: Option<u64>,
+    config: Option<Arc<CodecConfig>>,
+    ended: bool,
+    /// Grows with each change of the playlist.
+    version: u64,
+    changed_at: Option<Instant>,
+    rendered: [Option<Rendered>; 3],
+    /// Bits per second of the largest segment ever, and sums for the average.
+    peak_bps: u64,
+    total_bytes: u64,
+    total_duration: Duration,
+    pub(crate) counters: RenditionCounters,
+}
+
+/// What a Rendition counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RenditionCounters {
+    pub(crate) parts: u64,
+    pub(crate) segments: u64,
+    pub(crate) gaps: u64,
+    pub(crate) discontinuities: u64,
+    pub(crate) shrunk: u64,
+    pub(crate) rendered: u64,
+    pub(crate) failed: u64,
+}
+
+impl Rendition {
+    pub(crate) fn new(
+        kind: Kind,
+        scale: Timescale,
+        clock: StreamClock,
+        targets: Targets,
+        window_segments: u32,
+    ) -> Self {
+        Self {
+            kind,
+            scale,
+            clock,
+            targets,
+            window_segments: window_segments as usize,
+            store: Memory::default(),
+            segments: VecDeque::new(),
+            removed: VecDeque::new(),
+            next_msn: 0,
+            discontinuity_sequence: 0,
+            generation: None,
+            config: None,
+            ended: false,
+            version: 0,
+            changed_at: None,
+            rendered: [const { None }; 3],
+            peak_bps: 0,
+            total_bytes: 0,
+            total_duration: Duration::ZERO,
+            counters: RenditionCounters::default(),
+        }
+    }
+
+    /// Starts at this number instead of 0: the Rendition joins others that are ahead.
+    pub(crate) fn join(&mut self, msn: u64, discontinuity_sequence: u64) {
+        self.next_msn = msn;
+        self.discontinuity_sequence = discontinuity_sequence;
+    }
+
+    /// Takes what the assembler made. Bytes are stored before the playlist names them.
+    pub(crate) fn apply(&mut self, piece: Piece, now: Instant) {
+        match piece {
+            Piece::Init(config) => self.put_init(config),
+            Piece::Open { cut, at } => {
+                self.counters.discontinuities += u64::from(cut.discontinuity);
+                self.next_msn = cut.msn;
+                self.segments.push_back(Segment {
+                    msn: cut.msn,
+                    discontinuity: cut.discontinuity,
+                    generation: self.generation.unwrap_or(0),
+                    starts: self.clock.ntp(at),
+                    gap: false,
+                    first_part: self.store.next(),
+                    parts: Vec::new(),
+                    duration: Duration::ZERO,
+                    bytes: 0,
+                    open: true,
+                });
+            }
+            Piece::Part { decode_time, samples, ticks, independent } => {
+                let sequence = u32::try_from(self.store.next() + 1).unwrap_or(u32::MAX);
+                let Some(segment) = self.segments.back_mut() else { return };
+                match fmp4::fragment(self.kind, sequence, decode_time, &samples) {
+                    Ok(bytes) => {
+                        segment.bytes += bytes.len();
+                        self.store.push(bytes);
+                        let duration = duration(ticks, self.scale);
+                        segment.parts.push(Part { duration, independent });
+                        self.counters.parts += 1;
+                        self.change(now);
+                    }
+                    Err(_) => self.counters.failed += 1,
+                }
+            }
+            Piece::Close { ticks, gap } => self.close(duration(ticks, self.scale), gap, now),
+        }
+    }
+
+    /// Nothing more will come: EXT-X-ENDLIST.
+    pub(crate) fn end(&mut self, now: Instant) {
+        self.ended = true;
+        self.change(now);
+    }
+
+    /// Grows with each change: waiters look again.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// When it last changed.
+    pub(crate) fn changed_at(&self) -> Option<Instant> {
+        self.changed_at
+    }
+
+    /// A viewer can start: there is a complete segment.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.segments.iter().any(|segment| !segment.open && !segment.gap)
+    }
+
+    /// What its decoder must know, once something is in it.
+    pub(crate) fn config(&self) -> Option<&Arc<CodecConfig>> {
+        self.config.as_ref()
+    }
+
+    /// Bits per second of the largest segment, and on average.
+    pub(crate) fn bandwidth(&self) -> (u64, u64) {
+        let micros = self.total_duration.as_micros().max(1);
+        let average = u128::from(self.total_bytes) * 8_000_000 / micros;
+        (self.peak_bps, u64::try_from(average).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.store.bytes()
+    }
+
+    /// Decides about a playlist request (sections 6.2.5.2 and 6.2.5.3).
+    pub(crate) fn decide(&self, directives: &Directives) -> Verdict {
+        let Some((msn, part)) = directives.wait_for else { return Verdict::Now };
+        if self.ended {
+            return Verdict::Now;
+        }
+        // Without a part: the first one of that segment. Clients ask so for a segment that begins.
+        let part = part.unwrap_or(0);
+        let edge = self.edge();
+        let open_parts = edge.parts;
+        let (msn, part) = match self.segment(msn) {
+            // A part beyond the end of a finished segment is the first one of the next.
+            Some(segment) if !segment.open && part >= segment.parts.len() as u64 => (msn + 1, 0),
+            _ => (msn, part),
+        };
+        if msn < edge.msn {
+            return Verdict::Now;
+        }
+        // The last complete segment is `edge.msn - 1`.
+        if msn > edge.msn + 1 {
+            return Verdict::Bad("_HLS_msn is too far ahead");
+        }
+        let listed = if msn == edge.msn { open_parts } else { 0 };
+        if part < listed {
+            return Verdict::Now;
+        }
+        if part + 1 > listed + self.advance_part_limit() {
+            return Verdict::Bad("_HLS_part is too far ahead");
+        }
+        Verdict::Wait
+    }
+
+    /// The playlist, rendered and compressed once per change. `reports` is asked only then.
+    pub(crate) fn playlist(&mut self, skip: Skip, reports: &[RenditionReport]) -> Rendered {
+        let slot = match skip {
+            Skip::No => 0,
+            Skip::Segments => 1,
+            Skip::SegmentsAndDateRanges => 2,
+        };
+        if let Some(rendered) = &self.rendered[slot] {
+            return rendered.clone();
+        }
+        let full = self.list(reports);
+        let text = match skip {
+            Skip::No => full,
+            Skip::Segments => delta::delta(full, false),
+            Skip::SegmentsAndDateRanges => delta::delta(full, true),
+        }
+        .to_string();
+        let rendered = Rendered::new(text);
+        self.counters.rendered += 1;
+        self.rendered[slot] = Some(rendered.clone());
+        rendered
+    }
+
+    /// What other Renditions say about this one.
+    pub(crate) fn report(&self, uri: String) -> Option<RenditionReport> {
+        let last = self.segments.iter().rev().find(|segment| !segment.open || !segment.parts.is_empty())?;
+        let last_part = (last.parts.len() as u64).checked_sub(1);
+        Some(RenditionReport { uri, last_msn: last.msn, last_part })
+    }
+
+    /// What lies under a file name.
+    pub(crate) fn file(&self, name: FileName) -> Resource {
+        let found = match name {
+            FileName::Init(generation) => self.store.init(generation).map(|init| vec![init.into()]),
+            FileName::Part(number) if number == self.store.next() && !self.ended => return Resource::Hinted,
+            FileName::Part(number) => self.store.part(number).map(|part| vec![part]),
+            FileName::Segment(msn) => {
+                let gone = self.removed.iter().map(|(_, segment)| segment).find(|gone| gone.msn == msn);
+                let segment = self.segment(msn).or(gone).filter(|segment| !segment.open && !segment.gap);
+                segment.and_then(|segment| self.store.range(segment.range()))
+            }
+        };
+        found.map_or(Resource::Missing, Resource::Found)
+    }
+
+    /// DISCONTINUITY-SEQUENCE that a playlist which began now would have.
+    pub(crate) fn discontinuities_so_far(&self) -> u64 {
+        let listed = self.segments.iter().filter(|segment| segment.discontinuity).count();
+        self.discontinuity_sequence + listed as u64
+    }
+
+    fn segment(&self, msn: u64) -> Option<&Segment> {
+        let first = self.segments.front()?.msn;
+        self.segments.get(usize::try_from(msn.checked_sub(first)?).ok()?)
+    }
+
+    fn edge(&self) -> Edge {
+        match self.segments.back() {
+            Some(open) if open.open => Edge { msn: open.msn, parts: open.parts.len() as u64 },
+            _ => Edge { msn: self.next_msn, parts: 0 },
+        }
+    }
+
+    /// "Advance Part Limit" (section 6.2.5.2).
+    fn advance_part_limit(&self) -> u64 {
+        let target = self.targets.part_target;
+        if target >= Duration::from_secs(1) {
+            return 3;
+        }
+        let limit = 3000_u128.div_ceil(target.as_millis().max(1));
+        u64::try_from(limit).unwrap_or(3)
+    }
+
+    fn put_init(&mut self, config: Arc<CodecConfig>) {
+        match fmp4::init(&config, self.scale) {
+            Ok(init) => {
+                let generation = self.generation.map_or(0, |generation| generation + 1);
+                self.store.put_init(generation, init);
+                self.generation = Some(generation);
+                self.config = Some(config);
+            }
+            Err(_) => self.counters.failed += 1,
+        }
+    }
+
+    fn close(&mut self, duration: Duration, gap: bool, now: Instant) {
+        let Some(segment) = self.segments.back_mut() else { return };
+        segment.duration = duration;
+        segment.gap = gap;
+        segment.open = false;
+        self.next_msn = segment.msn + 1;
+        self.counters.segments += 1;
+        self.counters.gaps += u64::from(gap);
+        if !gap {
+            let micros = duration.as_micros().max(1);
+            let bps = segment.bytes as u128 * 8_000_000 / micros;
+            self.peak_bps = self.peak_bps.max(u64::try_from(bps).unwrap_or(u64::MAX));
+            self.total_bytes += segment.bytes as u64;
+            self.total_duration += duration;
+        }
+        self.slide(now);
+        self.change(now);
+    }
+
+    /// Removes segments from the front of the playlist and forgets what nobody may ask for any more.
+    fn slide(&mut self, now: Instant) {
+        let target = Duration::from_secs(self.targets.target_duration.into());
+        let mut window: Duration = self.segments.iter().map(Segment::length).sum();
+        loop {
+            let over_bytes = self.store.bytes() > BYTES_MAX && self.removed.is_empty();
+            let closed = self.segments.iter().filter(|segment| !segment.open).count();
+            let Some(first) = self.segments.front() else { break };
+            let rest = window.saturating_sub(first.duration);
+            if first.open || rest < target * WINDOW_LEAST || !(closed > self.window_segments || over_bytes) {
+                break;
+            }
+            let Some(first) = self.segments.pop_front() else { break };
+            self.counters.shrunk += u64::from(closed <= self.window_segments);
+            if first.discontinuity {
+                self.discontinuity_sequence += 1;
+            }
+            // Its own duration and that of the longest playlist that held it (section 6.2.2).
+            let until = now + first.duration + window;
+            window = rest;
+            self.removed.push_back((until, first));
+            self.forget(now);
+        }
+        self.forget(now);
+    }
+
+    fn forget(&mut self, now: Instant) {
+        while let Some((until, _)) = self.removed.front()
+            && (*until <= now || self.store.bytes() > BYTES_MAX)
+        {
+            self.removed.pop_front();
+            let oldest = self.removed.front().map(|(_, segment)| segment).or(self.segments.front());
+            let Some(oldest) = oldest else { return };
+            self.store.forget_before(oldest.first_part, oldest.generation);
+        }
+    }
+
+    fn change(&mut self, now: Instant) {
+        self.version += 1;
+        self.changed_at = Some(now);
+        self.rendered = [const { None }; 3];
+    }
+
+    fn list(&self, reports: &[RenditionReport]) -> Media {
+        let target = Duration::from_secs(self.targets.target_duration.into());
+        let part_target = self.targets.part_target;
+        let mut segments = Vec::with_capacity(self.segments.len());
+        let mut from_end = Duration::ZERO;
+        for segment in self.segments.iter().rev() {
+            if segment.open && segment.parts.is_empty() {
+                continue;
+            }
+            let with_parts = !self.ended && from_end <= target * PARTS_LISTED;
+            from_end += segment.length();
+            segments.push(listed(segment, with_parts));
+        }
+        segments.reverse();
+        let media_sequence = self.segments.front().map_or(self.next_msn, |segment| segment.msn);
+        Media {
+            version: VERSION,
+            target_duration: self.targets.target_duration,
+            server_control: ServerControl {
+                can_block_reload: true,
+                can_skip_until: Seconds(target * SKIP_UNTIL),
+                hold_back: Seconds(target * HOLD_BACK),
+                part_hold_back: Seconds(part_target * PART_HOLD_BACK),
+            },
+            part_inf: PartInf { part_target: Seconds(part_target) },
+            media_sequence,
+            discontinuity_sequence: self.discontinuity_sequence,
+            skip: None,
+            segments,
+            preload_hint: (!self.ended).then(|| PreloadHint { uri: FileName::Part(self.store.next()).uri() }),
+            rendition_reports: reports.to_vec(),
+            ended: self.ended,
+        }
+    }
+}
+
+struct Edge {
+    msn: u64,
+    parts: u64,
+}
+
+fn listed(segment: &Segment, with_parts: bool) -> ListedSegment {
+    let parts = if with_parts { &segment.parts[..] } else { &[] };
+    ListedSegment {
+        discontinuity: segment.discontinuity,
+        map: Map { uri: FileName::Init(segment.generation).uri() },
+        program_date_time: ProgramDateTime(segment.starts),
+        gap: segment.gap,
+        parts: parts
+            .iter()
+            .zip(segment.first_part..)
+            .map(|(part, number)| ListedPart {
+                uri: FileName::Part(number).uri(),
+                duration: Seconds(part.duration),
+                independent: part.independent,
+            })
+            .collect(),
+        duration: Seconds(segment.duration),
+        uri: (!segment.open).then(|| FileName::Segment(segment.msn).uri()),
+    }
+}
+
+fn duration(ticks: u64, scale: Timescale) -> Duration {
+    let hz = u64::from(scale.hz());
+    // Rounded to nearest, so that long sums stay true (rule 8.1).
+    Duration::from_micros((ticks * 1_000_000 + hz / 2) / hz)
+}
+
+fn compress(text: &[u8]) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 4), Compression::default());
+    // Writing into a Vec cannot fail.
+    let _ = encoder.write_all(text);
+    encoder.finish().unwrap_or_default().into()
+}

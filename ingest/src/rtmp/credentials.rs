@@ -1,0 +1,130 @@
+//! Where encoders put the stream key: three ways to write it, one meaning.
+
+use media::ChannelName;
+use secrecy::SecretString;
+
+use crate::Error;
+
+/// Names under which a key stands in a query.
+const KEY_NAMES: [&str; 3] = ["key", "token", "streamkey"];
+
+/// What the connection URL and the publish name say.
+#[derive(Debug)]
+pub(crate) struct Credentials {
+    pub(crate) channel: Option<ChannelName>,
+    pub(crate) key: SecretString,
+    /// The other parameters.
+    pub(crate) params: Option<String>,
+}
+
+/// Reads the key from `app` (the path of the server URL, with its query if it has one) and `name` (the
+/// publish name, in OBS the field "stream key").
+///
+/// ```text
+/// rtmp://host/live             KEY              the key alone names the channel
+/// rtmp://host/live             KEY?a=b          with parameters
+/// rtmp://host/live/CHANNEL     KEY
+/// rtmp://host/live             CHANNEL?key=KEY  or ?token=KEY
+/// rtmp://host/live/CHANNEL?key=KEY
+/// ```
+///
+/// # Errors
+/// [`Error::Unsupported`], with a text for the streamer, if there is no key or the channel cannot be one.
+pub(crate) fn parse(app: &str, name: &str) -> Result<Credentials, Error> {
+    let (app_path, app_query) = app.split_once('?').unwrap_or((app, ""));
+    let (name_path, name_query) = name.split_once('?').unwrap_or((name, ""));
+    let app_channel = app_path.trim_matches('/').split('/').nth(1).filter(|channel| !channel.is_empty());
+    let name_path = name_path.trim_matches('/');
+
+    let mut key = None;
+    let mut params = String::new();
+    for pair in name_query.split('&').chain(app_query.split('&')).filter(|pair| !pair.is_empty()) {
+        let (parameter, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if KEY_NAMES.contains(&parameter) {
+            key = key.or(Some(percent_decoded(value)));
+        } else {
+            if !params.is_empty() {
+                params.push('&');
+            }
+            params.push_str(pair);
+        }
+    }
+    let (channel, key) = match key {
+        Some(key) if name_path.is_empty() => (app_channel, key),
+        Some(key) => (Some(name_path), key),
+        None => (app_channel, name_path.to_owned()),
+    };
+    if key.is_empty() {
+        return Err(Error::Unsupported(
+            "No stream key: copy the stream key of your channel into the encoder's field \"Stream key\""
+                .to_owned(),
+        ));
+    }
+    let channel = channel
+        .map(ChannelName::parse)
+        .transpose()
+        .map_err(|error| Error::Unsupported(format!("The channel in the server URL is {error}")))?;
+    Ok(Credentials { channel, key: key.into(), params: (!params.is_empty()).then_some(params) })
+}
+
+/// RFC 3986 section 2.1; anything that is not an escape stays as it is.
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let hex = |at: usize| after.get(at).and_then(|&digit| char::from(digit).to_digit(16));
+        if first == b'%'
+            && let (Some(high), Some(low)) = (hex(0), hex(1))
+        {
+            bytes.push((high * 16 + low) as u8);
+            rest = &after[2..];
+        } else {
+            bytes.push(first);
+            rest = after;
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[test]
+    fn every_way_to_write_the_key() {
+        for (app, name, channel, key, params) in [
+            ("live", "sk_abc", None, "sk_abc", None),
+            ("live", "sk_abc?bandwidthtest=true", None, "sk_abc", Some("bandwidthtest=true")),
+            ("live/", "/sk_abc", None, "sk_abc", None),
+            ("live/Ana", "sk_abc", Some("ana"), "sk_abc", None),
+            ("live", "ana?key=sk_abc", Some("ana"), "sk_abc", None),
+            ("live", "ana?a=1&token=sk%5Fabc&b=2", Some("ana"), "sk_abc", Some("a=1&b=2")),
+            ("live/ana?key=sk_abc", "", Some("ana"), "sk_abc", None),
+            ("live/ana?token=sk_abc&x=%zz", "", Some("ana"), "sk_abc", Some("x=%zz")),
+            ("live?key=sk_abc", "", None, "sk_abc", None),
+        ] {
+            let got = parse(app, name).unwrap();
+            assert_eq!(got.channel.as_ref().map(ChannelName::as_str), channel, "{app} {name}");
+            assert_eq!(got.key.expose_secret(), key, "{app} {name}");
+            assert_eq!(got.params.as_deref(), params, "{app} {name}");
+        }
+    }
+
+    #[test]
+    fn no_key_and_no_channel_are_said() {
+        for (app, name) in [("live", ""), ("live/ana", ""), ("live", "?x=1"), ("live", "ana?key=")] {
+            let error = parse(app, name).unwrap_err().to_string();
+            assert!(error.contains("Stream key"), "{error}");
+        }
+        assert!(parse("live/a b", "k").unwrap_err().to_string().contains("channel"));
+    }
+
+    #[test]
+    fn escapes_are_undone_and_nothing_else() {
+        for (text, plain) in [("a%2Db", "a-b"), ("%", "%"), ("%4", "%4"), ("%zz", "%zz"), ("%41%42", "AB")] {
+            assert_eq!(percent_decoded(text), plain);
+        }
+    }
+}
