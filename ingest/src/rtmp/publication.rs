@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use media::h264::{AccessUnit, Avcc, LengthPrefixed, NalHeader, ParameterSets};
+use media::h264::{AccessUnit, Avcc, LengthPrefixed, NalHeader, ParameterSets, SliceHeader};
 use media::time::MediaTime;
 use media::track::{TrackSpec, TrackWriter};
 use media::{Codec, CodecConfig, Frame, Rid, StreamWriter, Timescale, aac, h264, opus};
@@ -237,10 +237,12 @@ impl Video {
         for nal in &unit.parameter_sets {
             self.sets.insert(nal);
         }
-        let slice = LengthPrefixed::new(&unit.data, 4)
+        let pps_id = LengthPrefixed::new(&unit.data, 4)
             .map_while(Result::ok)
-            .find(|nal| NalHeader::of(nal).is_some_and(NalHeader::is_slice));
-        if let Some(config) = slice.and_then(|slice| self.sets.activate(slice))
+            .find(|nal| NalHeader::of(nal).is_some_and(NalHeader::is_slice))
+            .and_then(SliceHeader::parse)
+            .map(|slice| slice.pps_id);
+        if let Some(config) = pps_id.and_then(|pps_id| self.sets.activate(pps_id))
             && *config != self.config
         {
             self.config = Arc::clone(config);
