@@ -15,4 +15,4 @@ pub(crate) use offer::{Accepted, Extension, Setup};
 pub use offer::{OFFER_BYTES_MAX, PublishOffer};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -15,6 +15,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use media::rtp::PublisherClock;
 use media::{Kind, NtpTime, Rid, StreamState, StreamWriter, Timescale, TrackSpec};
 use rtc::rtcp::sender_report::SenderReport;
 
@@ -59,6 +60,7 @@ pub struct Peer {
     /// `None` once closed: dropping it ended the publication.
     stream: Option<StreamWriter>,
     tracks: Vec<UpTrack>,
+    clock: PublisherClock,
     sources: Sources,
     /// Where its media last came from, proven by SRTP: there goes what we send.
     path: Option<(SocketAddr, IpAddr)>,
@@ -131,6 +133,7 @@ impl Peer {
                 bitrate_max_bps: local.bitrate_max_bps,
             },
         );
+        let clock = PublisherClock::new(stream.stream().clock());
         let peer = Self {
             id,
             ufrag,
@@ -141,6 +144,7 @@ impl Peer {
             phase: Phase::Waiting,
             stream: Some(stream),
             tracks: Vec::new(),
+            clock,
             path: None,
             last_datagram: now,
             held: VecDeque::new(),
@@ -192,7 +196,7 @@ impl Peer {
             DatagramKind::Srtp => {
                 if self.phase == Phase::Connected && self.sources.admit(data) {
                     self.connection.handle_datagram(now, from, to, data);
-                    self.take_inbound(now, (from, to));
+                    self.take_inbound((from, to));
                 }
             }
             DatagramKind::Unknown => return,
@@ -331,7 +335,7 @@ impl Peer {
         self.close(now, reason);
     }
 
-    fn take_inbound(&mut self, now: Instant, path: (SocketAddr, IpAddr)) {
+    fn take_inbound(&mut self, path: (SocketAddr, IpAddr)) {
         while let Some((arrival, inbound)) = self.connection.poll_inbound() {
             // Only what SRTP has authenticated gets here.
             self.path = Some(path);
@@ -341,7 +345,7 @@ impl Peer {
                     let reports = packets.iter().filter_map(|packet| packet.as_any().downcast_ref());
                     for SenderReport { ssrc, ntp_time, rtp_time, .. } in reports {
                         for track in &mut self.tracks {
-                            track.handle_report(now, *ssrc, NtpTime::from_bits(*ntp_time), *rtp_time);
+                            track.handle_report(*ssrc, NtpTime::from_bits(*ntp_time), *rtp_time);
                         }
                     }
                 }
@@ -374,7 +378,7 @@ impl Peer {
             arrived.retransmission = true;
         }
         if let Some(track) = self.tracks.get_mut(track) {
-            track.handle_packet(layer, arrived);
+            track.handle_packet(&mut self.clock, layer, arrived);
         }
     }
 

@@ -2,17 +2,16 @@
 
 mod arrivals;
 mod keyframe;
-mod stub;
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
+use media::rtp::{Flags, Inspector, PublisherClock, SourceClock, TimestampUnwrapper};
 use media::{Codec, Demand, NtpTime, Rid, RtpPacket, StreamClock, Timescale, TrackWriter};
 
 use arrivals::{Arrival, Arrivals};
 use keyframe::{Ask, KeyframeRequest};
-use stub::{Flags, Inspector, SourceClock, TimestampUnwrapper};
 
 /// Padding-only packets remembered per source. Chromium probes with bursts of tens; a number older than
 /// these is counted as a hole, and costs a viewer a useless NACK.
@@ -137,18 +136,20 @@ impl UpTrack {
     }
 
     /// Takes a packet of Layer number `layer`.
-    pub(crate) fn handle_packet(&mut self, layer: usize, packet: Arrived) {
+    pub(crate) fn handle_packet(&mut self, publisher: &mut PublisherClock, layer: usize, packet: Arrived) {
         let Some(layer) = self.layers.get_mut(layer) else { return };
-        if let Some(packet) = layer.accept(&self.spec, &self.clock, packet) {
+        if let Some(packet) = layer.accept(&self.spec, &self.clock, publisher, packet) {
             self.writer.write_rtp(&layer.rid, packet);
         }
     }
 
     /// A sender report (RFC 3550 section 6.4.1): `rtp_time` of that source was at `ntp` on its wall clock.
-    pub(crate) fn handle_report(&mut self, now: Instant, ssrc: u32, ntp: NtpTime, rtp_time: u32) {
+    pub(crate) fn handle_report(&mut self, ssrc: u32, ntp: NtpTime, rtp_time: u32) {
         for layer in &mut self.layers {
-            if let Some(source) = layer.source.as_mut().filter(|source| source.ssrc == ssrc) {
-                source.time.handle_report(now, ntp, rtp_time);
+            if let Some(source) = layer.source.as_mut().filter(|source| source.ssrc == ssrc)
+                && let Some(timestamp) = source.timestamps.peek(rtp_time)
+            {
+                source.time.handle_sender_report(ntp, timestamp);
             }
         }
     }
@@ -189,13 +190,19 @@ impl UpLayer {
         }
     }
 
-    fn accept(&mut self, spec: &UpSpec, clock: &StreamClock, packet: Arrived) -> Option<RtpPacket> {
+    fn accept(
+        &mut self,
+        spec: &UpSpec,
+        clock: &StreamClock,
+        publisher: &mut PublisherClock,
+        packet: Arrived,
+    ) -> Option<RtpPacket> {
         if self.source.as_ref().is_none_or(|source| source.ssrc != packet.ssrc) {
             // A repair cannot begin a source: its neighbours are not known.
             if packet.retransmission {
                 return None;
             }
-            self.source = Some(Source::begin(&packet, spec, clock, self.next_seq));
+            self.source = Some(Source::begin(&packet, spec, publisher, self.next_seq));
         } else {
             let source = self.source.as_mut()?;
             let seq = source.arrivals.extend(packet.seq);
@@ -221,7 +228,7 @@ impl UpLayer {
         let seq = source.renumber(number)?;
         self.next_seq = self.next_seq.max(seq + 1);
         let timestamp = source.timestamps.unwrap(packet.timestamp);
-        let time = source.time.map(packet.arrival, timestamp);
+        let time = source.time.media_time(publisher, timestamp, packet.arrival);
         let flags = source.inspector.inspect(timestamp, packet.marker, &packet.payload);
         self.counters.packets += 1;
         self.counters.bytes += packet.payload.len() as u64;
@@ -295,7 +302,7 @@ impl UpLayer {
 }
 
 impl Source {
-    fn begin(packet: &Arrived, spec: &UpSpec, clock: &StreamClock, next_seq: u64) -> Self {
+    fn begin(packet: &Arrived, spec: &UpSpec, publisher: &mut PublisherClock, next_seq: u64) -> Self {
         // One turn above zero, so that what came before the first packet has a number too.
         let first = u64::from(packet.seq) + (1 << 16);
         Self {
@@ -305,7 +312,7 @@ impl Source {
             paddings: VecDeque::new(),
             forgotten: 0,
             timestamps: TimestampUnwrapper::default(),
-            time: SourceClock::new(*clock, timescale(spec.codec)),
+            time: publisher.source(timescale(spec.codec)),
             inspector: Inspector::for_codec(spec.codec),
             jitter: Jitter::default(),
         }

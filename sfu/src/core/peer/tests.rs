@@ -364,3 +364,65 @@ fn a_take_over_ends_the_old_publication() {
     assert_eq!(world.state(), StreamState::Live);
     drop(writer);
 }
+
+#[test]
+fn every_real_offer_gets_an_answer() {
+    let hub = Hub::new(Duration::from_secs(10));
+    let wall = NtpTime::from_unix_micros(1_795_327_200_000_000);
+    for (name, text) in crate::sdp_publish::tests::OFFERS {
+        let now = beginning();
+        let channel = ChannelName::parse(name).unwrap();
+        let writer = hub.publish(&channel, Publication::default(), now, wall).unwrap();
+        let offer = PublishOffer::parse(text).unwrap();
+        let local = Local {
+            candidates: vec![SERVER.parse().unwrap(), "[2001:db8::1]:5000".parse().unwrap()],
+            start_bitrate_bps: 2_500_000,
+            bitrate_max_bps: None,
+        };
+        let (peer, answer) = match Peer::negotiate(now, PeerId(1), writer, &offer, &local) {
+            Ok(done) => done,
+            Err(error) => panic!("{name}: {error}"),
+        };
+        assert!(answer.contains(&format!("a=ice-ufrag:{}\r\n", peer.ufrag())), "{name}");
+        assert!(answer.contains(&format!("a=ice-pwd:{}\r\n", peer.pwd())), "{name}");
+        SdpAnswer::from_sdp_string(&answer).unwrap_or_else(|error| panic!("{name}: {error}\n{answer}"));
+    }
+}
+
+/// Datagrams that a stranger could send from a believed 4-tuple.
+#[test]
+fn garbage_does_no_harm() {
+    let mut world = World::new(vp8, true);
+    let (server, client) = World::addresses();
+    let mut random: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut next = move |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % below as u64) as usize
+    };
+    let mut garble = |world: &mut World, count: usize| {
+        for _ in 0..count {
+            let mut data: Vec<u8> = (0..next(200)).map(|_| next(256) as u8).collect();
+            if let Some(first) = data.first_mut() {
+                *first = [0, 1, 22, 23, 128, 144, 255][next(7)];
+            }
+            if data.len() > 3 && next(2) == 0 {
+                data[1] = [96, 200, 205, 254, 253][next(5)];
+            }
+            let now = world.now;
+            world.peer.handle_datagram(now, client, server.ip(), &mut data);
+            world.pump_peer();
+        }
+    };
+    garble(&mut world, 200);
+    world.connect();
+    garble(&mut world, 5000);
+    let video = world.video.unwrap();
+    let track = world.track(Kind::Video);
+    let mut reader = track.read::<RtpPacket>(&Rid::single());
+    world.send(video, 1, 0, true, VP8_KEYFRAME);
+    world.run_for(100);
+    assert_eq!(drain(&mut reader).len(), 1);
+    assert_eq!(world.closed(), None);
+}
