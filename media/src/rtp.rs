@@ -11,7 +11,7 @@ pub mod reorder;
 pub mod unwrap;
 pub mod vp8;
 
-pub use clock::SourceClock;
+pub use clock::{PublisherClock, SourceClock};
 pub use depacketizer::Depacketizer;
 pub use inspector::{Flags, Inspector};
 pub use packet::RtpPacket;

@@ -40,6 +40,24 @@ pub(crate) mod tests {
     use crate::Timescale;
     use crate::time::tests::origin;
 
+    /// A small generator of numbers, so that a failure can be repeated from its seed.
+    pub(crate) struct Random(u64);
+
+    impl Random {
+        pub(crate) fn new(seed: u64) -> Self {
+            Self(seed)
+        }
+
+        pub(crate) fn next(&mut self) -> u64 {
+            // Steele, Lea, Flood: SplitMix64.
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = self.0;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ (z >> 31)
+        }
+    }
+
     /// A packet with a number and nothing else.
     pub(crate) fn packet(seq: u64) -> RtpPacket {
         RtpPacket {
