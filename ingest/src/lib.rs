@@ -24,4 +24,4 @@ mod request;
 pub mod rtmp;
 
 pub use error::Error;
-pub use request::{Admission, PublishRequest, Rejection, Transport};
+pub use request::{PublishRequest, Rejection, Transport};

@@ -118,14 +118,13 @@ pub(crate) struct Attempt {
 
 /// The way to whoever decides.
 #[derive(Clone, Debug)]
-pub struct Admission {
+pub(crate) struct Admission {
     requests: mpsc::Sender<PublishRequest>,
 }
 
 impl Admission {
-    /// Asks through this queue. Its bound is how many encoders may wait for a decision at a time; when it is
-    /// full, the next ones wait here for some seconds.
-    pub fn new(requests: mpsc::Sender<PublishRequest>) -> Self {
+    /// Asks through this queue. When it is full, an encoder waits here until [`ADMISSION_TIMEOUT`].
+    pub(crate) fn new(requests: mpsc::Sender<PublishRequest>) -> Self {
         Self { requests }
     }
 

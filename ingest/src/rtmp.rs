@@ -31,22 +31,22 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 
 pub use chunk::ChunkError;
-pub use counters::Stats;
-pub use listener::{Listener, Meter};
+pub use counters::{Snapshot, Stats};
+pub use listener::Listener;
 
 /// Settings of the RTMP listener.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Where to listen. Port 0 lets the kernel choose.
-    pub addr: SocketAddr,
+    pub listen: SocketAddr,
     /// TCP connections at a time, admitted or not. One more is closed at once.
     pub connections_max: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { addr: (Ipv4Addr::UNSPECIFIED, 1935).into(), connections_max: 256 }
+        Self { listen: (Ipv4Addr::UNSPECIFIED, 1935).into(), connections_max: 256 }
     }
 }
 

@@ -7,8 +7,8 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ingest::rtmp::{Config, Listener, Meter, Stats};
-use ingest::{Admission, PublishRequest, Rejection, Transport};
+use ingest::rtmp::{Config, Listener, Snapshot, Stats};
+use ingest::{PublishRequest, Rejection, Transport};
 use media::{
     ChannelName, Codec, CodecConfig, Frame, Hub, Kind, NtpTime, Publication, Rid, Stream, StreamState,
 };
@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct House {
     addr: SocketAddr,
     hub: Arc<Hub>,
-    meter: Meter,
+    stats: Arc<Stats>,
     shutdown: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
     requests: mpsc::Receiver<(Option<ChannelName>, Option<String>, Option<String>)>,
@@ -43,9 +43,9 @@ impl House {
         let hub = Hub::new(Duration::from_secs(10));
         let (sender, mut asked) = mpsc::channel::<PublishRequest>(8);
         let (seen, requests) = mpsc::channel(64);
-        let config = Config { addr: ([127, 0, 0, 1], 0).into(), ..Config::default() };
-        let listener = Listener::bind(&config, Admission::new(sender)).await.unwrap();
-        let (addr, meter) = (listener.local_addr(), listener.meter());
+        let config = Config { listen: ([127, 0, 0, 1], 0).into(), ..Config::default() };
+        let listener = Listener::bind(config).await.unwrap();
+        let (addr, stats) = (listener.local_addr(), listener.stats());
         let shutdown = CancellationToken::new();
         let rooms = Arc::clone(&hub);
         let admission = tokio::spawn(async move {
@@ -64,8 +64,8 @@ impl House {
                 request.accept(writer);
             }
         });
-        let tasks = vec![admission, tokio::spawn(listener.run(shutdown.clone()))];
-        Self { addr, hub, meter, shutdown, tasks, requests }
+        let tasks = vec![admission, tokio::spawn(listener.run(sender, shutdown.clone()))];
+        Self { addr, hub, stats, shutdown, tasks, requests }
     }
 
     fn url(&self, key: &str) -> String {
@@ -77,22 +77,22 @@ impl House {
     }
 
     /// Waits until a number of the listener is what it should be.
-    async fn until(&self, what: &str, condition: impl Fn(Stats) -> bool) {
+    async fn until(&self, what: &str, condition: impl Fn(Snapshot) -> bool) {
         let begun = Instant::now();
-        while !condition(self.meter.stats()) {
-            assert!(begun.elapsed() < PATIENCE, "{what}: {:?}", self.meter.stats());
+        while !condition(self.stats.snapshot()) {
+            assert!(begun.elapsed() < PATIENCE, "{what}: {:?}", self.stats.snapshot());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
     /// Stops; nothing may be left open.
-    async fn close(self) -> Stats {
+    async fn close(self) -> Snapshot {
         self.shutdown.cancel();
         for task in self.tasks {
             tokio::time::timeout(PATIENCE, task).await.expect("ends by itself").unwrap();
         }
-        let stats = self.meter.stats();
-        assert_eq!(stats.connections, stats.connections_ended);
+        let stats = self.stats.snapshot();
+        assert_eq!(stats.connections_accepted, stats.connections_ended);
         stats
     }
 }
@@ -247,7 +247,7 @@ async fn an_encoder_that_comes_back_continues_the_stream_and_replaces_itself() {
     // The network cable: the first encoder does not know yet that it is gone.
     let second = ffmpeg(30, &["-bf", "0"], &house.url(KEY)).spawn().unwrap();
     house.until("the first one is thrown out", |stats| stats.replaced == 1).await;
-    let before = house.meter.stats().video_frames;
+    let before = house.stats.snapshot().video_frames;
     house.until("media of the second", |stats| stats.video_frames > before + 30).await;
     assert!(Arc::ptr_eq(&stream, &house.stream()));
     assert_eq!((stream.epoch(), stream.state()), (1, StreamState::Live));
@@ -421,14 +421,14 @@ async fn strangers_are_shown_the_door_and_nothing_is_left_of_them() {
 #[tokio::test]
 async fn one_connection_too_many_is_closed_at_once() {
     let (sender, _asked) = mpsc::channel(1);
-    let config = Config { addr: ([127, 0, 0, 1], 0).into(), connections_max: 1 };
-    let listener = Listener::bind(&config, Admission::new(sender)).await.unwrap();
-    let (addr, meter) = (listener.local_addr(), listener.meter());
+    let config = Config { listen: ([127, 0, 0, 1], 0).into(), connections_max: 1 };
+    let listener = Listener::bind(config).await.unwrap();
+    let (addr, stats) = (listener.local_addr(), listener.stats());
     let shutdown = CancellationToken::new();
-    let task = tokio::spawn(listener.run(shutdown.clone()));
+    let task = tokio::spawn(listener.run(sender, shutdown.clone()));
     let first = TcpStream::connect(addr).await.unwrap();
     stranger(addr, b"\x03", false).await;
-    assert_eq!(meter.stats().connections_refused, 1);
+    assert_eq!(stats.snapshot().connections_refused, 1);
     // The first one is still served: its handshake is answered.
     let mut first = first;
     first.write_all(&[3]).await.unwrap();
@@ -444,7 +444,7 @@ async fn half_a_handshake_has_ten_seconds() {
     let house = House::open().await;
     let mut socket = TcpStream::connect(house.addr).await.unwrap();
     socket.write_all(&[3; 100]).await.unwrap();
-    house.until("accepted", |stats| stats.connections == 1).await;
+    house.until("accepted", |stats| stats.connections_accepted == 1).await;
     let mut waste = Vec::new();
     let _ = socket.read_to_end(&mut waste).await;
     let stats = house.close().await;

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use super::counters::Counters;
+use super::counters::Stats;
 use super::credentials::Credentials;
 use super::publication::{Outcome, Publication};
 use super::session::{Code, Event, Session};
@@ -36,7 +36,7 @@ const READ_BYTES: usize = 32 << 10;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) admission: Admission,
-    pub(super) counters: Arc<Counters>,
+    pub(super) counters: Arc<Stats>,
     pub(super) notices: Notices,
 }
 

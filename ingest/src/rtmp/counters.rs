@@ -26,24 +26,24 @@ impl Counter {
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// The counters, shared by all connections.
+        /// What the RTMP listener counts, shared by all connections.
         #[derive(Debug, Default)]
-        pub(crate) struct Counters {
+        pub struct Stats {
             $(pub(crate) $name: Counter,)*
         }
 
         /// What the RTMP listener has counted so far; each grows only. Metrics are named
-        /// `swiftwater_ingest_rtmp_<name>_total`.
+        /// `swiftwater_rtmp_<name>_total`.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
         #[non_exhaustive]
-        pub struct Stats {
+        pub struct Snapshot {
             $($(#[$doc])* pub $name: u64,)*
         }
 
-        impl Counters {
+        impl Stats {
             /// A copy of all numbers.
-            pub(crate) fn stats(&self) -> Stats {
-                Stats { $($name: self.$name.get(),)* }
+            pub fn snapshot(&self) -> Snapshot {
+                Snapshot { $($name: self.$name.get(),)* }
             }
         }
     };
@@ -51,10 +51,10 @@ macro_rules! counters {
 
 counters! {
     /// TCP connections accepted.
-    connections,
+    connections_accepted,
     /// TCP connections closed at once because there were too many.
     connections_refused,
-    /// TCP connections that have ended; `connections` minus this are open.
+    /// TCP connections that have ended; `connections_accepted` minus this are open.
     connections_ended,
     /// Publications admitted.
     publications,
@@ -86,7 +86,7 @@ counters! {
     video_reanchored,
 }
 
-impl Counters {
+impl Stats {
     /// Adds what happened between two looks at a publication's timeline.
     pub(crate) fn add_mends(&self, before: Mends, after: Mends) {
         self.time_jumps.add(after.jumps - before.jumps);

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::connection::{Connection, Shared};
-use super::counters::Counters;
 use super::{Config, Stats};
 use crate::notice::Notices;
-use crate::{Admission, Error};
+use crate::request::Admission;
+use crate::{Error, PublishRequest};
 
 /// Pause after a failed `accept`: the usual cause is that the process has no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -25,18 +25,7 @@ pub struct Listener {
     socket: TcpListener,
     local_addr: SocketAddr,
     connections: Arc<Semaphore>,
-    shared: Arc<Shared>,
-}
-
-/// Reads the listener's counters, also while it runs.
-#[derive(Clone, Debug)]
-pub struct Meter(Arc<Counters>);
-
-impl Meter {
-    /// The numbers now.
-    pub fn stats(&self) -> Stats {
-        self.0.stats()
-    }
+    stats: Arc<Stats>,
 }
 
 impl Listener {
@@ -44,14 +33,13 @@ impl Listener {
     ///
     /// # Errors
     /// [`Error::Bind`] if it cannot be had, [`Error::Config`] for settings that cannot work.
-    pub async fn bind(config: &Config, admission: Admission) -> Result<Self, Error> {
+    pub async fn bind(config: Config) -> Result<Self, Error> {
         config.validate()?;
-        let failed = |source| Error::Bind { address: config.addr, source };
-        let socket = TcpListener::bind(config.addr).await.map_err(failed)?;
+        let failed = |source| Error::Bind { address: config.listen, source };
+        let socket = TcpListener::bind(config.listen).await.map_err(failed)?;
         let local_addr = socket.local_addr().map_err(failed)?;
-        let counters = Arc::<Counters>::default();
-        let shared = Arc::new(Shared { admission, counters, notices: Notices::default() });
-        Ok(Self { socket, local_addr, connections: Arc::new(Semaphore::new(config.connections_max)), shared })
+        let connections = Arc::new(Semaphore::new(config.connections_max));
+        Ok(Self { socket, local_addr, connections, stats: Arc::default() })
     }
 
     /// Where it listens: the port, if the kernel chose it.
@@ -59,13 +47,19 @@ impl Listener {
         self.local_addr
     }
 
-    /// Reads the counters while [`Self::run`] has the listener.
-    pub fn meter(&self) -> Meter {
-        Meter(Arc::clone(&self.shared.counters))
+    /// The counters, also while [`Self::run`] has the listener.
+    pub fn stats(&self) -> Arc<Stats> {
+        Arc::clone(&self.stats)
     }
 
-    /// Serves until `shutdown`, then until the last connection has ended.
-    pub async fn run(self, shutdown: CancellationToken) {
+    /// Serves until `shutdown`, then until the last connection has ended. Asks through `requests` who may
+    /// publish; its bound is how many encoders may wait for a decision at a time.
+    pub async fn run(self, requests: mpsc::Sender<PublishRequest>, shutdown: CancellationToken) {
+        let shared = Arc::new(Shared {
+            admission: Admission::new(requests),
+            counters: Arc::clone(&self.stats),
+            notices: Notices::default(),
+        });
         let tasks = TaskTracker::new();
         info!(address = %self.local_addr, "RTMP listens");
         loop {
@@ -83,17 +77,17 @@ impl Listener {
                 }
             };
             let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
-                self.shared.counters.connections_refused.bump();
+                self.stats.connections_refused.bump();
                 continue;
             };
-            self.shared.counters.connections.bump();
+            self.stats.connections_accepted.bump();
             // Our answers are small and an encoder waits for each of them.
             let _ = socket.set_nodelay(true);
-            let connection = Connection::new(socket, remote, Arc::clone(&self.shared));
-            let (shutdown, shared) = (shutdown.clone(), Arc::clone(&self.shared));
+            let connection = Connection::new(socket, remote, Arc::clone(&shared));
+            let (shutdown, stats) = (shutdown.clone(), Arc::clone(&self.stats));
             tasks.spawn(async move {
                 connection.run(shutdown).await;
-                shared.counters.connections_ended.bump();
+                stats.connections_ended.bump();
                 drop(permit);
             });
         }
