@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use tokio::sync::mpsc;
+
 /// One WebRTC peer connection on this node.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId(pub(crate) u64);
@@ -91,5 +93,52 @@ impl CloseReason {
             Self::Stopping => "stopping",
             Self::Internal => "internal",
         }
+    }
+}
+
+/// Events that may wait for the holder of a handle: `Connected`, a few `Fallback`s. What does not fit is
+/// dropped and counted.
+const EVENTS_MAX: usize = 8;
+
+/// The sending end of a Peer's events. Room for `Closed` is reserved from the beginning: it is never lost.
+#[derive(Debug)]
+pub(crate) struct EventSender {
+    sender: mpsc::Sender<PeerEvent>,
+    closed: mpsc::OwnedPermit<PeerEvent>,
+}
+
+impl EventSender {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<PeerEvent>) {
+        let (sender, receiver) = mpsc::channel(EVENTS_MAX + 1);
+        let closed = sender.clone().try_reserve_owned().expect("a new channel has room");
+        (Self { sender, closed }, receiver)
+    }
+
+    /// Tells of anything but `Closed`. False: the holder does not listen.
+    pub(crate) fn send(&self, event: PeerEvent) -> bool {
+        self.sender.try_send(event).is_ok()
+    }
+
+    /// Tells of the end.
+    pub(crate) fn close(self, reason: CloseReason) {
+        let _sender = self.closed.send(PeerEvent::Closed(reason));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closed_arrives_even_if_nobody_took_the_events_before() {
+        let (sender, mut receiver) = EventSender::new();
+        let sent = (0..100).filter(|_| sender.send(PeerEvent::Fallback(FallbackReason::Codec))).count();
+        assert_eq!(sent, EVENTS_MAX);
+        sender.close(CloseReason::Remote);
+        let mut last = None;
+        while let Ok(event) = receiver.try_recv() {
+            last = Some(event);
+        }
+        assert_eq!(last, Some(PeerEvent::Closed(CloseReason::Remote)));
     }
 }

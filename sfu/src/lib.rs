@@ -13,12 +13,20 @@
 //! # What this crate may not know
 //! HTTP, authorisation, SQL, chat. Whoever calls [`Sfu::subscribe`] or [`Sfu::publish`] was let in before.
 
+mod announce;
+mod config;
 pub mod core;
 pub mod egress;
 mod error;
 mod event;
+mod handle;
 pub mod sdp;
 pub mod sdp_publish;
+pub mod shard;
+pub mod stats;
 
+pub use config::Config;
 pub use error::Error;
 pub use event::{CloseReason, FallbackReason, PeerEvent, PeerId};
+pub use handle::{Ingestion, PeerHandle, Sfu, Subscription};
+pub use stats::Stats;

@@ -203,7 +203,9 @@ mod tests {
 
     #[test]
     fn equal_sizes_to_one_destination_are_one_run() {
-        let table: &[(&[(u16, usize)], &[(u16, usize, usize)])] = &[
+        type Pushes = [(u16, usize)];
+        type Runs = [(u16, usize, usize)];
+        let table: &[(&Pushes, &Runs)] = &[
             (&[(1, 100), (1, 100), (1, 40)], &[(1, 3, 240)]),
             // After a shorter one, nothing joins.
             (&[(1, 100), (1, 40), (1, 40)], &[(1, 2, 140), (1, 1, 40)]),

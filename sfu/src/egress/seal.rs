@@ -105,14 +105,14 @@ impl Sealer {
                     salt: derive::<12>(master_key, master_salt, LABEL_SALT),
                 }
             }
-            Profile::Aes128CmSha1_80 => Cipher::Cm {
-                key: counter_mode(&key),
-                salt: derive::<14>(master_key, master_salt, LABEL_SALT),
-                mac: hmac::Key::new(
-                    hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
-                    &derive::<20>(master_key, master_salt, LABEL_AUTH),
-                ),
-            },
+            Profile::Aes128CmSha1_80 => {
+                let auth = derive::<20>(master_key, master_salt, LABEL_AUTH);
+                Cipher::Cm(Box::new(CounterMode {
+                    key: counter_mode(&key),
+                    salt: derive::<14>(master_key, master_salt, LABEL_SALT),
+                    mac: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &auth),
+                }))
+            }
         };
         Self { profile, cipher, slots: Default::default() }
     }
@@ -281,7 +281,14 @@ impl Bits {
 
 enum Cipher {
     Gcm { key: LessSafeKey, salt: [u8; 12] },
-    Cm { key: EncryptingKey, salt: [u8; 14], mac: hmac::Key },
+    Cm(Box<CounterMode>),
+}
+
+/// AES-CM-128 with HMAC-SHA1: its keys are large.
+struct CounterMode {
+    key: EncryptingKey,
+    salt: [u8; 14],
+    mac: hmac::Key,
 }
 
 impl Cipher {
@@ -298,7 +305,8 @@ impl Cipher {
                 room.copy_from_slice(tag.as_ref());
                 first_8(room)
             }
-            Self::Cm { key, salt, mac } => {
+            Self::Cm(keys) => {
+                let CounterMode { key, salt, mac } = &**keys;
                 let (packet, room) = split_tag(buf, Profile::Aes128CmSha1_80);
                 let iv = FixedLength::from(cm_iv(salt, ssrc, index));
                 key.less_safe_encrypt(&mut packet[header_len..], EncryptionContext::Iv128(iv))

@@ -1,0 +1,118 @@
+//! Settings of the SFU.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+
+/// Most shards: each costs a thread and two sockets, and no machine that we know has more cores.
+const SHARDS_MAX: usize = 128;
+
+/// Settings of the SFU.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The one UDP port for all viewers and publishers. 0: the kernel chooses.
+    pub port: u16,
+    /// Where to listen: at most one IPv4 and one IPv6 address.
+    pub bind: Vec<IpAddr>,
+    /// What to tell viewers: `auto` (all addresses of this machine), IP addresses, DNS names. Behind NAT or
+    /// in a container the public address must stand here.
+    pub announce: Vec<String>,
+    /// Threads that forward media. 0: one per core.
+    pub shards: usize,
+    /// Most WebRTC peers of this node, viewers and publishers. Who comes later is refused.
+    pub peers_max: usize,
+    /// Send and receive buffer of each socket. The kernel may cap it (`net.core.wmem_max`, `rmem_max`).
+    pub socket_buffer_bytes: usize,
+    /// Where a WebRTC publisher's bandwidth estimate starts.
+    pub start_bitrate_bps: u32,
+    /// The most that a WebRTC publisher may send. None: no limit.
+    pub publish_bitrate_max_bps: Option<u32>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            port: 8189,
+            bind: vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
+            announce: vec!["auto".to_owned()],
+            shards: 0,
+            peers_max: 10_000,
+            socket_buffer_bytes: 4 << 20,
+            start_bitrate_bps: 2_500_000,
+            publish_bitrate_max_bps: None,
+        }
+    }
+}
+
+impl Config {
+    /// Says what is wrong with it, in words for whoever wrote it.
+    ///
+    /// # Errors
+    /// The first thing that cannot be.
+    pub fn validate(&self) -> Result<(), String> {
+        let v4 = self.bind.iter().filter(|ip| ip.is_ipv4()).count();
+        if self.bind.is_empty() || v4 > 1 || self.bind.len() - v4 > 1 {
+            return Err("bind: give one IPv4 address, one IPv6 address, or one of each".to_owned());
+        }
+        if self.announce.is_empty() || self.announce.iter().any(|name| name.trim().is_empty()) {
+            return Err("announce: give \"auto\", IP addresses or DNS names".to_owned());
+        }
+        if self.shards > SHARDS_MAX {
+            return Err(format!("shards: at most {SHARDS_MAX}"));
+        }
+        if self.peers_max == 0 {
+            return Err("peers_max: 0 would refuse everybody".to_owned());
+        }
+        if !(64 << 10..=256 << 20).contains(&self.socket_buffer_bytes) {
+            return Err("socket_buffer_bytes: between 64 KiB and 256 MiB".to_owned());
+        }
+        if self.publish_bitrate_max_bps.is_some_and(|max| max < self.start_bitrate_bps) {
+            return Err("publish_bitrate_max_bps: below start_bitrate_bps".to_owned());
+        }
+        Ok(())
+    }
+
+    /// How many shards to run.
+    pub(crate) fn shard_count(&self) -> usize {
+        match self.shards {
+            0 => std::thread::available_parallelism().map_or(1, usize::from).min(SHARDS_MAX),
+            shards => shards,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_valid_and_survives_serde() {
+        let config = Config::default();
+        assert_eq!(config.validate(), Ok(()));
+        let text = serde_json::to_string(&config).unwrap();
+        assert_eq!(serde_json::from_str::<Config>(&text).unwrap(), config);
+        assert_eq!(serde_json::from_str::<Config>("{}").unwrap(), config);
+        assert!(serde_json::from_str::<Config>(r#"{"prot": 1}"#).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        type Spoil = fn(&mut Config);
+        let table: [(&str, Spoil); 7] = [
+            ("bind", |c| c.bind.clear()),
+            ("bind", |c| c.bind = vec![Ipv4Addr::LOCALHOST.into(); 2]),
+            ("announce", |c| c.announce = vec![" ".to_owned()]),
+            ("shards", |c| c.shards = 1000),
+            ("peers_max", |c| c.peers_max = 0),
+            ("socket_buffer_bytes", |c| c.socket_buffer_bytes = 1),
+            ("publish_bitrate_max_bps", |c| c.publish_bitrate_max_bps = Some(1)),
+        ];
+        for (field, spoil) in table {
+            let mut config = Config::default();
+            spoil(&mut config);
+            let error = config.validate().unwrap_err();
+            assert!(error.starts_with(field), "{error}");
+        }
+    }
+}

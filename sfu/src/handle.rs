@@ -1,0 +1,292 @@
+//! The SFU as the rest of the server sees it.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use media::{Kind, Stream, StreamWriter};
+use tokio::sync::mpsc;
+use tracing::{debug, info};
+
+use crate::core::peer::{Local, Peer};
+use crate::core::viewer::{Entropy, Identity, Spec};
+use crate::core::{Command, CoreConfig, Negotiated};
+use crate::event::EventSender;
+use crate::sdp::SubscribeOffer;
+use crate::sdp_publish::PublishOffer;
+use crate::shard::claims::{Claims, Whereabouts};
+use crate::shard::socket::EventFd;
+use crate::shard::{Door, Shard, clock, port};
+use crate::stats::Stats;
+use crate::{CloseReason, Config, Error, PeerEvent, PeerId, announce};
+
+/// The SFU of this node. Cheap to clone; when the last clone is dropped, it stops.
+#[derive(Clone)]
+pub struct Sfu {
+    node: Arc<Node>,
+}
+
+/// A viewer that was let in.
+#[derive(Debug)]
+pub struct Subscription {
+    /// The SDP answer.
+    pub answer: String,
+    /// What happens to it; `Closed` is the last event.
+    pub events: mpsc::Receiver<PeerEvent>,
+    /// Keeps it alive.
+    pub peer: PeerHandle,
+}
+
+/// A publisher that was let in.
+#[derive(Debug)]
+pub struct Ingestion {
+    /// The SDP answer.
+    pub answer: String,
+    /// What happens to it; `Closed` is the last event.
+    pub events: mpsc::Receiver<PeerEvent>,
+    /// Keeps it alive.
+    pub peer: PeerHandle,
+}
+
+impl Sfu {
+    /// Binds the port and starts the shards.
+    ///
+    /// # Errors
+    /// [`Error::Config`], [`Error::Bind`] with advice, [`Error::Identity`] or [`Error::System`].
+    pub fn start(config: Config) -> Result<Self, Error> {
+        config.validate().map_err(Error::Config)?;
+        let count = config.shard_count();
+        let (port, sockets) = port::bind(&config.bind, config.port, count, config.socket_buffer_bytes)?;
+        let candidates = announce::candidates(&config.announce, &config.bind, port);
+        let identity = Identity::generate()?;
+        let doors = sockets
+            .iter()
+            .map(|_| EventFd::new().map(Door::new))
+            .collect::<Result<Arc<[Door]>, _>>()
+            .map_err(|source| Error::System { attempt: "make an eventfd", source })?;
+        let registry = Arc::new(Registry {
+            claims: Arc::new(Claims::new(config.peers_max)),
+            doors,
+            stopping: AtomicBool::new(false),
+        });
+        let node = Node {
+            port,
+            local: Local {
+                candidates,
+                start_bitrate_bps: config.start_bitrate_bps,
+                bitrate_max_bps: config.publish_bitrate_max_bps,
+            },
+            identity,
+            next_peer: AtomicU64::new(1),
+            registry,
+            threads: Mutex::default(),
+        };
+        for (index, sockets) in sockets.into_iter().enumerate() {
+            let shard = Shard {
+                index,
+                sockets,
+                doors: Arc::clone(&node.registry.doors),
+                claims: Arc::clone(&node.registry.claims),
+                core: CoreConfig { identity: node.identity.clone(), seed: seed() },
+            };
+            // On an error, `node` stops those that run already.
+            let thread = std::thread::Builder::new()
+                .name(format!("sfu-{index}"))
+                .spawn(move || shard.run())
+                .map_err(|source| Error::System { attempt: "start a shard", source })?;
+            node.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        }
+        info!(port, shards = count, announced = ?node.local.candidates, "WebRTC listens");
+        Ok(Self { node: Arc::new(node) })
+    }
+
+    /// The one UDP port.
+    pub fn port(&self) -> u16 {
+        self.node.port
+    }
+
+    /// Answers the offer of a viewer of `stream`. Whoever calls this let it in.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] or [`Error::Stopping`].
+    pub async fn subscribe(&self, stream: Arc<Stream>, offer: SubscribeOffer) -> Result<Subscription, Error> {
+        self.node.registry.refuse_if_stopping()?;
+        let channel = stream.channel().clone();
+        let candidates = &self.node.local.candidates;
+        let (spec, answer) =
+            Spec::negotiate(self.next_id(), stream, &offer, &self.node.identity, candidates, &entropy());
+        let (peer, events) = self.admit(Negotiated::Viewer(spec))?;
+        debug!(%channel, peer = %peer.id, "a viewer negotiated");
+        Ok(Subscription { answer, events, peer })
+    }
+
+    /// Answers the offer of a publisher, who writes `stream` from then on. Whoever calls this let it in.
+    ///
+    /// # Errors
+    /// [`Error::Busy`], [`Error::Stopping`], or what the negotiation found; the publication ends then.
+    pub async fn publish(&self, stream: StreamWriter, offer: PublishOffer) -> Result<Ingestion, Error> {
+        self.node.registry.refuse_if_stopping()?;
+        let channel = stream.stream().channel().clone();
+        let id = self.next_id();
+        let local = self.node.local.clone();
+        // It makes keys: milliseconds that neither a shard nor a runtime's worker may lose.
+        let negotiation = move || Peer::negotiate(clock(), id, stream, &offer, &local);
+        let (peer, answer) = tokio::task::spawn_blocking(negotiation)
+            .await
+            .map_err(|_panicked| Error::Connection("the negotiation panicked".to_owned()))??;
+        let (peer, events) = self.admit(Negotiated::Publisher(peer))?;
+        debug!(%channel, peer = %peer.id, "a publisher negotiated");
+        Ok(Ingestion { answer, events, peer })
+    }
+
+    /// What was counted, summed over the shards; at most 250 ms old.
+    pub fn stats(&self) -> Stats {
+        let registry = &self.node.registry;
+        let mut sum = Stats::default();
+        registry.doors.iter().for_each(|door| sum.add(&door.stats()));
+        (sum.peers_waiting, sum.peers_never_connected) = registry.claims.waiting();
+        sum
+    }
+
+    /// Closes all peers, tells them so, and ends the threads. Blocks for half a second at most.
+    pub fn stop(&self) {
+        self.node.stop();
+    }
+
+    fn admit(&self, negotiated: Negotiated) -> Result<(PeerHandle, mpsc::Receiver<PeerEvent>), Error> {
+        let (sender, events) = EventSender::new();
+        let id = negotiated.id();
+        let ufrag = negotiated.ufrag().to_owned();
+        self.node.registry.claims.insert(clock(), Box::new(negotiated), sender)?;
+        Ok((PeerHandle { id, ufrag, registry: Arc::clone(&self.node.registry) }, events))
+    }
+
+    fn next_id(&self) -> PeerId {
+        PeerId(self.node.next_peer.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl fmt::Debug for Sfu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sfu").field("port", &self.node.port).finish_non_exhaustive()
+    }
+}
+
+/// What all clones of [`Sfu`] share.
+struct Node {
+    port: u16,
+    local: Local,
+    identity: Identity,
+    next_peer: AtomicU64,
+    registry: Arc<Registry>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Node {
+    fn stop(&self) {
+        let registry = &self.registry;
+        registry.stopping.store(true, Ordering::Release);
+        registry.claims.expire(clock(), CloseReason::Stopping);
+        registry.doors.iter().for_each(|door| door.mailbox.command(Command::Stop));
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            // A shard that panicked has ended the process.
+            let _ended = thread.join();
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// What handles need to reach their Peers; it outlives the shards.
+struct Registry {
+    claims: Arc<Claims>,
+    doors: Arc<[Door]>,
+    stopping: AtomicBool,
+}
+
+impl Registry {
+    fn refuse_if_stopping(&self) -> Result<(), Error> {
+        if self.stopping.load(Ordering::Acquire) { Err(Error::Stopping) } else { Ok(()) }
+    }
+
+    fn command(&self, shard: usize, command: Command) {
+        if let Some(door) = self.doors.get(shard) {
+            door.mailbox.command(command);
+        }
+    }
+}
+
+/// Holds a Peer: dropping it closes the Peer.
+pub struct PeerHandle {
+    id: PeerId,
+    ufrag: String,
+    registry: Arc<Registry>,
+}
+
+impl PeerHandle {
+    /// Who it is.
+    pub fn id(&self) -> PeerId {
+        self.id
+    }
+
+    /// Our ICE ufrag: it names the ICE session (the ETag of WHIP and WHEP).
+    pub fn ufrag(&self) -> &str {
+        &self.ufrag
+    }
+
+    /// Stops sending a kind of media to a viewer. Before it is connected, this does nothing.
+    pub fn pause(&self, kind: Kind) {
+        self.command(Command::Pause(self.id, kind));
+    }
+
+    /// Sends it again; video from the next keyframe on.
+    pub fn resume(&self, kind: Kind) {
+        self.command(Command::Resume(self.id, kind));
+    }
+
+    /// Ends the Peer, as dropping the handle does.
+    pub fn close(self) {}
+
+    fn command(&self, command: Command) {
+        if let Some(shard) = self.registry.claims.shard_of(&self.ufrag) {
+            self.registry.command(shard, command);
+        }
+    }
+}
+
+impl Drop for PeerHandle {
+    fn drop(&mut self) {
+        match self.registry.claims.close(&self.ufrag) {
+            Whereabouts::At(shard) => self.registry.command(shard, Command::Close(self.id)),
+            Whereabouts::Waited | Whereabouts::Gone => {}
+        }
+    }
+}
+
+impl fmt::Debug for PeerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PeerHandle").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+fn entropy() -> Entropy {
+    let mut bytes = [0; size_of::<Entropy>()];
+    fill_random(&mut bytes);
+    bytes
+}
+
+fn seed() -> u64 {
+    let mut bytes = [0; 8];
+    fill_random(&mut bytes);
+    u64::from_ne_bytes(bytes)
+}
+
+fn fill_random(bytes: &mut [u8]) {
+    aws_lc_rs::rand::fill(bytes).expect("the operating system has randomness");
+}

@@ -1,0 +1,403 @@
+//! A shard: one thread, one event loop, its UDP sockets, many Peers. The thin shell around [`Core`].
+//!
+//! ```text
+//!   turn of the loop:  wait ─► time ─► sockets ─► mailbox ─► bus ─► core ─► actions ─► one slice ─► kernel
+//!                        └──────────── at once, if the core has another slice; else until something happens
+//! ```
+//! One slice per turn: STUN, RTCP and audio never wait for a keyframe to a thousand viewers.
+
+pub mod claims;
+pub(crate) mod mailbox;
+mod outbox;
+pub(crate) mod port;
+pub(crate) mod socket;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use media::{RtpPacket, TrackReader};
+use tracing::{error, info, warn};
+
+use crate::core::{Action, Claim, Command, Core, CoreConfig, FeedId, Routed, Transmit};
+use crate::egress::batch::{Batch, Dest};
+use crate::event::EventSender;
+use crate::stats::Stats;
+use crate::{CloseReason, PeerEvent, PeerId};
+use claims::Claims;
+use mailbox::{Forwarded, Mailbox};
+use outbox::Outbox;
+use port::Sockets;
+use socket::{EventFd, Inbox, RECEIVE_MAX, Ready};
+
+/// How old the numbers of [`crate::Sfu::stats`] may be.
+const PUBLISH_EVERY: Duration = Duration::from_millis(250);
+/// How often one shard looks for Peers that waited too long.
+const EXPIRE_EVERY: Duration = Duration::from_secs(1);
+/// How long a stopping shard goes on, so that Peers hear that it stops.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// The clock of the shell.
+#[expect(clippy::disallowed_methods, reason = "the shell reads the clock; everything below is told")]
+pub(crate) fn clock() -> Instant {
+    Instant::now()
+}
+
+/// What other threads share with a shard.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) mailbox: Mailbox,
+    stats: Mutex<Stats>,
+}
+
+impl Door {
+    pub(crate) fn new(event: EventFd) -> Self {
+        Self { mailbox: Mailbox::new(Arc::new(event)), stats: Mutex::new(Stats::default()) }
+    }
+
+    /// What the shard counted, at most 250 ms ago.
+    pub(crate) fn stats(&self) -> Stats {
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A shard before its thread runs.
+pub(crate) struct Shard {
+    pub(crate) index: usize,
+    pub(crate) sockets: Sockets,
+    /// The doors of all shards; `doors[index]` is its own.
+    pub(crate) doors: Arc<[Door]>,
+    pub(crate) claims: Arc<Claims>,
+    pub(crate) core: CoreConfig,
+}
+
+impl Shard {
+    /// Runs until it is told to stop. To be called on the shard's own thread.
+    pub(crate) fn run(self) {
+        // A panic in our own core may have left any of its Peers half done: a dead process is restarted and its
+        // players reconnect within a second, a half-dead one is noticed by nobody.
+        let _guard = AbortOnPanic { shard: self.index };
+        Loop::new(self).run();
+    }
+}
+
+struct AbortOnPanic {
+    shard: usize,
+}
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            error!(shard = self.shard, "a shard panicked: this is a defect; the process ends");
+            std::process::abort();
+        }
+    }
+}
+
+/// A reader of the bus and whether it has something.
+struct Feed {
+    reader: TrackReader<RtpPacket>,
+    bell: Arc<Bell>,
+    waker: Waker,
+    ended: bool,
+}
+
+/// Rings when a feed has packets.
+struct Bell {
+    rung: AtomicBool,
+    event: Arc<EventFd>,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.rung.store(true, Ordering::Release);
+        self.event.signal();
+    }
+}
+
+/// A Peer of this shard, as its handle knows it.
+struct Known {
+    ufrag: String,
+    events: EventSender,
+}
+
+struct Loop {
+    index: usize,
+    sockets: Sockets,
+    doors: Arc<[Door]>,
+    claims: Arc<Claims>,
+    core: Core,
+    inbox: Inbox,
+    batch: Batch,
+    outbox: Outbox,
+    feeds: HashMap<FeedId, Feed>,
+    known: HashMap<PeerId, Known>,
+    stats: Stats,
+    /// Reused every turn.
+    packets: Vec<RtpPacket>,
+    commands: VecDeque<Command>,
+    forwarded: VecDeque<Forwarded>,
+    /// A control datagram that found no room in the batch.
+    unsent: Option<Transmit>,
+    lagged_of_closed_feeds: u64,
+    publish_at: Instant,
+    expire_at: Instant,
+    stop_by: Option<Instant>,
+}
+
+impl Loop {
+    fn new(shard: Shard) -> Self {
+        let now = clock();
+        Self {
+            index: shard.index,
+            sockets: shard.sockets,
+            doors: shard.doors,
+            claims: shard.claims,
+            core: Core::new(shard.core),
+            inbox: Inbox::new(),
+            batch: Batch::new(),
+            outbox: Outbox::new(),
+            feeds: HashMap::new(),
+            known: HashMap::new(),
+            stats: Stats::default(),
+            packets: Vec::new(),
+            commands: VecDeque::new(),
+            forwarded: VecDeque::new(),
+            unsent: None,
+            lagged_of_closed_feeds: 0,
+            publish_at: now,
+            expire_at: now + EXPIRE_EVERY,
+            stop_by: None,
+        }
+    }
+
+    fn run(mut self) {
+        let mut more = true;
+        loop {
+            let ready = self.wait(more);
+            let now = clock();
+            self.stats.loop_turns += 1;
+            self.core.handle_timeout(now);
+            more = self.receive(now, ready);
+            self.take_mail(now);
+            self.drain_bus(now);
+            self.act();
+            more |= self.send(now);
+            // What was sent may have ended a Peer or opened a feed.
+            self.act();
+            self.keep_house(now);
+            if self.stop_by.is_some_and(|by| by <= now || self.all_said()) {
+                break;
+            }
+        }
+        self.end();
+    }
+
+    /// Waits until there is something to do; with `more`, only looks which sockets are ready.
+    fn wait(&mut self, more: bool) -> [Ready; 2] {
+        let now = clock();
+        let blocked = self.outbox.blocked();
+        let due = [
+            self.core.poll_timeout(),
+            self.outbox.deadline(),
+            Some(self.publish_at),
+            (self.index == 0).then_some(self.expire_at),
+            self.stop_by,
+        ];
+        let due = due.into_iter().flatten().min();
+        let timeout =
+            if more { Some(Duration::ZERO) } else { due.map(|due| due.saturating_duration_since(now)) };
+        let sockets = [(self.sockets.v4.as_ref(), blocked.v4), (self.sockets.v6.as_ref(), blocked.v6)];
+        let event = &self.doors[self.index].mailbox.event;
+        socket::wait(sockets, event, timeout).expect("ppoll of open descriptors does not fail")
+    }
+
+    /// One batch per readable socket. True: there is more.
+    fn receive(&mut self, now: Instant, ready: [Ready; 2]) -> bool {
+        let Self { sockets, inbox, core, claims, known, stats, doors, index, .. } = self;
+        let mut more = false;
+        for (socket, ready) in [&sockets.v4, &sockets.v6].into_iter().zip(ready) {
+            let Some(socket) = socket.as_ref().filter(|_| ready.readable) else { continue };
+            stats.socket.receive_calls += 1;
+            // An error is one of an earlier datagram of ours, or WouldBlock: the next turn looks again.
+            let Ok(count) = inbox.receive(socket, &mut stats.socket.oversized) else { continue };
+            more |= count == RECEIVE_MAX;
+            stats.socket.datagrams_received += count as u64;
+            for (from, to, data) in inbox.drain() {
+                stats.socket.bytes_received += data.len() as u64;
+                let mut claim = |ufrag: &str| take_claim(claims, known, *index, ufrag);
+                if let Routed::Elsewhere(shard) = core.handle_datagram(now, from, to, data, &mut claim) {
+                    let datagram = Forwarded { from, to, data: data.to_vec() };
+                    let sent = doors.get(shard).is_some_and(|door| door.mailbox.datagram(datagram));
+                    stats.datagrams_forwarded += u64::from(sent);
+                    stats.forward_queue_full += u64::from(!sent);
+                }
+            }
+        }
+        more
+    }
+
+    /// Commands of handles, and datagrams that came to other shards.
+    fn take_mail(&mut self, now: Instant) {
+        self.doors[self.index].mailbox.take(&mut self.commands, &mut self.forwarded);
+        for mut datagram in self.forwarded.drain(..) {
+            // Whatever the core makes of it, it is not sent on a second time.
+            let mut claim = |ufrag: &str| take_claim(&self.claims, &mut self.known, self.index, ufrag);
+            self.core.handle_datagram(now, datagram.from, datagram.to, &mut datagram.data, &mut claim);
+        }
+        while let Some(command) = self.commands.pop_front() {
+            if command == Command::Stop {
+                self.stop_by = Some(now + GOODBYE);
+            }
+            self.core.handle_command(now, command);
+        }
+    }
+
+    /// Packets of the feeds that rang.
+    fn drain_bus(&mut self, now: Instant) {
+        for (id, feed) in &mut self.feeds {
+            if feed.ended || !feed.bell.rung.swap(false, Ordering::AcqRel) {
+                continue;
+            }
+            let drained = feed.reader.poll_drain(&mut Context::from_waker(&feed.waker), &mut self.packets);
+            if !self.packets.is_empty() {
+                self.core.handle_packets(now, *id, &mut self.packets);
+                self.packets.clear();
+            }
+            if let Poll::Ready(()) = drained {
+                feed.ended = true;
+                self.core.handle_feed_end(now, *id);
+            }
+        }
+    }
+
+    fn act(&mut self) {
+        while let Some(action) = self.core.poll_action() {
+            match action {
+                Action::OpenFeed { feed, track, rid } => {
+                    let event = Arc::clone(&self.doors[self.index].mailbox.event);
+                    // Rung from the beginning: what is cached is there to be read, in the next turn.
+                    event.signal();
+                    let bell = Arc::new(Bell { rung: AtomicBool::new(true), event });
+                    let waker = Waker::from(Arc::clone(&bell));
+                    let reader = track.read::<RtpPacket>(&rid);
+                    self.feeds.insert(feed, Feed { reader, bell, waker, ended: false });
+                }
+                Action::CloseFeed(feed) => {
+                    if let Some(feed) = self.feeds.remove(&feed) {
+                        self.lagged_of_closed_feeds += feed.reader.lagged();
+                    }
+                }
+                Action::RequestKeyframe(feed) => {
+                    if let Some(feed) = self.feeds.get(&feed) {
+                        feed.reader.layer().request_keyframe();
+                    }
+                }
+                Action::Event(peer, event) => self.tell(peer, event),
+            }
+        }
+    }
+
+    fn tell(&mut self, peer: PeerId, event: PeerEvent) {
+        if let PeerEvent::Closed(reason) = event {
+            let Some(known) = self.known.remove(&peer) else { return };
+            self.claims.remove(&known.ufrag);
+            known.events.close(reason);
+        } else if let Some(known) = self.known.get(&peer)
+            && !known.events.send(event)
+        {
+            self.stats.events_dropped += 1;
+        }
+    }
+
+    /// Control datagrams and one slice of media. True: the core has more.
+    fn send(&mut self, now: Instant) -> bool {
+        self.outbox.expire(now, &mut self.batch, &mut self.stats.socket);
+        if self.outbox.blocked().any() {
+            // The tail goes first; the core keeps the rest, and drops what gets too old.
+            self.flush();
+            if self.outbox.blocked().any() {
+                return false;
+            }
+        }
+        let control = self.put_control();
+        let media = self.core.next_slice(now, &mut self.batch);
+        // Sealing may have made the core speak: sender reports.
+        let control = control || self.put_control();
+        if !self.batch.is_empty() {
+            self.flush();
+        }
+        (media || control) && !self.outbox.blocked().any()
+    }
+
+    /// Puts what the core has to say into the batch. True: not all of it had room.
+    fn put_control(&mut self) -> bool {
+        while let Some(transmit) = self.unsent.take().or_else(|| self.core.poll_transmit()) {
+            let dest = Dest { to: transmit.to, from: transmit.from, gso: false };
+            match self.batch.push(&dest, transmit.data.len()) {
+                Some(room) => room.copy_from_slice(&transmit.data),
+                // An empty one has no business here; it would wait for ever.
+                None if transmit.data.is_empty() => {}
+                None => {
+                    self.unsent = Some(transmit);
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    fn flush(&mut self) {
+        let stats = &mut self.stats;
+        self.outbox.flush(&self.sockets, &mut self.batch, &mut stats.socket, &mut stats.forward_latency);
+    }
+
+    /// True: every Peer has ended, and its goodbye is sent.
+    fn all_said(&self) -> bool {
+        self.known.is_empty() && self.batch.is_empty() && self.unsent.is_none()
+    }
+
+    fn keep_house(&mut self, now: Instant) {
+        if self.index == 0 && self.expire_at <= now {
+            self.claims.expire(now, CloseReason::NeverConnected);
+            self.expire_at = now + EXPIRE_EVERY;
+        }
+        if self.publish_at <= now {
+            self.publish_stats();
+            self.publish_at = now + PUBLISH_EVERY;
+        }
+    }
+
+    fn publish_stats(&mut self) {
+        self.stats.core = *self.core.counters();
+        let lagged = self.feeds.values().map(|feed| feed.reader.lagged()).sum::<u64>();
+        self.stats.feeds_lagged = self.lagged_of_closed_feeds + lagged;
+        *self.doors[self.index].stats.lock().unwrap_or_else(PoisonError::into_inner) = self.stats;
+    }
+
+    fn end(mut self) {
+        if !self.known.is_empty() {
+            warn!(shard = self.index, peers = self.known.len(), "not all peers could be told that we stop");
+        }
+        for (_, known) in self.known.drain() {
+            self.claims.remove(&known.ufrag);
+            known.events.close(CloseReason::Stopping);
+        }
+        self.publish_stats();
+        info!(shard = self.index, "stopped");
+    }
+}
+
+fn take_claim(claims: &Claims, known: &mut HashMap<PeerId, Known>, shard: usize, ufrag: &str) -> Claim {
+    let (claim, mine) = claims.claim(ufrag, shard);
+    if let Some((peer, events)) = mine {
+        known.insert(peer, Known { ufrag: ufrag.to_owned(), events });
+    }
+    claim
+}

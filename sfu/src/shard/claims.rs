@@ -1,0 +1,163 @@
+//! Which shard has which Peer: the table in which a negotiated Peer waits for its first STUN check.
+//!
+//! ```text
+//!   handle ── insert ──► waiting ── claim (first STUN check) ──► taken by a shard ── remove ──► gone
+//!                           └────────── expire (30 s) ──────────────────────────────────────────┘
+//! ```
+//! Locked per negotiation, per STUN check from an unknown 4-tuple and per end of a Peer: never per packet.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::core::{Claim, Negotiated};
+use crate::event::EventSender;
+use crate::{CloseReason, Error, PeerId};
+
+/// How long a negotiated Peer waits. Browsers give up after 15 to 30 s.
+pub const WAIT: Duration = Duration::from_secs(30);
+
+/// Peers that wait at the same time. A healthy viewer waits well under a second, so this is thousands of
+/// arrivals per second; beyond it, offers are refused with [`Error::Busy`].
+pub const WAITING_MAX: usize = 4096;
+
+/// Where a Peer is when its handle closes it.
+pub(crate) enum Whereabouts {
+    /// It waited, and is closed now.
+    Waited,
+    /// On that shard.
+    At(usize),
+    /// It ended before.
+    Gone,
+}
+
+/// All Peers of this node by our ICE ufrag.
+#[derive(Debug)]
+pub struct Claims {
+    peers_max: usize,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    entries: HashMap<String, Entry>,
+    waiting: usize,
+    expired: u64,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Waiting { peer: Box<Negotiated>, events: EventSender, since: Instant },
+    Taken { shard: usize },
+}
+
+impl Claims {
+    /// An empty table for so many Peers, waiting and connected.
+    pub fn new(peers_max: usize) -> Self {
+        Self { peers_max, table: Mutex::new(Table::default()) }
+    }
+
+    /// Lets a Peer wait.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if the table is full. The Peer is dropped then: a publication ends.
+    pub(crate) fn insert(
+        &self,
+        now: Instant,
+        peer: Box<Negotiated>,
+        events: EventSender,
+    ) -> Result<(), Error> {
+        let mut table = self.lock();
+        if table.entries.len() >= self.peers_max || table.waiting >= WAITING_MAX {
+            drop(table);
+            return Err(Error::Busy);
+        }
+        let ufrag = peer.ufrag().to_owned();
+        let old = table.entries.insert(ufrag, Entry::Waiting { peer, events, since: now });
+        debug_assert!(old.is_none(), "two Peers with one ufrag");
+        table.waiting += 1;
+        Ok(())
+    }
+
+    /// A STUN check for `ufrag` came to `shard`, which does not know it.
+    pub(crate) fn claim(&self, ufrag: &str, shard: usize) -> (Claim, Option<(PeerId, EventSender)>) {
+        let mut table = self.lock();
+        let Some(entry) = table.entries.get_mut(ufrag) else { return (Claim::Unknown, None) };
+        if let Entry::Taken { shard: owner } = entry {
+            // Its own shard has just ended it, or will hear of it in a moment: nothing to be done for now.
+            let claim = if *owner == shard { Claim::Unknown } else { Claim::Elsewhere(*owner) };
+            return (claim, None);
+        }
+        let Entry::Waiting { peer, events, .. } = std::mem::replace(entry, Entry::Taken { shard }) else {
+            return (Claim::Unknown, None);
+        };
+        table.waiting -= 1;
+        let id = peer.id();
+        (Claim::Yours(peer), Some((id, events)))
+    }
+
+    /// The handle of that Peer closes it.
+    pub(crate) fn close(&self, ufrag: &str) -> Whereabouts {
+        let mut table = self.lock();
+        match table.entries.get(ufrag) {
+            None => Whereabouts::Gone,
+            Some(Entry::Taken { shard }) => Whereabouts::At(*shard),
+            Some(Entry::Waiting { .. }) => {
+                let entry = table.entries.remove(ufrag);
+                table.waiting -= 1;
+                // A publication ends with its Peer, and that takes locks of the Hub: not under ours.
+                drop(table);
+                if let Some(Entry::Waiting { events, .. }) = entry {
+                    events.close(CloseReason::Local);
+                }
+                Whereabouts::Waited
+            }
+        }
+    }
+
+    /// On which shard a Peer is, once it connected.
+    pub(crate) fn shard_of(&self, ufrag: &str) -> Option<usize> {
+        match self.lock().entries.get(ufrag) {
+            Some(Entry::Taken { shard }) => Some(*shard),
+            Some(Entry::Waiting { .. }) | None => None,
+        }
+    }
+
+    /// A connected Peer ended.
+    pub(crate) fn remove(&self, ufrag: &str) {
+        self.lock().entries.remove(ufrag);
+    }
+
+    /// Ends those that waited too long, or all that wait (`Stopping`).
+    pub(crate) fn expire(&self, now: Instant, reason: CloseReason) {
+        let mut ended = Vec::new();
+        {
+            let mut table = self.lock();
+            if table.waiting == 0 {
+                return;
+            }
+            let all = reason == CloseReason::Stopping;
+            let expired = table.entries.extract_if(|_, entry| {
+                matches!(entry, Entry::Waiting { since, .. } if all || now.duration_since(*since) >= WAIT)
+            });
+            ended.extend(expired);
+            table.waiting -= ended.len();
+            table.expired += ended.len() as u64;
+        }
+        for (_, entry) in ended {
+            if let Entry::Waiting { events, .. } = entry {
+                events.close(reason);
+            }
+        }
+    }
+
+    /// How many wait now, and how many waited in vain.
+    pub(crate) fn waiting(&self) -> (u64, u64) {
+        let table = self.lock();
+        (table.waiting as u64, table.expired)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,103 @@
+//! What other threads leave for a shard: commands of handles, datagrams of its Peers that came to another
+//! shard. Both wake it.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::socket::EventFd;
+use crate::core::Command;
+
+/// Commands that wait, beyond which a pause or resume is dropped: the player repeats it. `Close` and `Stop`
+/// always fit: there is one per handle.
+const COMMANDS_MAX: usize = 16_384;
+
+/// Datagrams that wait. They are STUN, DTLS and SRTCP of viewers, and media of a few publishers, taken with
+/// every turn of the loop; what does not fit is dropped, counted in `forward_queue_full`, and sent again by
+/// its protocol.
+const DATAGRAMS_MAX: usize = 1024;
+
+/// A datagram of a Peer on another shard than the one whose socket it came to.
+#[derive(Debug)]
+pub(crate) struct Forwarded {
+    pub(crate) from: SocketAddr,
+    pub(crate) to: IpAddr,
+    pub(crate) data: Vec<u8>,
+}
+
+/// The ways into a shard from other threads.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    pub(crate) event: Arc<EventFd>,
+    queues: Mutex<Queues>,
+}
+
+#[derive(Debug, Default)]
+struct Queues {
+    commands: VecDeque<Command>,
+    datagrams: VecDeque<Forwarded>,
+}
+
+impl Mailbox {
+    pub(crate) fn new(event: Arc<EventFd>) -> Self {
+        Self { event, queues: Mutex::new(Queues::default()) }
+    }
+
+    /// Leaves a command.
+    pub(crate) fn command(&self, command: Command) {
+        let mut queues = self.lock();
+        let must = matches!(command, Command::Close(_) | Command::Stop);
+        if must || queues.commands.len() < COMMANDS_MAX {
+            queues.commands.push_back(command);
+        }
+        drop(queues);
+        self.event.signal();
+    }
+
+    /// Leaves a datagram. False: no room.
+    pub(crate) fn datagram(&self, datagram: Forwarded) -> bool {
+        let mut queues = self.lock();
+        let room = queues.datagrams.len() < DATAGRAMS_MAX;
+        if room {
+            queues.datagrams.push_back(datagram);
+        }
+        drop(queues);
+        self.event.signal();
+        room
+    }
+
+    /// Takes everything: the caller's empty queues are exchanged for the full ones, so nothing allocates.
+    pub(crate) fn take(&self, commands: &mut VecDeque<Command>, datagrams: &mut VecDeque<Forwarded>) {
+        let mut queues = self.lock();
+        std::mem::swap(&mut queues.commands, commands);
+        std::mem::swap(&mut queues.datagrams, datagrams);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::PeerId;
+
+    #[test]
+    fn queues_are_bounded_but_a_close_always_fits() {
+        let mailbox = Mailbox::new(Arc::new(EventFd::new().unwrap()));
+        let ip = Ipv4Addr::LOCALHOST.into();
+        let datagram = || Forwarded { from: SocketAddr::new(ip, 1), to: ip, data: vec![1] };
+        assert_eq!((0..2 * DATAGRAMS_MAX).filter(|_| mailbox.datagram(datagram())).count(), DATAGRAMS_MAX);
+        for _ in 0..2 * COMMANDS_MAX {
+            mailbox.command(Command::Pause(PeerId(1), media::Kind::Video));
+        }
+        mailbox.command(Command::Close(PeerId(1)));
+        let (mut commands, mut datagrams) = Default::default();
+        mailbox.take(&mut commands, &mut datagrams);
+        assert_eq!((commands.len(), datagrams.len()), (COMMANDS_MAX + 1, DATAGRAMS_MAX));
+        assert_eq!(commands.back(), Some(&Command::Close(PeerId(1))));
+    }
+}

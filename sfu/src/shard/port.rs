@@ -1,0 +1,174 @@
+//! The one UDP port of the node, and a pair of sockets on it for each shard.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+
+use socket2::{Domain, Protocol, SockRef, Type};
+use tracing::warn;
+
+use super::socket::Socket;
+use crate::Error;
+
+/// Ports that are tried when the kernel may choose: the one that it gives for IPv4 can be taken for IPv6.
+const ATTEMPTS: usize = 16;
+
+/// The sockets of one shard: at most one per address family. A dual-stack socket would steal datagrams from
+/// an IPv4 one on the same port, so they are apart.
+#[derive(Debug, Default)]
+pub(crate) struct Sockets {
+    pub(crate) v4: Option<Socket>,
+    pub(crate) v6: Option<Socket>,
+}
+
+/// Binds the port for all shards, and says which one it is.
+///
+/// The kernel spreads the 4-tuples over the sockets of a group (SO_REUSEPORT), by a hash that changes when
+/// the group does: so all are bound here, before any datagram is read.
+pub(crate) fn bind(
+    addresses: &[IpAddr],
+    port: u16,
+    shards: usize,
+    buffer_bytes: usize,
+) -> Result<(u16, Vec<Sockets>), Error> {
+    let attempts = if port == 0 { ATTEMPTS } else { 1 };
+    let mut result = bind_once(addresses, port, shards);
+    for _ in 1..attempts {
+        match &result {
+            Err(Error::Bind { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => {
+                result = bind_once(addresses, port, shards);
+            }
+            _ => break,
+        }
+    }
+    let (port, sockets) = result?;
+    for udp in sockets.iter().flatten() {
+        raise_buffers(udp, buffer_bytes);
+    }
+    let mut shards: Vec<Sockets> = (0..shards).map(|_| Sockets::default()).collect();
+    for family in sockets {
+        for (shard, udp) in shards.iter_mut().zip(family) {
+            let socket = Socket::new(udp).map_err(|source| Error::System {
+                attempt: "ask for local addresses of datagrams",
+                source,
+            })?;
+            let place = if socket.is_v6() { &mut shard.v6 } else { &mut shard.v4 };
+            *place = Some(socket);
+        }
+    }
+    Ok((port, shards))
+}
+
+/// One group of sockets per address.
+fn bind_once(addresses: &[IpAddr], port: u16, shards: usize) -> Result<(u16, Vec<Vec<UdpSocket>>), Error> {
+    let mut port = port;
+    let mut families: Vec<Vec<UdpSocket>> = Vec::new();
+    for ip in addresses {
+        match bind_group(SocketAddr::new(*ip, port), shards) {
+            Ok((bound, group)) => {
+                port = bound;
+                families.push(group);
+            }
+            // A machine without IPv6 is none the worse for being asked to listen on all its IPv6 addresses.
+            Err(source)
+                if ip.is_ipv6() && ip.is_unspecified() && addresses.len() > 1 && no_family(&source) =>
+            {
+                warn!(%source, "no IPv6 on this machine: viewers connect by IPv4");
+            }
+            Err(source) => {
+                let advice = advice(&source);
+                return Err(Error::Bind { address: SocketAddr::new(*ip, port), source, advice });
+            }
+        }
+    }
+    Ok((port, families))
+}
+
+fn bind_group(address: SocketAddr, shards: usize) -> io::Result<(u16, Vec<UdpSocket>)> {
+    // The first one without SO_REUSEPORT: with it, a second server could share the port without anybody
+    // noticing, and would get half of the viewers.
+    let first = open(address, false)?;
+    let address = SocketAddr::new(address.ip(), first.local_addr()?.port());
+    SockRef::from(&first).set_reuse_port(true)?;
+    let mut group = vec![first];
+    for _ in 1..shards {
+        group.push(open(address, true)?);
+    }
+    Ok((address.port(), group))
+}
+
+fn open(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+fn raise_buffers(udp: &UdpSocket, bytes: usize) {
+    let socket = SockRef::from(udp);
+    let set = socket.set_send_buffer_size(bytes).and_then(|()| socket.set_recv_buffer_size(bytes));
+    // Linux tells twice what may be used.
+    let send = socket.send_buffer_size().unwrap_or(0) / 2;
+    let receive = socket.recv_buffer_size().unwrap_or(0) / 2;
+    if set.is_err() || send < bytes || receive < bytes {
+        // Once for all sockets: they are all alike.
+        static TOLD: std::sync::Once = std::sync::Once::new();
+        TOLD.call_once(|| {
+            warn!(
+                wanted = bytes,
+                send,
+                receive,
+                "the kernel caps the socket buffers: bursts may be lost; raise net.core.wmem_max and rmem_max"
+            );
+        });
+    }
+}
+
+fn no_family(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "is another server running? Stop it, or set sfu.port to a free port",
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address: correct sfu.bind",
+        io::ErrorKind::PermissionDenied => "ports below 1024 need privileges: set sfu.port to a higher one",
+        _ => "correct sfu.bind and sfu.port",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+
+    const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn all_shards_and_both_families_share_one_port() {
+        let v6 = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
+        let addresses = if v6 { vec![V4, Ipv6Addr::LOCALHOST.into()] } else { vec![V4] };
+        let (port, shards) = bind(&addresses, 0, 3, 64 << 10).unwrap();
+        assert_ne!(port, 0);
+        assert_eq!(shards.len(), 3);
+        assert!(shards.iter().all(|shard| shard.v4.is_some() && shard.v6.is_some() == v6));
+    }
+
+    #[test]
+    fn a_second_server_on_the_same_port_is_refused_and_told_what_to_do() {
+        let (port, _first) = bind(&[V4], 0, 2, 64 << 10).unwrap();
+        let error = bind(&[V4], port, 2, 64 << 10).unwrap_err().to_string();
+        assert!(error.contains(&format!("127.0.0.1:{port}")) && error.contains("sfu.port"), "{error}");
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_refused_and_told_what_to_do() {
+        let error = bind(&["203.0.113.1".parse().unwrap()], 0, 1, 64 << 10).unwrap_err().to_string();
+        assert!(error.contains("sfu.bind"), "{error}");
+    }
+}
