@@ -156,18 +156,24 @@ impl Hub {
     }
 
     pub(crate) fn publisher_left(&self, stream: &Arc<Stream>, epoch: u32) {
-        if stream.epoch() != epoch || stream.state() != StreamState::Live {
-            return;
+        {
+            // Under the lock, so that nobody continues the Stream between the look and the change.
+            let _live = self.lock();
+            if stream.epoch() != epoch || !stream.lose_publisher() {
+                return;
+            }
         }
-        stream.lose_publisher();
         self.tell(HubEvent::Interrupted(Arc::clone(stream)));
     }
 
     pub(crate) fn finish(&self, stream: &Arc<Stream>, epoch: u32) {
-        if stream.epoch() != epoch || stream.state() == StreamState::Ended {
-            return;
+        {
+            let mut live = self.lock();
+            if stream.epoch() != epoch || stream.state() == StreamState::Ended {
+                return;
+            }
+            live.remove(stream.channel());
         }
-        self.lock().remove(stream.channel());
         stream.end();
         self.tell(HubEvent::Ended(Arc::clone(stream)));
     }

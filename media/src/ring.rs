@@ -17,8 +17,17 @@ pub(crate) const RING_BYTES_MAX: usize = 16 << 20;
 /// more of any stream.
 const RING_SLACK_ITEMS: usize = 512;
 
+/// The two faces of a Layer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Face {
+    Packets,
+    Frames,
+}
+
 /// An item that lies on a face of a Layer.
 pub trait FaceItem: Clone + Send + 'static {
+    #[doc(hidden)]
+    const FACE: Face;
     /// A reader can start here.
     #[doc(hidden)]
     fn starts_keyframe(&self) -> bool;
@@ -31,6 +40,7 @@ pub trait FaceItem: Clone + Send + 'static {
 }
 
 impl FaceItem for RtpPacket {
+    const FACE: Face = Face::Packets;
     fn starts_keyframe(&self) -> bool {
         self.starts_keyframe
     }
@@ -46,6 +56,7 @@ impl FaceItem for RtpPacket {
 }
 
 impl FaceItem for Frame {
+    const FACE: Face = Face::Frames;
     fn starts_keyframe(&self) -> bool {
         self.keyframe
     }

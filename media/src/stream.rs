@@ -1,14 +1,13 @@
 //! One broadcast on a Channel: its clock, its Tracks, its publications.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
 use crate::hub::Hub;
-use crate::{ChannelName, Codec, Kind, Rid, StreamClock, StreamId, Track, TrackSpec, TrackWriter};
+use crate::{ChannelName, Codec, Kind, StreamClock, StreamId, Track, TrackSpec, TrackWriter};
 
 /// Whether somebody publishes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,8 +31,6 @@ pub struct Publication {
     pub remote: Option<std::net::SocketAddr>,
 }
 
-type NextSeq = Arc<Mutex<HashMap<Rid, u64>>>;
-
 /// One broadcast on a Channel, from first publish to end. Survives a reconnect within the grace window.
 pub struct Stream {
     id: StreamId,
@@ -43,8 +40,6 @@ pub struct Stream {
     /// Grows with every change of the list of Tracks: a cheap look for those who poll.
     version: AtomicU64,
     tracks: watch::Sender<Vec<Arc<Track>>>,
-    /// Parallel memory of sequence numbers, so that a Track goes on across publications.
-    seqs: Mutex<Vec<(Weak<Track>, NextSeq)>>,
     state: watch::Sender<StreamState>,
     publication: Mutex<Publication>,
 }
@@ -63,7 +58,6 @@ impl Stream {
             epoch: AtomicU32::new(0),
             version: AtomicU64::new(0),
             tracks: watch::Sender::new(Vec::new()),
-            seqs: Mutex::new(Vec::new()),
             state: watch::Sender::new(StreamState::Live),
             publication: Mutex::new(publication),
         })
@@ -133,38 +127,31 @@ impl Stream {
     pub fn add_derived_track(&self, spec: TrackSpec) -> TrackWriter {
         let track = Track::new(TrackSpec { derived: true, ..spec });
         self.change_tracks(|tracks| tracks.push(Arc::clone(&track)));
-        TrackWriter::new(track, self.epoch(), NextSeq::default(), true)
+        TrackWriter::new(track, self.epoch(), true)
     }
 
     /// The source Track of `spec`: the one that is there if it fits, else a new one in its place.
-    fn source_track(&self, spec: TrackSpec) -> TrackWriter {
+    fn source_track(&self, spec: TrackSpec, epoch: u32) -> TrackWriter {
         let spec = TrackSpec { derived: false, ..spec };
-        let known = self.source(spec.codec.kind()).filter(|track| track.spec() == spec && !track.ended());
-        let track = known.unwrap_or_else(|| {
+        if epoch != self.epoch() {
+            // Replaced meanwhile: what it writes goes nowhere.
             let track = Track::new(spec);
-            let old = self.source(spec.codec.kind());
-            self.change_tracks(|tracks| {
-                tracks.retain(|other| old.as_ref().is_none_or(|old| !Arc::ptr_eq(old, other)));
-                tracks.push(Arc::clone(&track));
-            });
-            if let Some(old) = old {
-                old.end();
-            }
-            track
-        });
-        let seqs = self.seqs_of(&track);
-        TrackWriter::new(track, self.epoch(), seqs, false)
-    }
-
-    fn seqs_of(&self, track: &Arc<Track>) -> NextSeq {
-        let mut all = self.seqs.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|(track, _)| track.strong_count() > 0);
-        if let Some((_, seqs)) = all.iter().find(|(known, _)| known.as_ptr() == Arc::as_ptr(track)) {
-            return Arc::clone(seqs);
+            track.end();
+            return TrackWriter::new(track, epoch, false);
         }
-        let seqs = NextSeq::default();
-        all.push((Arc::downgrade(track), Arc::clone(&seqs)));
-        seqs
+        let old = self.source(spec.codec.kind()).filter(|track| !track.ended());
+        let track = match old {
+            Some(track) if track.spec() == spec => track,
+            old => {
+                let track = Track::new(spec);
+                if let Some(old) = old {
+                    old.end();
+                }
+                self.change_tracks(|tracks| tracks.push(Arc::clone(&track)));
+                track
+            }
+        };
+        TrackWriter::new(track, epoch, false)
     }
 
     fn change_tracks(&self, change: impl FnOnce(&mut Vec<Arc<Track>>)) {
@@ -173,6 +160,10 @@ impl Stream {
             change(tracks);
         });
         self.version.fetch_add(1, Ordering::AcqRel);
+        if self.state() == StreamState::Ended {
+            // Added while the Stream ended: nobody else would end it.
+            self.tracks().iter().for_each(|track| track.end());
+        }
     }
 
     pub(crate) fn continue_with(&self, publication: Publication) {
@@ -181,8 +172,15 @@ impl Stream {
         self.state.send_replace(StreamState::Live);
     }
 
-    pub(crate) fn lose_publisher(&self) {
-        self.state.send_replace(StreamState::Reconnecting);
+    /// False if it was not live.
+    pub(crate) fn lose_publisher(&self) -> bool {
+        self.state.send_if_modified(|state| {
+            let live = *state == StreamState::Live;
+            if live {
+                *state = StreamState::Reconnecting;
+            }
+            live
+        })
     }
 
     pub(crate) fn end(&self) {
@@ -222,7 +220,7 @@ impl StreamWriter {
     /// The writer of a source Track. After a reconnect with the same codec it is the same Track, so that
     /// nobody downstream notices more than a gap.
     pub fn track(&mut self, spec: TrackSpec) -> TrackWriter {
-        self.stream.source_track(spec)
+        self.stream.source_track(spec, self.epoch)
     }
 
     /// True once another publication has taken this Stream over (same Channel, newer epoch).

@@ -1,6 +1,5 @@
 //! One elementary stream of a Stream: the writer's and the readers' handles.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
@@ -8,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Context, Poll, Waker};
 
-use crate::layer::LayerDemand;
+use crate::layer::{Attached, LayerDemand, LayerState};
 use crate::ring::FaceItem;
 use crate::{Codec, Demand, Frame, Kind, Layer, Rid, RtpPacket, Timescale};
 
@@ -84,12 +83,12 @@ impl Track {
         self.ended.load(Ordering::Acquire)
     }
 
-    /// Reads one face of a Layer from its newest keyframe on (audio: from the live edge).
+    /// Reads one face of a Layer from its newest keyframe on, or from the next one if the newest is too long
+    /// ago to be kept (audio: from the live edge).
     pub fn read<T: FaceItem>(self: &Arc<Self>, rid: &Rid) -> TrackReader<T> {
         let layer = self.layer_or_new(rid);
-        let (id, start) = layer.attach::<T>();
-        let position = if self.kind() == Kind::Audio { T::face(&layer.lock()).end() } else { start };
-        TrackReader { layer, id, position, lagged: 0, face: PhantomData }
+        let Attached { reader, position } = layer.attach::<T>();
+        TrackReader { layer, id: reader, position, seeking: true, lagged: 0, face: PhantomData }
     }
 
     fn layer_or_new(&self, rid: &Rid) -> Arc<Layer> {
@@ -102,6 +101,9 @@ impl Track {
         }
         let layer = Arc::new(Layer::new(rid.clone(), self.spec.codec, Arc::clone(&self.writer)));
         layers.push(Arc::clone(&layer));
+        if self.ended() {
+            layer.end();
+        }
         layer
     }
 
@@ -135,20 +137,20 @@ impl Track {
 pub struct TrackWriter {
     track: Arc<Track>,
     epoch: u32,
-    /// Per Layer: what to add to a source's sequence numbers so that they go on across reconnects.
-    offsets: HashMap<Rid, i64>,
-    next_seq: Arc<Mutex<HashMap<Rid, u64>>>,
+    layers: Vec<WrittenLayer>,
     end_on_drop: bool,
 }
 
+/// A Layer as its writer sees it.
+struct WrittenLayer {
+    layer: Arc<Layer>,
+    /// The source's first number in this publication, and the Layer's number for it.
+    numbers: Option<(u64, u64)>,
+}
+
 impl TrackWriter {
-    pub(crate) fn new(
-        track: Arc<Track>,
-        epoch: u32,
-        next_seq: Arc<Mutex<HashMap<Rid, u64>>>,
-        end_on_drop: bool,
-    ) -> Self {
-        Self { track, epoch, offsets: HashMap::new(), next_seq, end_on_drop }
+    pub(crate) fn new(track: Arc<Track>, epoch: u32, end_on_drop: bool) -> Self {
+        Self { track, epoch, layers: Vec::new(), end_on_drop }
     }
 
     /// The Track that it writes.
@@ -162,37 +164,31 @@ impl TrackWriter {
         if !self.track.spec.derived {
             frame.epoch = self.epoch;
         }
-        self.track.layer_or_new(layer).write_frame(frame);
+        self.written(layer).layer.write_frame(frame);
     }
 
     /// Writes a packet of a Layer as it arrived; the source's `seq` is mapped so that it goes on where the
     /// last publication stopped. `packet.epoch` is set here. A packet from before the first one of this
-    /// publication is dropped.
+    /// publication is dropped: its number belongs to the last one.
     pub fn write_rtp(&mut self, layer: &Rid, mut packet: RtpPacket) {
         packet.epoch = self.epoch;
-        let offset = match self.offsets.get(layer) {
-            Some(offset) => *offset,
-            None => {
-                let next = self.seqs().get(layer).copied().unwrap_or(0);
-                let offset = next as i64 - packet.seq as i64;
-                self.offsets.insert(layer.clone(), offset);
-                offset
-            }
+        let written = self.written(layer);
+        let (theirs, ours) = *written.numbers.get_or_insert_with(|| (packet.seq, written.layer.next_seq()));
+        let Some(seq) = packet.seq.checked_sub(theirs).and_then(|after| after.checked_add(ours)) else {
+            return;
         };
-        let Some(seq) = packet.seq.checked_add_signed(offset) else { return };
         packet.seq = seq;
-        {
-            let mut seqs = self.seqs();
-            match seqs.get_mut(layer) {
-                Some(next) => *next = (*next).max(seq + 1),
-                None => drop(seqs.insert(layer.clone(), seq + 1)),
-            }
-        }
-        self.track.layer_or_new(layer).write_rtp(packet);
+        written.layer.write_rtp(packet);
     }
 
-    fn seqs(&self) -> std::sync::MutexGuard<'_, HashMap<Rid, u64>> {
-        self.next_seq.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A Track has few Layers: they are looked through.
+    fn written(&mut self, rid: &Rid) -> &mut WrittenLayer {
+        let known = self.layers.iter().position(|written| written.layer.rid() == rid);
+        let place = known.unwrap_or_else(|| {
+            self.layers.push(WrittenLayer { layer: self.track.layer_or_new(rid), numbers: None });
+            self.layers.len() - 1
+        });
+        &mut self.layers[place]
     }
 
     /// Waits for the next wish of the readers.
@@ -228,12 +224,14 @@ impl fmt::Debug for TrackWriter {
     }
 }
 
-/// Reads one face of one Layer. A reader that lags behind the ring skips to a keyframe, counted in
+/// Reads one face of one Layer, from a keyframe on. A reader that lags behind the ring skips to a keyframe, counted in
 /// [`TrackReader::lagged`].
 pub struct TrackReader<T: FaceItem> {
     layer: Arc<Layer>,
     id: u64,
     position: u64,
+    /// Looks for a keyframe to begin with.
+    seeking: bool,
     lagged: u64,
     face: PhantomData<fn() -> T>,
 }
@@ -256,23 +254,14 @@ impl<T: FaceItem> TrackReader<T> {
 
     /// The next item; `Ready(None)` when the Track ended.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        let mut state = self.layer.lock();
-        loop {
-            match T::face(&state).get(self.position) {
-                Ok(Some(item)) => {
-                    let item = item.clone();
-                    self.position += 1;
-                    return Poll::Ready(Some(item));
-                }
-                Ok(None) if state.ended() => return Poll::Ready(None),
-                Ok(None) => {
-                    state.register(self.id, cx.waker());
-                    return Poll::Pending;
-                }
-                Err(start) => {
-                    self.position = start;
-                    self.lagged += 1;
-                }
+        let layer = Arc::clone(&self.layer);
+        let mut state = layer.lock();
+        match self.step(&state) {
+            Some(item) => Poll::Ready(Some(item)),
+            None if state.ended() => Poll::Ready(None),
+            None => {
+                state.register(self.id, cx.waker());
+                Poll::Pending
             }
         }
     }
@@ -280,20 +269,34 @@ impl<T: FaceItem> TrackReader<T> {
     /// Appends all items that are there to `out`, under one lock. `Pending`: caught up and registered to
     /// be woken. `Ready`: the Track ended.
     pub fn poll_drain(&mut self, cx: &mut Context<'_>, out: &mut Vec<T>) -> Poll<()> {
-        let mut state = self.layer.lock();
+        let layer = Arc::clone(&self.layer);
+        let mut state = layer.lock();
+        while let Some(item) = self.step(&state) {
+            out.push(item);
+        }
+        if state.ended() {
+            return Poll::Ready(());
+        }
+        state.register(self.id, cx.waker());
+        Poll::Pending
+    }
+
+    /// The next item that this reader can use, if it is there.
+    fn step(&mut self, state: &LayerState) -> Option<T> {
         loop {
-            match T::face(&state).get(self.position) {
+            match T::face(state).get(self.position) {
+                Ok(None) => return None,
                 Ok(Some(item)) => {
-                    out.push(item.clone());
                     self.position += 1;
-                }
-                Ok(None) if state.ended() => return Poll::Ready(()),
-                Ok(None) => {
-                    state.register(self.id, cx.waker());
-                    return Poll::Pending;
+                    // Nothing before a keyframe can be decoded by one who begins, or begins again.
+                    if !self.seeking || item.starts_keyframe() {
+                        self.seeking = false;
+                        return Some(item.clone());
+                    }
                 }
                 Err(start) => {
                     self.position = start;
+                    self.seeking = true;
                     self.lagged += 1;
                 }
             }

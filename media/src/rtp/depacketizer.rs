@@ -15,6 +15,18 @@ pub struct Losses {
     pub refused: u64,
 }
 
+impl std::ops::Add for Losses {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            holes: self.holes + other.holes,
+            frames: self.frames + other.frames,
+            refused: self.refused + other.refused,
+        }
+    }
+}
+
 /// Joins the packets of one Layer, given in order of sequence number, to frames.
 #[derive(Debug)]
 pub enum Depacketizer {

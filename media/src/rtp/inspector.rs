@@ -158,20 +158,25 @@ fn inspect_vp8(payload: &[u8]) -> Flags {
     }
 }
 
+/// The sequence parameter set that a packet begins with, if it does.
+pub fn first_sps(codec: Codec, payload: &[u8]) -> Option<Sps> {
+    if codec != Codec::H264 {
+        return None;
+    }
+    let nal = match payload {
+        [first, rest @ ..] if first & 0x1f == unit_type::STAP_A => {
+            let (&size, rest) = rest.split_first_chunk()?;
+            rest.get(..usize::from(u16::from_be_bytes(size)))?
+        }
+        nal => nal,
+    };
+    Sps::parse(nal).ok()
+}
+
 /// Width and height in pixels that the first packet of a keyframe tells, if it does.
 pub fn keyframe_size(codec: Codec, payload: &[u8]) -> Option<(u32, u32)> {
     match codec {
-        Codec::H264 => {
-            let sps = match payload {
-                [first, ..] if first & 0x1f == unit_type::SPS => payload,
-                [first, rest @ ..] if first & 0x1f == unit_type::STAP_A => {
-                    let (&size, rest) = rest.split_first_chunk()?;
-                    rest.get(..usize::from(u16::from_be_bytes(size)))?
-                }
-                _ => return None,
-            };
-            Sps::parse(sps).ok().map(|sps| (sps.width, sps.height))
-        }
+        Codec::H264 => first_sps(codec, payload).map(|sps| (sps.width, sps.height)),
         Codec::Vp8 => {
             let descriptor = Descriptor::parse(payload)?;
             vp8::FrameTag::parse(payload.get(descriptor.length..)?)?.size

@@ -28,6 +28,16 @@ impl Packetizer {
         Some(Self { seq: 0, format })
     }
 
+    /// The number that the next packet gets.
+    pub fn next_seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Goes on from `seq`: something else filled the packet face meanwhile.
+    pub(crate) fn continue_at(&mut self, seq: u64) {
+        self.seq = seq;
+    }
+
     /// Appends the packets of `frame` to `out`. `reorders`: the frame is shown before one already sent.
     pub fn packetize(&mut self, frame: &Frame, reorders: bool, out: &mut Vec<RtpPacket>) {
         let from = out.len();

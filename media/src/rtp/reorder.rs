@@ -24,6 +24,18 @@ pub struct ReorderStats {
     pub duplicate: u64,
 }
 
+impl std::ops::Add for ReorderStats {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            lost: self.lost + other.lost,
+            late: self.late + other.late,
+            duplicate: self.duplicate + other.duplicate,
+        }
+    }
+}
+
 /// A reorder window of one Layer.
 #[derive(Debug, Default)]
 pub struct Reorder {
