@@ -35,8 +35,24 @@ pub enum HubEvent {
 #[derive(Debug)]
 pub struct Hub {
     grace: Duration,
-    live: Mutex<HashMap<ChannelName, Entry>>,
+    live: Mutex<Live>,
     events: broadcast::Sender<HubEvent>,
+}
+
+#[derive(Debug, Default)]
+struct Live {
+    streams: HashMap<ChannelName, Entry>,
+    last_id: u64,
+}
+
+impl Live {
+    /// Unix milliseconds and a counter of 16 bits, greater than any before: a Stream that just ended still
+    /// lives in URLs and file names.
+    fn fresh_id(&mut self, wall: NtpTime) -> StreamId {
+        let by_time = (wall.as_unix_micros() / 1000) << 16;
+        self.last_id = by_time.max(self.last_id + 1);
+        StreamId::from_raw(self.last_id)
+    }
 }
 
 #[derive(Debug)]
@@ -92,7 +108,7 @@ impl Hub {
         force: bool,
     ) -> Result<StreamWriter, Error> {
         let mut live = self.lock();
-        if let Some(entry) = live.get_mut(channel) {
+        if let Some(entry) = live.streams.get_mut(channel) {
             if entry.stream.state() == StreamState::Live && !force {
                 return Err(Error::Busy { channel: channel.clone() });
             }
@@ -103,9 +119,9 @@ impl Hub {
             self.tell(HubEvent::Resumed(Arc::clone(&stream)));
             return Ok(StreamWriter::new(stream, Arc::clone(self)));
         }
-        let id = StreamId::from_raw(fresh_id(&live, wall));
+        let id = live.fresh_id(wall);
         let stream = Stream::new(id, channel.clone(), StreamClock::new(now, wall), publication);
-        live.insert(channel.clone(), Entry { stream: Arc::clone(&stream), lost: None });
+        live.streams.insert(channel.clone(), Entry { stream: Arc::clone(&stream), lost: None });
         drop(live);
         self.tell(HubEvent::Started(Arc::clone(&stream)));
         Ok(StreamWriter::new(stream, Arc::clone(self)))
@@ -113,12 +129,12 @@ impl Hub {
 
     /// The live Stream of a Channel, also while it waits for its Publisher.
     pub fn stream(&self, channel: &ChannelName) -> Option<Arc<Stream>> {
-        self.lock().get(channel).map(|entry| Arc::clone(&entry.stream))
+        self.lock().streams.get(channel).map(|entry| Arc::clone(&entry.stream))
     }
 
     /// All live Streams, in no order.
     pub fn streams(&self) -> Vec<Arc<Stream>> {
-        self.lock().values().map(|entry| Arc::clone(&entry.stream)).collect()
+        self.lock().streams.values().map(|entry| Arc::clone(&entry.stream)).collect()
     }
 
     /// Follows what happens from now on.
@@ -129,7 +145,7 @@ impl Hub {
     /// Ends the Streams whose grace window has passed. Call it about once a second.
     pub fn sweep(&self, now: Instant) {
         let mut ended = Vec::new();
-        self.lock().retain(|_, entry| {
+        self.lock().streams.retain(|_, entry| {
             if entry.stream.state() != StreamState::Reconnecting {
                 return true;
             }
@@ -148,7 +164,7 @@ impl Hub {
 
     /// Ends every Stream: the node stops.
     pub fn end_all(&self) {
-        let all: Vec<Entry> = self.lock().drain().map(|(_, entry)| entry).collect();
+        let all: Vec<Entry> = self.lock().streams.drain().map(|(_, entry)| entry).collect();
         for entry in all {
             entry.stream.end();
             self.tell(HubEvent::Ended(entry.stream));
@@ -172,7 +188,7 @@ impl Hub {
             if stream.epoch() != epoch || stream.state() == StreamState::Ended {
                 return;
             }
-            live.remove(stream.channel());
+            live.streams.remove(stream.channel());
         }
         stream.end();
         self.tell(HubEvent::Ended(Arc::clone(stream)));
@@ -183,16 +199,90 @@ impl Hub {
         let _ = self.events.send(event);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ChannelName, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, Live> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Unix milliseconds and a counter of 16 bits, unique among the live Streams.
-fn fresh_id(live: &HashMap<ChannelName, Entry>, wall: NtpTime) -> u64 {
-    let mut raw = (wall.as_unix_micros() / 1000) << 16;
-    while live.values().any(|entry| entry.stream.id().raw() == raw) {
-        raw += 1;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::tests::origin;
+
+    const GRACE: Duration = Duration::from_secs(10);
+
+    struct Setup {
+        hub: Arc<Hub>,
+        events: broadcast::Receiver<HubEvent>,
+        channel: ChannelName,
+        start: Instant,
     }
-    raw
+
+    impl Setup {
+        fn new() -> Self {
+            let hub = Hub::new(GRACE);
+            let events = hub.subscribe();
+            let channel = ChannelName::parse("ana").expect("a name");
+            Self { hub, events, channel, start: origin() }
+        }
+
+        fn publish(&self) -> Result<StreamWriter, Error> {
+            let wall = NtpTime::from_unix_micros(1_000_000);
+            self.hub.publish(&self.channel, Publication::default(), self.start, wall)
+        }
+
+        fn told(&mut self) -> Vec<&'static str> {
+            let name = |event| match event {
+                HubEvent::Started(_) => "started",
+                HubEvent::Interrupted(_) => "interrupted",
+                HubEvent::Resumed(_) => "resumed",
+                HubEvent::Ended(_) => "ended",
+            };
+            std::iter::from_fn(|| self.events.try_recv().ok()).map(name).collect()
+        }
+    }
+
+    #[test]
+    fn a_channel_has_one_publisher_and_a_grace_window() {
+        let mut setup = Setup::new();
+        let writer = setup.publish().expect("free");
+        let id = writer.stream().id();
+        assert!(matches!(setup.publish(), Err(Error::Busy { .. })));
+        drop(writer);
+        let at = |seconds| setup.start + Duration::from_secs(seconds);
+        setup.hub.sweep(at(1));
+        setup.hub.sweep(at(10));
+        // Within the window it is the same Stream, and the next loss has a window of its own.
+        let writer = setup.publish().expect("left");
+        assert_eq!((writer.stream().id(), writer.stream().epoch()), (id, 1));
+        drop(writer);
+        setup.hub.sweep(at(12));
+        setup.hub.sweep(at(21));
+        assert!(setup.hub.stream(&setup.channel).is_some());
+        setup.hub.sweep(at(22));
+        assert!(setup.hub.stream(&setup.channel).is_none());
+        assert_eq!(setup.told(), ["started", "interrupted", "resumed", "interrupted", "ended"]);
+        assert_ne!(setup.publish().expect("free").stream().id(), id);
+    }
+
+    #[test]
+    fn goodbye_ends_at_once() {
+        let mut setup = Setup::new();
+        let writer = setup.publish().expect("free");
+        let stream = Arc::clone(writer.stream());
+        writer.finish();
+        assert_eq!(stream.state(), StreamState::Ended);
+        assert!(setup.hub.streams().is_empty());
+        assert_eq!(setup.told(), ["started", "ended"]);
+    }
+
+    #[test]
+    fn the_end_of_the_node_ends_every_stream() {
+        let mut setup = Setup::new();
+        let writer = setup.publish().expect("free");
+        setup.hub.end_all();
+        assert_eq!(writer.stream().state(), StreamState::Ended);
+        drop(writer);
+        assert_eq!(setup.told(), ["started", "ended"]);
+    }
 }

@@ -320,3 +320,6 @@ impl<T: FaceItem> fmt::Debug for TrackReader<T> {
         f.debug_struct("TrackReader").field("position", &self.position).field("lagged", &self.lagged).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! RFC 6184: H.264 in RTP, packetization mode 1.
 
+mod decode_time;
 mod depacketizer;
 mod packetizer;
 

@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use crate::h264::{AccessUnitBuilder, NalHeader, ParameterSets, SliceHeader, unit_type};
 use crate::rtp::depacketizer::Losses;
-use crate::{Error, Frame, MediaTime, RtpPacket};
+use crate::{CodecConfig, Error, Frame, MediaTime, RtpPacket};
 
+use super::decode_time::DecodeTimes;
 use super::{FU_END, FU_START};
 
 /// Packets to frames. A frame with a hole in it is dropped, and every frame up to the next IDR picture.
@@ -18,6 +19,7 @@ pub struct Depacketizer {
     /// A frame was lost: what follows cannot be decoded until a keyframe.
     waiting: bool,
     losses: Losses,
+    decode_times: DecodeTimes,
     /// Size of the last frame and of the last keyframe: what to reserve for the next one.
     last_bytes: [usize; 2],
 }
@@ -54,6 +56,7 @@ impl Depacketizer {
             unit: None,
             waiting: true,
             losses: Losses::default(),
+            decode_times: DecodeTimes::default(),
             last_bytes: [0; 2],
         }
     }
@@ -70,6 +73,7 @@ impl Depacketizer {
         if packet.epoch != self.epoch {
             // Another publication: the last one was cut off in mid-frame.
             self.epoch = packet.epoch;
+            self.decode_times.reset();
             hole |= self.unit.is_some();
         }
         if hole {
@@ -122,9 +126,14 @@ impl Depacketizer {
             return;
         };
         self.waiting = false;
+        let announced = match &**config {
+            CodecConfig::H264(config) => config.reorder_frames,
+            _ => None,
+        };
+        let decoding = self.decode_times.next(unit.time.ticks(), announced);
         self.last_bytes[usize::from(made.keyframe)] = made.data.len();
         out.push(Frame {
-            dts: unit.time,
+            dts: MediaTime::new(decoding, unit.time.scale()),
             pts: unit.time,
             duration: 0,
             keyframe: made.keyframe,
