@@ -83,7 +83,7 @@ async fn patch(tag: &str, remote_ufrag: Option<&str>, request: Request) -> Resul
         let detail = "ICE restart is not supported: end the session and begin a new one";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "ice-restart", detail));
     }
-    // We answer as ICE-lite with all our candidates and wait to be checked from wherever the client is: what
-    // it trickles, resolvable or not, we need not know.
+    // The answer held all our candidates, and we take checks from wherever they come (peer-reflexive): what the
+    // client trickles, resolvable or not, we need not know.
     Ok(StatusCode::NO_CONTENT.into_response())
 }
