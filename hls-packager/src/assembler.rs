@@ -141,8 +141,7 @@ impl Assembler {
     pub(crate) fn catch_up(&mut self, out: &mut Vec<Piece>) {
         self.finish_held(None, out);
         while let Some(cut) = self.cuts.pop_front() {
-            // The time before a DISCONTINUITY belongs to no segment.
-            if let Some(segment) = self.segment.as_mut().filter(|_| !cut.discontinuity) {
+            if let Some(segment) = &mut self.segment {
                 let whole = ticks_between(segment.cut.at, cut.at, self.scale);
                 segment.ticks = segment.ticks.max(whole);
             }

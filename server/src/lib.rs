@@ -1,3 +1,1 @@
 //! The binary swiftwater: config, composition, admission, HTTP, metrics, shutdown.
-
-pub mod demo;

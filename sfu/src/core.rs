@@ -1,20 +1,51 @@
 //! The SFU without I/O: no socket, thread, task or clock.
+//!
+//! ```text
+//!   datagram ──► demux ──► viewer (ice_lite, dtls_guard, secure) ──► rtcp ──► feedback ──┐
+//!                  └─────► publisher (peer)                                              ▼
+//!   packets ───► feed (history, bursts) ──────► slice ──► down_track ──► rewriter ──► egress::Sealer ──► Batch
+//! ```
+//! The files of one `impl Core`: this one (the door), `subscribe` (who reads what), `feedback` (what viewers
+//! report), `slice` (what is sent next).
 
+mod catch_up;
 mod counters;
+mod demux;
+mod down_track;
+mod dtls_guard;
+mod feed;
+mod feedback;
+mod history;
+mod ice_lite;
 pub mod peer;
+mod rtcp;
+mod slice;
+mod slots;
+mod subscribe;
 pub(crate) mod up_track;
 pub mod viewer;
 
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use media::{Kind, Rid, RtpPacket, Track};
 
-use crate::egress::batch::Batch;
-use crate::{PeerEvent, PeerId};
+use crate::egress::seal::Profile;
+use crate::{CloseReason, PeerEvent, PeerId};
+use demux::{Class, Home, Routes, Tuple, classify};
+use dtls_guard::{Guard, Verdict};
+use feed::Feed;
+use ice_lite::{Check, Credentials};
+use slice::Resend;
+use slots::Slots;
+use viewer::{Failure, Viewer};
 
 pub use counters::Counters;
+
+/// How often liveness, Tracks and reports are looked at while there are Peers.
+const TICK: Duration = Duration::from_millis(25);
 
 /// One Layer that a shard reads from the bus.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -114,26 +145,64 @@ pub enum Claim {
     Unknown,
 }
 
-/// What a core must know.
-#[derive(Clone, Debug)]
-pub struct CoreConfig {
-    /// The certificate of the node.
-    pub identity: viewer::Identity,
-    /// Seed of the few random choices of a core (moments of sender reports).
-    pub seed: u64,
-}
-
 /// All Peers of a shard.
 #[derive(Debug)]
 pub struct Core {
     counters: Counters,
+    viewers: Slots<Viewer>,
+    publishers: Slots<Publisher>,
+    routes: Routes,
+    feeds: HashMap<FeedId, Feed>,
+    /// By Track (its address: the feed keeps it alive) and Layer.
+    feed_ids: HashMap<(usize, Rid), FeedId>,
+    next_feed: u32,
+    /// Feeds that have bursts to send.
+    audio_queue: VecDeque<FeedId>,
+    video_queue: VecDeque<FeedId>,
+    resends: VecDeque<Resend>,
+    /// Viewers in a catch-up burst, and when the first of them may go on.
+    catching_up: Vec<u32>,
+    catch_up_due: Option<Instant>,
+    transmits: VecDeque<Transmit>,
+    actions: VecDeque<Action>,
+    next_tick: Option<Instant>,
+}
+
+/// A publisher, and what stands between it and the network.
+#[derive(Debug)]
+struct Publisher {
+    peer: peer::Peer,
+    credentials: Credentials,
+    guard: Guard,
+    paths: Vec<Tuple>,
+}
+
+impl Default for Core {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Core {
     /// A core without Peers.
-    pub fn new(config: CoreConfig) -> Self {
-        let _ = config;
-        Self { counters: Counters::default() }
+    pub fn new() -> Self {
+        Self {
+            counters: Counters::default(),
+            viewers: Slots::new(),
+            publishers: Slots::new(),
+            routes: Routes::default(),
+            feeds: HashMap::new(),
+            feed_ids: HashMap::new(),
+            next_feed: 0,
+            audio_queue: VecDeque::new(),
+            video_queue: VecDeque::new(),
+            resends: VecDeque::new(),
+            catching_up: Vec::new(),
+            catch_up_due: None,
+            transmits: VecDeque::new(),
+            actions: VecDeque::new(),
+            next_tick: None,
+        }
     }
 
     /// Takes a datagram from the network. `to`: our address that it came to. `claim` is asked for a ufrag
@@ -146,50 +215,364 @@ impl Core {
         data: &mut [u8],
         claim: &mut dyn FnMut(&str) -> Claim,
     ) -> Routed {
-        let _ = (now, from, to, data, claim);
-        Routed::Dropped
+        let tuple = (from, to);
+        match classify(data) {
+            Class::Stun => {
+                if let Some(check) = Check::parse(data) {
+                    match self.handle_check(now, tuple, &check, claim) {
+                        Ok(None) => return Routed::Here,
+                        Ok(Some(publisher)) => self.hand_to_publisher(now, publisher, tuple, data),
+                        Err(routed) => return routed,
+                    }
+                    return Routed::Here;
+                }
+            }
+            Class::Dtls | Class::Rtcp | Class::Rtp => {}
+            Class::Unknown => {
+                self.counters.datagrams_unknown += 1;
+                return Routed::Dropped;
+            }
+        }
+        match self.routes.by_tuple(tuple) {
+            Some(Home::Viewer(slot)) => self.handle_viewer_datagram(now, slot, data),
+            Some(Home::Publisher(slot)) => self.hand_to_publisher(now, slot, tuple, data),
+            None => match self.routes.elsewhere(now, tuple) {
+                Some(shard) => return Routed::Elsewhere(shard),
+                None => {
+                    self.counters.datagrams_of_nobody += 1;
+                    return Routed::Dropped;
+                }
+            },
+        }
+        Routed::Here
+    }
+
+    /// A check. `Ok(Some)`: it is authentic and that publisher must answer it.
+    fn handle_check(
+        &mut self,
+        now: Instant,
+        tuple: Tuple,
+        check: &Check<'_>,
+        claim: &mut dyn FnMut(&str) -> Claim,
+    ) -> Result<Option<u32>, Routed> {
+        let home = match self.routes.by_ufrag(check.local_ufrag()) {
+            Some(home) => home,
+            None => match claim(check.local_ufrag()) {
+                Claim::Yours(negotiated) => self.admit(now, *negotiated),
+                Claim::Elsewhere(shard) => {
+                    self.routes.learn_elsewhere(now, tuple, shard);
+                    return Err(Routed::Elsewhere(shard));
+                }
+                Claim::Unknown => {
+                    self.counters.datagrams_of_nobody += 1;
+                    return Err(Routed::Dropped);
+                }
+            },
+        };
+        let credentials = match home {
+            Home::Viewer(slot) => self.viewers.get(slot).map(|viewer| &viewer.credentials),
+            Home::Publisher(slot) => self.publishers.get(slot).map(|publisher| &publisher.credentials),
+        };
+        // Nothing is believed and nothing is said before this.
+        if !credentials.is_some_and(|credentials| check.is_authentic(credentials)) {
+            self.counters.checks_refused += 1;
+            return Err(Routed::Dropped);
+        }
+        match home {
+            Home::Publisher(slot) => {
+                self.learn_publisher_path(slot, tuple);
+                Ok(Some(slot))
+            }
+            Home::Viewer(slot) => {
+                self.answer_check(now, slot, tuple, check);
+                Ok(None)
+            }
+        }
+    }
+
+    fn answer_check(&mut self, now: Instant, slot: u32, tuple: Tuple, check: &Check<'_>) {
+        let Some(viewer) = self.viewers.get_mut(slot) else { return };
+        let checked = viewer.handle_check(now, tuple.0, tuple.1, check);
+        let data = check.response(tuple.0, &viewer.credentials);
+        self.transmits.push_back(Transmit { to: tuple.0, from: tuple.1, data });
+        self.counters.checks_answered += 1;
+        if let Some(forgotten) = checked.forgotten {
+            self.routes.forget(forgotten);
+        }
+        if checked.learned {
+            self.routes.learn(tuple, Home::Viewer(slot));
+        }
+        let started = viewer.start_dtls(now);
+        self.after_dtls(now, slot, started.map(|()| None));
+    }
+
+    fn learn_publisher_path(&mut self, slot: u32, tuple: Tuple) {
+        let Some(publisher) = self.publishers.get_mut(slot) else { return };
+        if publisher.paths.contains(&tuple) {
+            return;
+        }
+        if publisher.paths.len() == viewer::PATHS_MAX {
+            self.routes.forget(publisher.paths.remove(0));
+        }
+        publisher.paths.push(tuple);
+        self.routes.learn(tuple, Home::Publisher(slot));
+    }
+
+    /// A negotiated Peer is this shard's from now on.
+    fn admit(&mut self, now: Instant, negotiated: Negotiated) -> Home {
+        let (id, ufrag) = (negotiated.id(), negotiated.ufrag().to_owned());
+        let home = match negotiated {
+            Negotiated::Viewer(spec) => {
+                self.counters.viewers += 1;
+                Home::Viewer(self.viewers.insert(Viewer::new(now, spec)))
+            }
+            Negotiated::Publisher(peer) => {
+                self.counters.publishers += 1;
+                let credentials = Credentials::new(peer.ufrag().to_owned(), peer.pwd());
+                let publisher = Publisher { peer, credentials, guard: Guard::new(), paths: Vec::new() };
+                Home::Publisher(self.publishers.insert(publisher))
+            }
+        };
+        self.routes.add(id, &ufrag, home);
+        self.next_tick.get_or_insert(now + TICK);
+        home
+    }
+
+    fn handle_viewer_datagram(&mut self, now: Instant, slot: u32, data: &[u8]) {
+        let Some(viewer) = self.viewers.get_mut(slot) else { return };
+        match classify(data) {
+            Class::Dtls => {
+                let result = viewer.handle_dtls(now, data);
+                self.after_dtls(now, slot, result);
+            }
+            Class::Rtcp => match viewer.open_rtcp(now, data) {
+                Ok(Some(compound)) => rtcp::read(&compound, |said| self.handle_feedback(now, slot, said)),
+                Ok(None) => self.counters.srtcp_refused += 1,
+                Err(failure) => self.fail(now, slot, failure),
+            },
+            Class::Rtp => self.counters.rtp_from_viewers += 1,
+            // A STUN indication: a keep-alive that needs no answer.
+            Class::Stun | Class::Unknown => {}
+        }
+    }
+
+    /// Sends what DTLS has to say, and does what came of it.
+    fn after_dtls(&mut self, now: Instant, slot: u32, result: Result<Option<CloseReason>, Failure>) {
+        let Some(viewer) = self.viewers.get_mut(slot) else { return };
+        while let Some(transmit) = viewer.poll_transmit() {
+            self.transmits.push_back(transmit);
+        }
+        match result {
+            Err(failure) => self.fail(now, slot, failure),
+            Ok(Some(reason)) => self.end_viewer(now, slot, reason),
+            Ok(None) => {
+                let Some(connected) = viewer.announce() else { return };
+                self.counters.viewers_connected += 1;
+                match connected.profile {
+                    Profile::AeadAes128Gcm => self.counters.connected_gcm += 1,
+                    Profile::Aes128CmSha1_80 => self.counters.connected_cm_sha1 += 1,
+                }
+                let event =
+                    PeerEvent::Connected { srtp_profile: connected.profile.name(), remote: connected.remote };
+                self.actions.push_back(Action::Event(viewer.id, event));
+                self.resolve(now, slot);
+            }
+        }
+    }
+
+    fn fail(&mut self, now: Instant, slot: u32, failure: Failure) {
+        let reason = match failure {
+            Failure::Panic => {
+                self.counters.panics_caught += 1;
+                CloseReason::Internal
+            }
+            Failure::Refused(_) | Failure::Handshake | Failure::Certificate => {
+                self.counters.dtls_refused += 1;
+                CloseReason::Dtls
+            }
+        };
+        if let Some(viewer) = self.viewers.get(slot) {
+            tracing::debug!(peer = %viewer.id, ?failure, "viewer refused");
+        }
+        self.end_viewer(now, slot, reason);
+    }
+
+    /// Ends a viewer: everything that knows it forgets it.
+    fn end_viewer(&mut self, now: Instant, slot: u32, reason: CloseReason) {
+        for kind in [Kind::Audio, Kind::Video] {
+            self.detach(slot, kind);
+        }
+        self.catching_up.retain(|other| *other != slot);
+        let Some(mut viewer) = self.viewers.remove(slot) else { return };
+        viewer.close(now);
+        while let Some(transmit) = viewer.poll_transmit() {
+            self.transmits.push_back(transmit);
+        }
+        self.routes.remove(viewer.id, &viewer.credentials.ufrag, viewer.paths());
+        self.counters.viewers -= 1;
+        self.counters.viewers_connected -= u64::from(viewer.is_connected());
+        match reason {
+            CloseReason::NeverConnected => self.counters.never_connected += 1,
+            CloseReason::ConsentExpired => self.counters.consent_expired += 1,
+            _ => {}
+        }
+        self.actions.push_back(Action::Event(viewer.id, PeerEvent::Closed(reason)));
+    }
+
+    fn hand_to_publisher(&mut self, now: Instant, slot: u32, (from, to): Tuple, data: &mut [u8]) {
+        let Some(publisher) = self.publishers.get_mut(slot) else { return };
+        if classify(data) == Class::Dtls {
+            match publisher.guard.inspect(now, data) {
+                Ok(Verdict::Pass) => {}
+                Ok(Verdict::Ignore) => return,
+                Err(refusal) => {
+                    tracing::debug!(peer = %publisher.peer.id(), ?refusal, "publisher refused");
+                    self.counters.dtls_refused += 1;
+                    publisher.peer.close(now, CloseReason::Dtls);
+                    return self.drain_publisher(slot);
+                }
+            }
+        }
+        publisher.peer.handle_datagram(now, from, to, data);
+        self.drain_publisher(slot);
+    }
+
+    fn drain_publisher(&mut self, slot: u32) {
+        let Some(publisher) = self.publishers.get_mut(slot) else { return };
+        while let Some(transmit) = publisher.peer.poll_transmit() {
+            self.transmits.push_back(transmit);
+        }
+        let (mut ended, id) = (false, publisher.peer.id());
+        while let Some(event) = publisher.peer.poll_event() {
+            match event {
+                PeerEvent::Connected { .. } => publisher.guard.finish(),
+                PeerEvent::Closed(_) => ended = true,
+                PeerEvent::Fallback(_) => {}
+            }
+            self.actions.push_back(Action::Event(id, event));
+        }
+        if ended && let Some(publisher) = self.publishers.remove(slot) {
+            self.routes.remove(id, publisher.peer.ufrag(), publisher.paths.into_iter());
+            self.counters.publishers -= 1;
+        }
     }
 
     /// Takes packets of a feed from the bus, in the order in which they were written. Empties `packets`.
     pub fn handle_packets(&mut self, now: Instant, feed: FeedId, packets: &mut Vec<RtpPacket>) {
-        let _ = (now, feed);
-        packets.clear();
+        self.counters.packets_in += packets.len() as u64;
+        let Some(source) = self.feeds.get_mut(&feed) else { return packets.clear() };
+        let taken = source.take(now, packets);
+        self.counters.packets_useless += taken.useless;
+        self.counters.stale_frames += taken.dropped_bursts;
+        let (kind, queued) = (source.kind, source.queued || source.bursts.is_empty());
+        source.queued |= !source.bursts.is_empty();
+        if !queued {
+            match kind {
+                Kind::Audio => self.audio_queue.push_back(feed),
+                Kind::Video => self.video_queue.push_back(feed),
+            }
+        }
+        if taken.may_start && kind == Kind::Video {
+            self.start_waiting(now, feed);
+        }
     }
 
     /// The Track of that feed ended.
     pub fn handle_feed_end(&mut self, now: Instant, feed: FeedId) {
-        let _ = (now, feed);
+        let Some(source) = self.feeds.get(&feed) else { return };
+        let (kind, viewers) = (source.kind, source.viewers.clone());
+        for slot in viewers {
+            self.detach(slot, kind);
+            if let Some(viewer) = self.viewers.get_mut(slot) {
+                viewer.tracks_version = None;
+            }
+            self.resolve(now, slot);
+        }
     }
 
     /// Does what the handle asked.
     pub fn handle_command(&mut self, now: Instant, command: Command) {
-        let _ = (now, command);
+        match command {
+            Command::Close(id) => self.close(now, id, CloseReason::Local),
+            Command::Pause(id, kind) => self.set_paused(now, id, kind, true),
+            Command::Resume(id, kind) => self.set_paused(now, id, kind, false),
+            Command::Stop => {
+                for slot in 0..self.viewers.end() {
+                    self.end_viewer(now, slot, CloseReason::Stopping);
+                }
+                for slot in 0..self.publishers.end() {
+                    if let Some(publisher) = self.publishers.get_mut(slot) {
+                        publisher.peer.close(now, CloseReason::Stopping);
+                    }
+                    self.drain_publisher(slot);
+                }
+            }
+        }
+    }
+
+    fn close(&mut self, now: Instant, id: PeerId, reason: CloseReason) {
+        match self.routes.by_id(id) {
+            Some(Home::Viewer(slot)) => self.end_viewer(now, slot, reason),
+            Some(Home::Publisher(slot)) => {
+                if let Some(publisher) = self.publishers.get_mut(slot) {
+                    publisher.peer.close(now, reason);
+                }
+                self.drain_publisher(slot);
+            }
+            None => {}
+        }
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
+        for slot in 0..self.publishers.end() {
+            let Some(publisher) = self.publishers.get_mut(slot) else { continue };
+            if publisher.peer.poll_timeout().is_some_and(|due| due <= now) {
+                publisher.peer.handle_timeout(now);
+                self.drain_publisher(slot);
+            }
+        }
+        if self.next_tick.is_some_and(|due| due <= now) {
+            for slot in 0..self.viewers.end() {
+                self.tick_viewer(now, slot);
+            }
+            let busy = !self.viewers.is_empty() || !self.publishers.is_empty();
+            self.next_tick = busy.then(|| now + TICK);
+        }
     }
 
-    /// When [`Self::handle_timeout`] must be called at the latest.
+    fn tick_viewer(&mut self, now: Instant, slot: u32) {
+        let Some(viewer) = self.viewers.get_mut(slot) else { return };
+        if viewer.stream.state() == media::StreamState::Ended {
+            return self.end_viewer(now, slot, CloseReason::StreamEnded);
+        }
+        let result = viewer.handle_timeout(now);
+        self.after_dtls(now, slot, result);
+        self.look_after_tracks(now, slot);
+        let Some(viewer) = self.viewers.get_mut(slot) else { return };
+        match viewer.reports(now) {
+            Ok(Some(report)) => self.transmits.extend(viewer.transmit(report)),
+            Ok(None) => {}
+            Err(failure) => self.fail(now, slot, failure),
+        }
+    }
+
+    /// When [`Self::handle_timeout`] and [`Self::next_slice`] must be called at the latest.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        let publishers = (0..self.publishers.end())
+            .filter_map(|slot| self.publishers.get(slot)?.peer.poll_timeout())
+            .min();
+        [self.next_tick, self.catch_up_due, publishers].into_iter().flatten().min()
     }
 
     /// The next control datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        None
-    }
-
-    /// Seals media into `batch` until it is full or a slice is done. True: more waits.
-    pub fn next_slice(&mut self, now: Instant, batch: &mut Batch) -> bool {
-        let _ = (now, batch);
-        false
+        self.transmits.pop_front()
     }
 
     /// The next thing that the shell must do.
     pub fn poll_action(&mut self) -> Option<Action> {
-        None
+        self.actions.pop_front()
     }
 
     /// What happened so far.

@@ -11,7 +11,7 @@ use tracing::{debug, info};
 
 use crate::core::peer::{Local, Peer};
 use crate::core::viewer::{Entropy, Identity, Spec};
-use crate::core::{Command, CoreConfig, Negotiated};
+use crate::core::{Command, Negotiated};
 use crate::event::EventSender;
 use crate::sdp::SubscribeOffer;
 use crate::sdp_publish::PublishOffer;
@@ -88,7 +88,6 @@ impl Sfu {
                 sockets,
                 doors: Arc::clone(&node.registry.doors),
                 claims: Arc::clone(&node.registry.claims),
-                core: CoreConfig { identity: node.identity.clone(), seed: seed() },
             };
             // On an error, `node` stops those that run already.
             let thread = std::thread::Builder::new()
@@ -279,12 +278,6 @@ fn entropy() -> Entropy {
     let mut bytes = [0; size_of::<Entropy>()];
     fill_random(&mut bytes);
     bytes
-}
-
-fn seed() -> u64 {
-    let mut bytes = [0; 8];
-    fill_random(&mut bytes);
-    u64::from_ne_bytes(bytes)
 }
 
 fn fill_random(bytes: &mut [u8]) {

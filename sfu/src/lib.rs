@@ -19,6 +19,7 @@ pub mod core;
 pub mod egress;
 mod error;
 mod event;
+mod forward;
 mod handle;
 pub mod sdp;
 pub mod sdp_publish;

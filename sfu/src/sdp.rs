@@ -1,4 +1,36 @@
-//! Offers of viewers, and our answers to them.
+//! Offers of viewers: read with tolerance, checked once; `answer` writes what we say to them.
+//!
+//! What real clients send, and what must therefore not be an error: no candidate at all, `setup:passive`,
+//! a second m-line with port 0 and `bundle-only` (not a rejection, RFC 9143 section 6), codec names in any
+//! case, several fingerprints, no RTX, no transport-cc, header extensions listed before the codecs.
+
+mod answer;
+mod fragment;
+
+use std::io::Cursor;
+
+use media::{Codec, Kind};
+use rtc_sdp::description::media::MediaDescription;
+use rtc_sdp::description::session::SessionDescription;
+
+pub(crate) use answer::AnswerTerms;
+pub use fragment::Fragment;
+
+/// Longest offer read: Chromium's with every codec is 6 kB. Longer ones are refused before parsing.
+pub const OFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// Most m-lines of an offer: a player offers two. More are refused.
+const SECTIONS_MAX: usize = 16;
+
+/// Most fingerprints kept: one per hash function, for each of two certificates.
+const FINGERPRINTS_MAX: usize = 8;
+
+/// Transport-wide congestion control.
+const TRANSPORT_CC: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+/// Absolute send time, for receivers that estimate themselves (REMB).
+const ABS_SEND_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time";
+/// RFC 9143 section 14.
+const SDES_MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 
 /// Why an offer was refused.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
@@ -21,7 +53,67 @@ impl Error {
 
 /// What a viewer offers.
 #[derive(Clone, Debug)]
-pub struct SubscribeOffer {}
+pub struct SubscribeOffer {
+    pub(crate) sections: Vec<Section>,
+    pub(crate) fingerprints: Vec<Fingerprint>,
+    pub(crate) setup: Setup,
+}
+
+/// One m-line.
+#[derive(Clone, Debug)]
+pub(crate) struct Section {
+    /// `audio`, `video`, `application`: repeated in the answer, also when we reject it.
+    pub(crate) media: String,
+    pub(crate) proto: String,
+    pub(crate) formats: Vec<String>,
+    pub(crate) mid: Option<String>,
+    /// `None`: we reject it.
+    pub(crate) kind: Option<Kind>,
+    pub(crate) codecs: Vec<OfferedCodec>,
+    pub(crate) transport_cc: Option<u8>,
+    pub(crate) abs_send_time: Option<u8>,
+    pub(crate) mid_extension: Option<u8>,
+}
+
+/// One payload type of an m-line.
+#[derive(Clone, Debug)]
+pub(crate) struct OfferedCodec {
+    pub(crate) payload_type: u8,
+    pub(crate) codec: Codec,
+    /// As it stands after `a=rtpmap:PT `, for the answer.
+    pub(crate) rtpmap: String,
+    pub(crate) fmtp: Option<String>,
+    /// Feedback offered for it: `nack`, `nack pli`, …
+    pub(crate) feedback: Vec<String>,
+    /// Its RTX payload type (RFC 4588).
+    pub(crate) rtx: Option<u8>,
+}
+
+/// Who begins DTLS (RFC 8842 section 5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Setup {
+    /// We choose: passive.
+    ActPass,
+    /// The viewer is the client.
+    Active,
+    /// We are the client.
+    Passive,
+}
+
+/// A certificate's hash (RFC 8122).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fingerprint {
+    pub(crate) hash: Hash,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Hash functions that we accept for fingerprints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hash {
+    Sha256,
+    Sha384,
+    Sha512,
+}
 
 impl SubscribeOffer {
     /// Reads and checks an offer.
@@ -29,33 +121,306 @@ impl SubscribeOffer {
     /// # Errors
     /// [`Error::Syntax`] if it is no SDP, [`Error::Unacceptable`] if it cannot be served.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        if !text.starts_with("v=0") {
-            return Err(Error::Syntax("it does not begin with v=0".to_owned()));
+        let session = parse_session(text)?;
+        if session.media_descriptions.len() > SECTIONS_MAX {
+            return Err(Error::Unacceptable("too many m-lines"));
         }
-        Ok(Self {})
+        let bundle = session
+            .attributes
+            .iter()
+            .filter(|attribute| attribute.key == "group")
+            .filter_map(|attribute| attribute.value.as_deref()?.strip_prefix("BUNDLE"))
+            .flat_map(str::split_whitespace)
+            .map(str::to_owned)
+            .collect::<Vec<_>>();
+        let mut sections: Vec<Section> = session.media_descriptions.iter().map(Section::read).collect();
+        reject_surplus(&mut sections, &bundle);
+        if sections.iter().all(|section| section.kind.is_none()) {
+            return Err(Error::Unacceptable("no audio or video m-line that receives"));
+        }
+        for (section, media) in sections.iter().zip(&session.media_descriptions) {
+            if section.kind.is_some() && !media.has_attribute("rtcp-mux") {
+                return Err(Error::Unacceptable("RTP and RTCP must share a port (rtcp-mux)"));
+            }
+        }
+        let offer = Self { fingerprints: fingerprints(&session), setup: setup(&session)?, sections };
+        if offer.fingerprints.is_empty() {
+            return Err(Error::Unacceptable("no fingerprint with sha-256, sha-384 or sha-512"));
+        }
+        if !has_credentials(&session) {
+            return Err(Error::Unacceptable("no ice-ufrag and ice-pwd"));
+        }
+        Ok(offer)
+    }
+
+    /// Whether it asks for that kind.
+    pub fn wants(&self, kind: Kind) -> bool {
+        self.section(kind).is_some()
+    }
+
+    pub(crate) fn section(&self, kind: Kind) -> Option<&Section> {
+        self.sections.iter().find(|section| section.kind == Some(kind))
     }
 }
 
-/// Candidates that trickle in (RFC 8840).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fragment {
-    /// Whose.
-    pub ufrag: String,
-    /// Its password: a new pair means an ICE restart.
-    pub pwd: String,
-}
+impl Section {
+    fn read(media: &MediaDescription) -> Self {
+        let name = &media.media_name;
+        let kind = match name.media.as_str() {
+            "audio" => Some(Kind::Audio),
+            "video" => Some(Kind::Video),
+            _ => None,
+        };
+        let receives = !media.has_attribute("sendonly") && !media.has_attribute("inactive");
+        // Port 0 rejects an m-line unless it is only there for its bundle (RFC 9143 section 6).
+        let open = name.port.value != 0 || media.has_attribute("bundle-only");
+        let rtp = name.protos.last().is_some_and(|proto| proto == "SAVPF" || proto == "SAVP");
+        let codecs = if kind.is_some() { codecs(media) } else { Vec::new() };
+        Self {
+            media: name.media.clone(),
+            proto: name.protos.join("/"),
+            formats: name.formats.clone(),
+            mid: value(media, "mid").map(str::to_owned),
+            kind: kind.filter(|_| receives && open && rtp && !codecs.is_empty()),
+            codecs,
+            transport_cc: extension(media, TRANSPORT_CC),
+            abs_send_time: extension(media, ABS_SEND_TIME),
+            mid_extension: extension(media, SDES_MID),
+        }
+    }
 
-impl Fragment {
-    /// Reads a body of `application/trickle-ice-sdpfrag`.
-    ///
-    /// # Errors
-    /// [`Error::Syntax`] if it carries no credentials.
-    pub fn parse(text: &str) -> Result<Self, Error> {
-        let value =
-            |key: &str| text.lines().find_map(|line| line.trim_end().strip_prefix(key)).map(str::to_owned);
-        match (value("a=ice-ufrag:"), value("a=ice-pwd:")) {
-            (Some(ufrag), Some(pwd)) => Ok(Self { ufrag, pwd }),
-            _ => Err(Error::Syntax("no a=ice-ufrag and a=ice-pwd".to_owned())),
+    /// The payload type for `codec`. `source`: the RFC 6381 string of what will be sent, if known.
+    pub(crate) fn pick(&self, codec: Codec, source: Option<&str>) -> Option<&OfferedCodec> {
+        let fitting = self.codecs.iter().filter(|offered| offered.codec == codec);
+        match codec {
+            Codec::H264 => {
+                let wanted = source.and_then(h264_profile);
+                fitting.max_by_key(|offered| {
+                    (h264_rank(offered, wanted), std::cmp::Reverse(offered.payload_type))
+                })
+            }
+            _ => fitting.min_by_key(|offered| {
+                // The m-line lists the formats in order of preference.
+                self.formats.iter().position(|format| format.parse() == Ok(offered.payload_type))
+            }),
         }
     }
 }
+
+impl Fingerprint {
+    fn read(text: &str) -> Option<Self> {
+        let (hash, hex) = text.trim().split_once(' ')?;
+        let hash = match hash.to_ascii_lowercase().as_str() {
+            "sha-256" => Hash::Sha256,
+            "sha-384" => Hash::Sha384,
+            "sha-512" => Hash::Sha512,
+            _ => return None,
+        };
+        let bytes: Option<Vec<u8>> =
+            hex.trim().split(':').map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
+        let length = match hash {
+            Hash::Sha256 => 32,
+            Hash::Sha384 => 48,
+            Hash::Sha512 => 64,
+        };
+        bytes.filter(|bytes| bytes.len() == length).map(|bytes| Self { hash, bytes })
+    }
+}
+
+fn parse_session(text: &str) -> Result<SessionDescription, Error> {
+    if text.len() > OFFER_BYTES_MAX {
+        return Err(Error::Syntax(format!("{} bytes are more than {OFFER_BYTES_MAX}", text.len())));
+    }
+    if !text.trim_start().starts_with("v=") {
+        return Err(Error::Syntax("it does not begin with v=".to_owned()));
+    }
+    SessionDescription::unmarshal(&mut Cursor::new(text.trim_start().as_bytes()))
+        .map_err(|error| Error::Syntax(error.to_string()))
+}
+
+/// Keeps the first m-line of each kind, and of several only those in the bundle: we have one transport.
+fn reject_surplus(sections: &mut [Section], bundle: &[String]) {
+    let mut seen = Vec::new();
+    for section in sections {
+        let Some(kind) = section.kind else { continue };
+        let bundled = section.mid.as_ref().is_some_and(|mid| bundle.contains(mid));
+        if seen.contains(&kind) || (!seen.is_empty() && !bundled) {
+            section.kind = None;
+        } else {
+            seen.push(kind);
+        }
+    }
+}
+
+fn fingerprints(session: &SessionDescription) -> Vec<Fingerprint> {
+    let of_session = session
+        .attributes
+        .iter()
+        .filter(|attribute| attribute.key == "fingerprint")
+        .filter_map(|attribute| attribute.value.as_deref());
+    let of_media = session.media_descriptions.iter().flat_map(|media| values(media, "fingerprint"));
+    let mut all: Vec<Fingerprint> = Vec::new();
+    for fingerprint in of_session.chain(of_media).filter_map(Fingerprint::read) {
+        if !all.contains(&fingerprint) && all.len() < FINGERPRINTS_MAX {
+            all.push(fingerprint);
+        }
+    }
+    all
+}
+
+fn setup(session: &SessionDescription) -> Result<Setup, Error> {
+    let of_media = session.media_descriptions.iter().find_map(|media| value(media, "setup"));
+    match of_media.or_else(|| session.attribute("setup").map(String::as_str)) {
+        // RFC 8842 section 5.2 wants actpass; nothing said is taken as that.
+        Some("actpass") | None => Ok(Setup::ActPass),
+        Some("active") => Ok(Setup::Active),
+        Some("passive") => Ok(Setup::Passive),
+        Some(_) => Err(Error::Unacceptable("a=setup is none of actpass, active, passive")),
+    }
+}
+
+fn has_credentials(session: &SessionDescription) -> bool {
+    let has = |key: &str| {
+        session.has_attribute(key) || session.media_descriptions.iter().any(|media| media.has_attribute(key))
+    };
+    has("ice-ufrag") && has("ice-pwd")
+}
+
+fn codecs(media: &MediaDescription) -> Vec<OfferedCodec> {
+    let formats: Vec<u8> = media
+        .media_name
+        .formats
+        .iter()
+        .filter_map(|format| format.parse().ok())
+        .filter(|pt| *pt < 128)
+        .collect();
+    let parameters =
+        |pt: u8| values(media, "fmtp").find_map(|fmtp| of_payload_type(fmtp, pt)).map(str::to_owned);
+    let maps: Vec<(u8, &str)> = formats
+        .iter()
+        .filter_map(|pt| Some((*pt, values(media, "rtpmap").find_map(|map| of_payload_type(map, *pt))?)))
+        .collect();
+    let rtx_of = |wanted: u8| {
+        maps.iter()
+            .filter(|(_, map)| map.len() > 4 && map[..4].eq_ignore_ascii_case("rtx/"))
+            .find(|(pt, _)| parameters(*pt).and_then(|fmtp| apt(&fmtp)) == Some(wanted))
+            .map(|(pt, _)| *pt)
+    };
+    maps.iter()
+        .filter_map(|(pt, map)| {
+            let codec = codec(map)?;
+            let feedback = values(media, "rtcp-fb")
+                .filter_map(|line| line.strip_prefix("* ").or_else(|| of_payload_type(line, *pt)))
+                .map(|feedback| feedback.trim().to_ascii_lowercase())
+                .collect();
+            Some(OfferedCodec {
+                payload_type: *pt,
+                codec,
+                rtpmap: (*map).to_owned(),
+                fmtp: parameters(*pt),
+                feedback,
+                rtx: rtx_of(*pt),
+            })
+        })
+        .collect()
+}
+
+fn codec(rtpmap: &str) -> Option<Codec> {
+    let mut parts = rtpmap.trim().split('/');
+    let name = parts.next()?.to_ascii_lowercase();
+    match (name.as_str(), parts.next()?) {
+        ("h264", "90000") => Some(Codec::H264),
+        ("vp8", "90000") => Some(Codec::Vp8),
+        ("opus", "48000") => Some(Codec::Opus),
+        _ => None,
+    }
+}
+
+/// `Some(rest)` if `line` is `PT rest`.
+fn of_payload_type(line: &str, payload_type: u8) -> Option<&str> {
+    let (pt, rest) = line.split_once(' ')?;
+    (pt.parse() == Ok(payload_type)).then_some(rest.trim())
+}
+
+fn apt(fmtp: &str) -> Option<u8> {
+    parameter(fmtp, "apt")?.parse().ok()
+}
+
+fn parameter<'a>(fmtp: &'a str, name: &str) -> Option<&'a str> {
+    fmtp.split(';').find_map(|pair| {
+        let (key, value) = pair.trim().split_once('=')?;
+        key.trim().eq_ignore_ascii_case(name).then_some(value.trim())
+    })
+}
+
+/// `profile_idc` and constraint flags of `avc1.PPCCLL`.
+fn h264_profile(rfc6381: &str) -> Option<(u8, u8)> {
+    let hex = rfc6381.strip_prefix("avc1.").or_else(|| rfc6381.strip_prefix("avc3."))?;
+    profile_of_hex(hex)
+}
+
+fn profile_of_hex(hex: &str) -> Option<(u8, u8)> {
+    let byte = |range| u8::from_str_radix(hex.get(range)?, 16).ok();
+    Some((byte(0..2)?, byte(2..4)?))
+}
+
+/// How well an offered H.264 payload type fits what will be sent; the highest wins.
+///
+/// Browsers offer baseline and main only, yet decode High (measured): so a profile that nobody offered goes
+/// under the best that was. Packetization mode 1 is what we send (RFC 6184 section 5.4); a client that only
+/// lists mode 0 in truth reads FU-A too.
+fn h264_rank(offered: &OfferedCodec, wanted: Option<(u8, u8)>) -> u32 {
+    let fmtp = offered.fmtp.as_deref().unwrap_or("");
+    let mode_1 = parameter(fmtp, "packetization-mode") == Some("1");
+    // RFC 6184 section 8.1: without profile-level-id it is baseline, level 1.
+    let (idc, constraints) =
+        parameter(fmtp, "profile-level-id").and_then(profile_of_hex).unwrap_or((0x42, 0x00));
+    let constrained = idc == 0x42 && constraints & 0x40 != 0;
+    let closeness = match wanted.map(|(idc, _)| idc) {
+        Some(0x64) => match idc {
+            0x64 => 9,
+            0x4d => 8,
+            _ if constrained => 7,
+            _ => 6,
+        },
+        Some(0x4d) => match idc {
+            0x4d => 9,
+            0x64 => 8,
+            _ if constrained => 7,
+            _ => 6,
+        },
+        _ if constrained => 9,
+        _ => match idc {
+            0x42 => 8,
+            0x4d => 7,
+            _ => 6,
+        },
+    };
+    closeness + if mode_1 { 100 } else { 0 }
+}
+
+fn extension(media: &MediaDescription, uri: &str) -> Option<u8> {
+    values(media, "extmap").find_map(|line| {
+        let (id, rest) = line.split_once(' ')?;
+        // RFC 8285 section 8: the id may carry a direction.
+        let id: u8 = id.split('/').next()?.parse().ok()?;
+        let named = rest.split_whitespace().next()? == uri;
+        // Ids over 14 need the two-byte form, which we do not write.
+        (named && (1..=14).contains(&id)).then_some(id)
+    })
+}
+
+fn values<'a>(media: &'a MediaDescription, key: &'a str) -> impl Iterator<Item = &'a str> {
+    media
+        .attributes
+        .iter()
+        .filter(move |attribute| attribute.key == key)
+        .filter_map(|attribute| attribute.value.as_deref())
+}
+
+fn value<'a>(media: &'a MediaDescription, key: &'a str) -> Option<&'a str> {
+    values(media, key).next()
+}
+
+#[cfg(test)]
+mod tests;

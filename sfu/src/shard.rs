@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use media::{RtpPacket, TrackReader};
 use tracing::{error, info, warn};
 
-use crate::core::{Action, Claim, Command, Core, CoreConfig, FeedId, Routed, Transmit};
+use crate::core::{Action, Claim, Command, Core, FeedId, Routed, Transmit};
 use crate::egress::batch::{Batch, Dest};
 use crate::event::EventSender;
 use crate::stats::Stats;
@@ -70,7 +70,6 @@ pub(crate) struct Shard {
     /// The doors of all shards; `doors[index]` is its own.
     pub(crate) doors: Arc<[Door]>,
     pub(crate) claims: Arc<Claims>,
-    pub(crate) core: CoreConfig,
 }
 
 impl Shard {
@@ -159,7 +158,7 @@ impl Loop {
             sockets: shard.sockets,
             doors: shard.doors,
             claims: shard.claims,
-            core: Core::new(shard.core),
+            core: Core::new(),
             inbox: Inbox::new(),
             batch: Batch::new(),
             outbox: Outbox::new(),

@@ -1,3 +1,1 @@
 //! The one WebSocket gateway, and WHEP.
-
-pub mod whep;

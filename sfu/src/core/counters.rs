@@ -2,20 +2,104 @@
 
 use serde::Serialize;
 
-/// Everything that happened on a shard's core. Grows only, except the gauges.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct Counters {
-    /// Gauge: viewers now.
-    pub viewers: u64,
-    /// Gauge: publishers now.
-    pub publishers: u64,
+/// Writes the struct and the sum over shards from one list of fields.
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Everything that happened on a shard's core. Grows only, except the gauges.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+        #[non_exhaustive]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Counters {
+            /// Adds those of another shard.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$name += other.$name;)*
+            }
+        }
+    };
 }
 
-impl Counters {
-    /// Adds those of another shard.
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.viewers += other.viewers;
-        self.publishers += other.publishers;
-    }
+counters! {
+    /// Gauge: viewers now.
+    viewers,
+    /// Gauge: viewers that get media now.
+    viewers_connected,
+    /// Gauge: publishers now.
+    publishers,
+    /// Gauge: Layers read from the bus now.
+    feeds,
+
+    /// Viewers with SRTP_AEAD_AES_128_GCM so far.
+    connected_gcm,
+    /// Viewers with SRTP_AES128_CM_HMAC_SHA1_80 so far.
+    connected_cm_sha1,
+    /// Peers ended because of DTLS: refused by the guard, failed, wrong certificate.
+    dtls_refused,
+    /// Peers ended because a library panicked.
+    panics_caught,
+    /// Peers that never connected.
+    never_connected,
+    /// Peers whose consent expired.
+    consent_expired,
+
+    /// Datagrams that are nothing we know (RFC 7983).
+    datagrams_unknown,
+    /// Datagrams of no Peer: before a valid check, or after its end.
+    datagrams_of_nobody,
+    /// STUN checks that were not authentic.
+    checks_refused,
+    /// STUN checks answered.
+    checks_answered,
+    /// SRTCP that did not authenticate, or was a replay.
+    srtcp_refused,
+    /// RTP from viewers: they have nothing to send.
+    rtp_from_viewers,
+
+    /// Packets taken from the bus.
+    packets_in,
+    /// Of them: duplicates, and older than all that is kept.
+    packets_useless,
+    /// Media packets sealed for live viewers.
+    packets_forwarded,
+    /// Bytes of all sealed packets, with headers and tags.
+    bytes_sealed,
+    /// Packets sealed in catch-up bursts.
+    packets_catch_up,
+    /// Packets sealed again, by RTX or as the same bytes.
+    packets_resent,
+
+    /// Frames × viewers dropped because they had become older than 200 ms here.
+    stale_frames,
+    /// Packets left out because no other frame refers to theirs, to keep time monotonic.
+    discardable_dropped,
+    /// Packets dropped because their time would have stepped back.
+    reordered_dropped,
+    /// Packets that came too late to have a place.
+    late_dropped,
+    /// Packets that the sealer refused: their number was used.
+    nonce_refused,
+
+    /// Numbers in NACKs.
+    nacked,
+    /// Of them: not kept any more.
+    nack_unknown,
+    /// Of them: asked again too soon, or over the viewer's budget.
+    nack_throttled,
+    /// Keyframe requests of viewers (PLI, FIR).
+    keyframes_asked,
+    /// Keyframe requests passed on to encoders.
+    keyframes_requested,
+    /// Caches replayed to viewers of encoders that cannot be asked.
+    replays,
+
+    /// Viewers that began with a catch-up burst.
+    catch_ups,
+    /// Groups of pictures over a bound or with a hole: those viewers waited for a keyframe.
+    catch_up_refused,
+    /// Catch-up bursts given up because they took too long.
+    catch_up_abandoned,
+    /// Viewers told to play by other means.
+    fallbacks,
 }

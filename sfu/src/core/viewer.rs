@@ -1,39 +1,42 @@
-//! One viewer: DTLS, keys, liveness. The only file that names the crates of `rtc` for viewers.
+//! One viewer: its way through ICE and DTLS, its m-lines, its liveness.
 
-use std::net::SocketAddr;
+mod identity;
+mod secure;
+
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use media::Stream;
+use media::{Codec, Kind, NtpTime, Stream};
 
-use crate::sdp::SubscribeOffer;
-use crate::{Error, PeerId};
+use super::down_track::{DownTrack, Flow, Format, Line, Outlet};
+use super::ice_lite::{Check, Credentials};
+use super::rtcp;
+use super::{Counters, FeedId, Transmit};
+use crate::egress::batch::Dest;
+use crate::egress::seal::{Profile, Sealer};
+use crate::sdp::{AnswerTerms, Section, Setup, SubscribeOffer};
+use crate::{CloseReason, FallbackReason, PeerId};
 
-/// The DTLS certificate of this node, shared by all its Peers.
-#[derive(Clone)]
-pub struct Identity {
-    fingerprint: Arc<str>,
-}
+pub use identity::Identity;
+pub(crate) use secure::Failure;
+use secure::{Progress, Secure};
 
-impl Identity {
-    /// Makes a fresh one.
-    ///
-    /// # Errors
-    /// [`Error::Identity`] if the cryptography fails.
-    pub fn generate() -> Result<Self, Error> {
-        Ok(Self { fingerprint: Arc::from("") })
-    }
-
-    /// SHA-256 of the certificate as it stands in SDP: `AB:CD:…`.
-    pub fn fingerprint(&self) -> &str {
-        &self.fingerprint
-    }
-}
-
-impl std::fmt::Debug for Identity {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Identity").field("fingerprint", &self.fingerprint).finish_non_exhaustive()
-    }
-}
+/// How long a viewer may take to its first check and through DTLS.
+const CONNECT_MAX: Duration = Duration::from_secs(30);
+/// Without any authentic sign of life a viewer is gone (RFC 7675 section 5.1).
+const CONSENT: Duration = Duration::from_secs(30);
+/// 4-tuples of a viewer: some interfaces times some of our addresses. The one not heard of for longest is
+/// forgotten for a new one.
+pub(crate) const PATHS_MAX: usize = 8;
+/// From one sender report to the next; browsers send one per second for video.
+const REPORT_INTERVAL: Duration = Duration::from_millis(1500);
+/// Until a round trip was measured.
+const ROUND_TRIP: Duration = Duration::from_millis(100);
+/// Retransmitted bytes: what may be owed at most, and how fast it is earned. A viewer that asks for more is on
+/// a line that retransmissions only make worse (`nack_throttled`).
+const RESEND_BYTES_MAX: u64 = 256 * 1024;
+const RESEND_BYTES_PER_SECOND: u64 = 512 * 1024;
 
 /// Random bytes that a negotiation uses up: credentials, SSRCs, first numbers. The shell fills it.
 pub type Entropy = [u8; 96];
@@ -42,7 +45,13 @@ pub type Entropy = [u8; 96];
 #[derive(Debug)]
 pub struct Spec {
     id: PeerId,
-    ufrag: String,
+    stream: Arc<Stream>,
+    credentials: Credentials,
+    identity: Identity,
+    offer_setup: Setup,
+    fingerprints: Vec<crate::sdp::Fingerprint>,
+    cname: String,
+    lines: Vec<Line>,
 }
 
 impl Spec {
@@ -57,8 +66,45 @@ impl Spec {
         candidates: &[SocketAddr],
         entropy: &Entropy,
     ) -> (Self, String) {
-        let _ = (stream, offer, identity, candidates, entropy);
-        (Self { id, ufrag: String::new() }, String::new())
+        let mut random = Random(entropy);
+        let (ufrag, pwd, cname) = (random.text(8), random.text(24), random.text(12));
+        // Distinct without asking: they differ in the lowest bits.
+        let ssrcs = [0, 1, 2].map(|kind| random.u32() & !3 | kind);
+        let video_codecs = stream
+            .source(Kind::Video)
+            .and_then(|track| track.layers().iter().find_map(|layer| layer.info().codecs));
+        let answer = offer.answer(&AnswerTerms {
+            session_id: random.u64(),
+            ufrag: &ufrag,
+            pwd: &pwd,
+            fingerprint: identity.fingerprint(),
+            candidates,
+            cname: &cname,
+            msid: &stream.id().to_string(),
+            audio_ssrc: ssrcs[0],
+            video_ssrc: ssrcs[1],
+            rtx_ssrc: ssrcs[2],
+            video_codecs: video_codecs.as_deref(),
+        });
+        let mut lines = Vec::new();
+        for kind in [Kind::Audio, Kind::Video] {
+            if let Some(section) = offer.section(kind) {
+                let ssrc = ssrcs[usize::from(kind == Kind::Video)];
+                let formats = formats(offer, section, video_codecs.as_deref());
+                lines.push(line(section, kind, ssrc, ssrcs[2], formats, &mut random));
+            }
+        }
+        let spec = Self {
+            id,
+            stream,
+            credentials: Credentials::new(ufrag, &pwd),
+            identity: identity.clone(),
+            offer_setup: offer.setup,
+            fingerprints: offer.fingerprints.clone(),
+            cname,
+            lines,
+        };
+        (spec, answer)
     }
 
     /// Who it will be.
@@ -68,6 +114,399 @@ impl Spec {
 
     /// Our ICE ufrag for it: the key of the table of claims.
     pub fn ufrag(&self) -> &str {
-        &self.ufrag
+        &self.credentials.ufrag
+    }
+}
+
+fn formats(offer: &SubscribeOffer, section: &Section, source: Option<&str>) -> Vec<Format> {
+    let accepted = offer.accepted(section, source);
+    let format = |offered: &&crate::sdp::OfferedCodec| Format {
+        codec: offered.codec,
+        payload_type: offered.payload_type,
+        rtx: offered.rtx,
+        nack: offered.feedback.iter().any(|feedback| feedback == "nack"),
+    };
+    accepted.iter().map(format).collect()
+}
+
+fn line(
+    section: &Section,
+    kind: Kind,
+    ssrc: u32,
+    rtx_ssrc: u32,
+    formats: Vec<Format>,
+    random: &mut Random<'_>,
+) -> Line {
+    let mid = section.mid.as_ref().filter(|mid| !mid.is_empty());
+    Line {
+        kind,
+        ssrc,
+        rtx_ssrc,
+        formats,
+        transport_cc: section.transport_cc,
+        mid: section.mid_extension.zip(mid).map(|(id, mid)| (id, mid.as_bytes().to_vec())),
+        // RFC 3550 section 5.1 wants them random; not near the wrap-around, where a lost first packet
+        // would make the receiver guess the rollover counter wrongly (RFC 3711 section 3.3.1).
+        first: random.u16() % (1 << 14) + 1,
+        rtx_first: random.u16() % (1 << 14) + 1,
+        base: random.u32(),
+    }
+}
+
+/// Hands out the entropy piece by piece.
+struct Random<'a>(&'a [u8]);
+
+impl Random<'_> {
+    fn bytes<const N: usize>(&mut self) -> [u8; N] {
+        let (taken, rest) = self.0.split_first_chunk().expect("Entropy is as long as what is taken from it");
+        self.0 = rest;
+        *taken
+    }
+
+    fn u16(&mut self) -> u16 {
+        u16::from_be_bytes(self.bytes())
+    }
+
+    fn u32(&mut self) -> u32 {
+        u32::from_be_bytes(self.bytes())
+    }
+
+    fn u64(&mut self) -> u64 {
+        u64::from_be_bytes(self.bytes())
+    }
+
+    /// ice-char (RFC 8839 section 5.4), 6 bits each.
+    fn text(&mut self, length: usize) -> String {
+        const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        (0..length).map(|_| char::from(ALPHABET[usize::from(self.bytes::<1>()[0] & 63)])).collect()
+    }
+}
+
+/// A 4-tuple that has proven itself.
+#[derive(Clone, Copy, Debug)]
+struct Path {
+    from: SocketAddr,
+    to: IpAddr,
+    heard: Instant,
+}
+
+/// What a check changed.
+#[derive(Debug, Default)]
+pub(crate) struct Checked {
+    /// A 4-tuple is known now that was not.
+    pub(crate) learned: bool,
+    /// Another one had to be forgotten for it.
+    pub(crate) forgotten: Option<(SocketAddr, IpAddr)>,
+}
+
+/// Media may flow.
+#[derive(Debug)]
+pub(crate) struct Connected {
+    pub(crate) profile: Profile,
+    pub(crate) remote: SocketAddr,
+}
+
+/// A viewer on this shard.
+#[derive(Debug)]
+pub(crate) struct Viewer {
+    pub(crate) id: PeerId,
+    pub(crate) stream: Arc<Stream>,
+    pub(crate) credentials: Credentials,
+    pub(crate) audio: Option<DownTrack>,
+    pub(crate) video: Option<DownTrack>,
+    pub(crate) audio_feed: Option<FeedId>,
+    pub(crate) video_feed: Option<FeedId>,
+    /// The list of Tracks that the feeds were chosen from.
+    pub(crate) tracks_version: Option<u64>,
+    /// A Track that it wants has no Layer yet.
+    pub(crate) pending: bool,
+    pub(crate) told: Option<FallbackReason>,
+    secure: Secure,
+    sealer: Option<Box<Sealer>>,
+    announced: bool,
+    dest: Option<Dest>,
+    paths: Vec<Path>,
+    transport_seq: u16,
+    cname: String,
+    began: Instant,
+    heard: Instant,
+    next_report: Instant,
+    round_trip: Duration,
+    resend_owed: u64,
+    resend_paid: Instant,
+}
+
+impl Viewer {
+    pub(crate) fn new(now: Instant, spec: Spec) -> Self {
+        let is_client = spec.offer_setup == Setup::Passive;
+        let (mut audio, mut video) = (None, None);
+        for line in spec.lines {
+            match line.kind {
+                Kind::Audio => audio = Some(DownTrack::new(line)),
+                Kind::Video => video = Some(DownTrack::new(line)),
+            }
+        }
+        Self {
+            id: spec.id,
+            stream: spec.stream,
+            credentials: spec.credentials,
+            audio,
+            video,
+            audio_feed: None,
+            video_feed: None,
+            tracks_version: None,
+            pending: false,
+            told: None,
+            secure: Secure::new(spec.identity, spec.fingerprints, is_client),
+            sealer: None,
+            announced: false,
+            dest: None,
+            paths: Vec::new(),
+            transport_seq: 0,
+            cname: spec.cname,
+            began: now,
+            heard: now,
+            next_report: now,
+            round_trip: ROUND_TRIP,
+            resend_owed: 0,
+            resend_paid: now,
+        }
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.sealer.is_some()
+    }
+
+    /// That it is connected, once.
+    pub(crate) fn announce(&mut self) -> Option<Connected> {
+        let (sealer, dest) = (self.sealer.as_ref()?, self.dest?);
+        let first = !std::mem::replace(&mut self.announced, true);
+        first.then(|| Connected { profile: sealer.profile(), remote: dest.to })
+    }
+
+    pub(crate) fn paths(&self) -> impl Iterator<Item = (SocketAddr, IpAddr)> {
+        self.paths.iter().map(|path| (path.from, path.to))
+    }
+
+    pub(crate) fn down(&mut self, kind: Kind) -> Option<&mut DownTrack> {
+        match kind {
+            Kind::Audio => self.audio.as_mut(),
+            Kind::Video => self.video.as_mut(),
+        }
+    }
+
+    pub(crate) fn feed(&self, kind: Kind) -> Option<FeedId> {
+        match kind {
+            Kind::Audio => self.audio_feed,
+            Kind::Video => self.video_feed,
+        }
+    }
+
+    pub(crate) fn set_feed(&mut self, kind: Kind, feed: Option<FeedId>) {
+        match kind {
+            Kind::Audio => self.audio_feed = feed,
+            Kind::Video => self.video_feed = feed,
+        }
+    }
+
+    /// Whether it has said which codecs it decodes, and this is one.
+    pub(crate) fn offers(&self, codec: Codec) -> bool {
+        let down = match codec.kind() {
+            Kind::Audio => self.audio.as_ref(),
+            Kind::Video => self.video.as_ref(),
+        };
+        down.is_some_and(|down| down.offers(codec))
+    }
+
+    /// An m-line with what its packets need on their way out, once the viewer is connected.
+    pub(crate) fn outlet<'a>(
+        &'a mut self,
+        kind: Kind,
+        counters: &'a mut Counters,
+    ) -> Option<(&'a mut DownTrack, Outlet<'a>)> {
+        let down = match kind {
+            Kind::Audio => self.audio.as_mut()?,
+            Kind::Video => self.video.as_mut()?,
+        };
+        let outlet = Outlet {
+            dest: self.dest.as_ref()?,
+            sealer: self.sealer.as_mut()?,
+            transport_seq: &mut self.transport_seq,
+            counters,
+        };
+        Some((down, outlet))
+    }
+
+    /// Takes an authentic check.
+    pub(crate) fn handle_check(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        to: IpAddr,
+        check: &Check<'_>,
+    ) -> Checked {
+        self.heard = now;
+        let mut checked = Checked::default();
+        match self.paths.iter_mut().find(|path| (path.from, path.to) == (from, to)) {
+            Some(path) => path.heard = now,
+            None => {
+                checked.learned = true;
+                if self.paths.len() == PATHS_MAX {
+                    checked.forgotten = self.forget_oldest_path();
+                }
+                self.paths.push(Path { from, to, heard: now });
+            }
+        }
+        // The latest nomination is followed (RFC 8445 section 8.1.1); until there is one, the first path.
+        if check.nominates || self.dest.is_none() {
+            self.dest = Some(Dest { to: from, from: to, gso: true });
+        }
+        checked
+    }
+
+    fn forget_oldest_path(&mut self) -> Option<(SocketAddr, IpAddr)> {
+        let in_use = self.dest.map(|dest| (dest.to, dest.from));
+        let oldest = self
+            .paths
+            .iter()
+            .enumerate()
+            .filter(|(_, path)| Some((path.from, path.to)) != in_use)
+            .min_by_key(|(_, path)| path.heard)
+            .map(|(at, _)| at)?;
+        let path = self.paths.swap_remove(oldest);
+        Some((path.from, path.to))
+    }
+
+    /// The first path is there: begins DTLS if that is our part.
+    pub(crate) fn start_dtls(&mut self, now: Instant) -> Result<(), Failure> {
+        self.secure.start(now)
+    }
+
+    /// Takes a DTLS datagram from a 4-tuple that has proven itself.
+    pub(crate) fn handle_dtls(
+        &mut self,
+        now: Instant,
+        datagram: &[u8],
+    ) -> Result<Option<CloseReason>, Failure> {
+        match self.secure.handle_datagram(now, datagram)? {
+            Progress::Nothing => Ok(None),
+            Progress::Closed => Ok(Some(CloseReason::Remote)),
+            Progress::Connected(mut sealer) => {
+                self.heard = now;
+                for down in [&self.audio, &self.video].into_iter().flatten() {
+                    if down.needs_reseal() {
+                        sealer.allow_reseal(down.slot());
+                    }
+                }
+                self.sealer = Some(sealer);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Opens SRTCP.
+    pub(crate) fn open_rtcp(
+        &mut self,
+        now: Instant,
+        packet: &[u8],
+    ) -> Result<Option<bytes::BytesMut>, Failure> {
+        let opened = self.secure.open_rtcp(packet)?;
+        if opened.is_some() {
+            self.heard = now;
+        }
+        Ok(opened)
+    }
+
+    /// The round trip, from a reception report (RFC 3550 section 6.4.1).
+    pub(crate) fn note_report(&mut self, wall: NtpTime, last_sr: u32, delay: u32) {
+        if last_sr == 0 {
+            return;
+        }
+        let elapsed = wall.middle_bits().wrapping_sub(last_sr).wrapping_sub(delay);
+        // 16.16 seconds; what is longer than 10 s is no round trip.
+        if elapsed < 10 << 16 {
+            self.round_trip = Duration::from_micros(u64::from(elapsed) * 1_000_000 >> 16);
+        }
+    }
+
+    /// Milliseconds since it came, and how long a packet waits until it is sent again once more.
+    pub(crate) fn resend_clock(&self, now: Instant) -> (u32, u32) {
+        let since = now.saturating_duration_since(self.began).as_millis() as u32;
+        (since, (self.round_trip / 2).as_millis().max(5) as u32)
+    }
+
+    /// Whether that many bytes may be sent again; counts them.
+    pub(crate) fn may_resend(&mut self, now: Instant, bytes: u64) -> bool {
+        let earned = now.saturating_duration_since(self.resend_paid).as_millis() as u64;
+        self.resend_owed = self.resend_owed.saturating_sub(earned * RESEND_BYTES_PER_SECOND / 1000);
+        self.resend_paid = now;
+        let may = self.resend_owed + bytes <= RESEND_BYTES_MAX;
+        if may {
+            self.resend_owed += bytes;
+        }
+        may
+    }
+
+    /// Time has passed: DTLS flights, liveness.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<Option<CloseReason>, Failure> {
+        self.secure.handle_timeout(now)?;
+        if !self.is_connected() && now.saturating_duration_since(self.began) > CONNECT_MAX {
+            return Ok(Some(CloseReason::NeverConnected));
+        }
+        if now.saturating_duration_since(self.heard) > CONSENT {
+            return Ok(Some(CloseReason::ConsentExpired));
+        }
+        Ok(None)
+    }
+
+    /// The sender reports that are due, sealed.
+    pub(crate) fn reports(&mut self, now: Instant) -> Result<Option<Vec<u8>>, Failure> {
+        if !self.is_connected() || now < self.next_report {
+            return Ok(None);
+        }
+        // Staggered: ids differ, so viewers that came together do not report together.
+        self.next_report = now + REPORT_INTERVAL + Duration::from_millis(self.id.0.wrapping_mul(37) % 500);
+        let clock = self.stream.clock();
+        let mut compound = Vec::with_capacity(128);
+        for down in [&self.audio, &self.video].into_iter().flatten() {
+            // During a burst output times are not the Stream's yet.
+            if down.packets == 0 || !matches!(down.flow, Flow::Live { .. }) {
+                continue;
+            }
+            let scale = match down.line.kind {
+                Kind::Audio => media::Timescale::OPUS,
+                Kind::Video => media::Timescale::VIDEO,
+            };
+            let at = clock.media_time(now, scale);
+            let report = rtcp::SenderReport {
+                ssrc: down.line.ssrc,
+                ntp: clock.ntp(at).to_bits(),
+                timestamp: down.timestamp_at(at.ticks()),
+                packets: down.packets,
+                octets: down.octets,
+            };
+            rtcp::write_sender_report(&report, &self.cname, &mut compound);
+        }
+        if compound.is_empty() {
+            return Ok(None);
+        }
+        self.secure.seal_rtcp(&compound)
+    }
+
+    /// A control datagram to where it is now.
+    pub(crate) fn transmit(&self, data: Vec<u8>) -> Option<Transmit> {
+        self.dest.map(|dest| Transmit { to: dest.to, from: dest.from, data })
+    }
+
+    /// The next DTLS datagram.
+    pub(crate) fn poll_transmit(&mut self) -> Option<Transmit> {
+        let dest = self.dest?;
+        let data = self.secure.poll_transmit()?;
+        Some(Transmit { to: dest.to, from: dest.from, data })
+    }
+
+    /// Says goodbye.
+    pub(crate) fn close(&mut self, now: Instant) {
+        self.secure.close(now);
     }
 }

@@ -1,0 +1,188 @@
+//! Instant start: when a cached group of pictures may be sent in a burst, and how fast.
+//!
+//! Hardware decoders queue 8 frames, then flush and ask for a keyframe; hence a window. A receiver anchors
+//! its playout clock on the first frames, hence every frame is stamped with the live edge at its own send
+//! time (see `forward::rewriter`), and the burst ends where the live frames go on.
+
+use std::time::{Duration, Instant};
+
+use super::history::Gop;
+
+/// Frames in any [`WINDOW`]: what a hardware decoder takes.
+const FRAMES_PER_WINDOW: usize = 8;
+/// A frame's time at 30 frames per second.
+const WINDOW: Duration = Duration::from_millis(33);
+/// From one frame to the next at full speed.
+const FRAME_GAP: Duration = Duration::from_micros(4125);
+/// Longest burst: a GOP of 10 s at 30 frames per second just fits.
+const FRAMES_MAX: u32 = 400;
+/// Longest burst by plan; beyond it a fresh keyframe is nearly as quick.
+const PLAN_MAX: Duration = Duration::from_millis(1500);
+/// A burst that was slowed down by loss is given up after twice the plan.
+const GIVE_UP: Duration = Duration::from_millis(3000);
+/// Largest burst: 1.5 s at the start rate, rounded up.
+const BYTES_MAX: usize = 4 << 20;
+/// Where the rate starts: what nearly every line that watches video takes for a second.
+const START_RATE_BPS: u64 = 20_000_000;
+/// The rate is not halved below this: a burst slower than the picture never ends.
+const RATE_MIN_BPS: u64 = 1_000_000;
+/// One loss makes several reports: halve once per this time.
+const HALVE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Whether a group can be sent as a burst. `frame`: how long a frame lasts at the source.
+pub(crate) fn fits(gop: &Gop, frame: Duration) -> bool {
+    if gop.frames == 0 || gop.frames > FRAMES_MAX || gop.bytes > BYTES_MAX {
+        return false;
+    }
+    let bytes_per_frame = gop.bytes as u64 / u64::from(gop.frames);
+    let gap = FRAME_GAP.max(sending_time(bytes_per_frame, START_RATE_BPS));
+    // While the burst runs the source goes on: n frames take n·gap / (1 - gap/frame).
+    if gop.frames > 1 && gap >= frame {
+        return false;
+    }
+    let burst = gap.as_secs_f64() * f64::from(gop.frames - 1);
+    let total = burst / (1.0 - gap.as_secs_f64() / frame.as_secs_f64()).max(f64::MIN_POSITIVE);
+    gop.frames == 1 || total <= PLAN_MAX.as_secs_f64()
+}
+
+fn sending_time(bytes: u64, rate_bps: u64) -> Duration {
+    Duration::from_micros(bytes * 8 * 1_000_000 / rate_bps)
+}
+
+/// What may be done now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Send the next frame.
+    Go,
+    /// Not before then.
+    Wait(Instant),
+    /// It takes too long: wait for a keyframe.
+    GiveUp,
+}
+
+/// One viewer's burst.
+#[derive(Debug)]
+pub(crate) struct CatchUp {
+    /// The source's number of the next packet.
+    pub(crate) next: u64,
+    /// Packets of the frame under way have been sent: it is finished whatever the clock says.
+    pub(crate) in_frame: bool,
+    began: Instant,
+    due: Instant,
+    rate_bps: u64,
+    halved: Option<Instant>,
+    /// Send times of the last frames, a ring.
+    sent: [Option<Instant>; FRAMES_PER_WINDOW],
+    at: usize,
+}
+
+impl CatchUp {
+    pub(crate) fn new(now: Instant, first: u64) -> Self {
+        Self {
+            next: first,
+            in_frame: false,
+            began: now,
+            due: now,
+            rate_bps: START_RATE_BPS,
+            halved: None,
+            sent: [None; FRAMES_PER_WINDOW],
+            at: 0,
+        }
+    }
+
+    pub(crate) fn turn(&self, now: Instant) -> Turn {
+        if self.in_frame {
+            return Turn::Go;
+        }
+        if now.saturating_duration_since(self.began) > GIVE_UP {
+            return Turn::GiveUp;
+        }
+        let window_opens = self.sent[self.at].map_or(now, |sent| sent + WINDOW);
+        let due = self.due.max(window_opens);
+        if due <= now { Turn::Go } else { Turn::Wait(due) }
+    }
+
+    /// A frame of that many bytes begins to be sent.
+    pub(crate) fn begin_frame(&mut self, now: Instant, bytes: usize) {
+        self.sent[self.at] = Some(now);
+        self.at = (self.at + 1) % FRAMES_PER_WINDOW;
+        // A late wake-up is made up for, by no more than a window.
+        let due = self.due.max(now.checked_sub(WINDOW).unwrap_or(now));
+        self.due = due + FRAME_GAP.max(sending_time(bytes as u64, self.rate_bps));
+    }
+
+    /// The viewer lost something or asked for a keyframe: the line does not take this rate.
+    pub(crate) fn slow_down(&mut self, now: Instant) {
+        if self.halved.is_none_or(|at| now.saturating_duration_since(at) >= HALVE_INTERVAL) {
+            self.halved = Some(now);
+            self.rate_bps = (self.rate_bps / 2).max(RATE_MIN_BPS);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gop(frames: u32, bytes: usize) -> Gop {
+        let mut history = super::super::history::History::default();
+        let now = Instant::now();
+        for seq in 0..frames {
+            let mut packet =
+                super::super::history::tests::packet(seq.into(), seq.into(), seq == 0, true, now);
+            packet.payload = bytes::Bytes::from(vec![0; bytes / frames as usize]);
+            history.push(now, packet);
+        }
+        history.whole_gop().expect("whole")
+    }
+
+    #[test]
+    fn bounds_decide_what_fits() {
+        let at = |fps: u64| Duration::from_micros(1_000_000 / fps);
+        for (name, frames, bytes, fps, yes) in [
+            ("10 s at 30 fps and 2.5 Mbit/s", 300, 3_100_000, 30, true),
+            ("10 s at 25 fps", 250, 2_000_000, 25, true),
+            ("a lone keyframe of 1 MB", 1, 1_000_000, 30, true),
+            ("20 s at 30 fps", 600, 1_000_000, 30, false),
+            ("10 s at 6 Mbit/s", 300, 7_500_000, 30, false),
+            ("faster than the burst", 200, 200_000, 300, false),
+        ] {
+            assert_eq!(fits(&gop(frames, bytes), at(fps)), yes, "{name}");
+        }
+    }
+
+    #[test]
+    fn no_window_carries_more_than_8_frames_however_late_the_clock() {
+        let start = Instant::now();
+        for step in [1, 5, 13, 60] {
+            let mut catch_up = CatchUp::new(start, 0);
+            let mut sent = Vec::new();
+            let mut now = start;
+            while sent.len() < 100 {
+                while catch_up.turn(now) == Turn::Go && sent.len() < 100 {
+                    catch_up.begin_frame(now, 1000);
+                    sent.push(now);
+                }
+                now += Duration::from_millis(step);
+            }
+            for (at, first) in sent.iter().enumerate() {
+                let inside = sent[at..].iter().filter(|sent| **sent - *first < WINDOW).count();
+                assert!(inside <= FRAMES_PER_WINDOW, "{inside} frames in a window, step {step} ms");
+            }
+            if step == 5 {
+                assert!(now - start < Duration::from_millis(460), "{:?}", now - start);
+            }
+        }
+    }
+
+    #[test]
+    fn it_slows_down_on_loss_and_gives_up() {
+        let now = Instant::now();
+        let mut catch_up = CatchUp::new(now, 0);
+        catch_up.slow_down(now);
+        catch_up.slow_down(now);
+        catch_up.begin_frame(now, 125_000);
+        assert_eq!(catch_up.turn(now), Turn::Wait(now + Duration::from_millis(100)), "10 Mbit/s");
+        assert_eq!(catch_up.turn(now + GIVE_UP * 2), Turn::GiveUp);
+    }
+}

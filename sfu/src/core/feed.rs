@@ -1,0 +1,292 @@
+//! One Layer that a shard reads: its history, its viewers here, and what waits to be sent to them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use media::{Kind, Layer, Reordering, Rid, RtpPacket, Track};
+
+use super::history::{History, Placed};
+
+/// What is older than this when its turn comes is not sent: a viewer would throw it away, and fresh packets
+/// wait behind it. Dropped as whole frames, counted as `stale_frames`; the numbers stay free, so that a
+/// viewer can ask for it again.
+pub(crate) const STALE: Duration = Duration::from_millis(200);
+/// Bursts that wait at most: a second of audio in 20 ms frames and more of video. Beyond it the oldest is
+/// dropped, counted as `stale_frames`.
+const BURSTS_MAX: usize = 256;
+/// Requests to an encoder: one per viewer's wish would make it send nothing but keyframes.
+const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(500);
+/// A frame lasts at least and at most this, for the live edge: 120 and 10 frames per second.
+const FRAME_MIN: Duration = Duration::from_millis(8);
+const FRAME_MAX: Duration = Duration::from_millis(100);
+
+/// Packets that arrived together and go to all viewers together: a frame, or a part of one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Burst {
+    pub(crate) from: u64,
+    /// Exclusive.
+    pub(crate) to: u64,
+    pub(crate) arrival: Instant,
+    /// Its frame.
+    ticks: i64,
+    epoch: u32,
+    /// The viewer whose turn it is, as index in [`Feed::viewers`].
+    pub(crate) viewer: usize,
+    /// The packet that this viewer gets next; `from` if it has none yet.
+    pub(crate) next: u64,
+}
+
+/// One Layer on this shard.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    pub(crate) track: Arc<Track>,
+    pub(crate) rid: Rid,
+    layer: Option<Arc<Layer>>,
+    pub(crate) kind: Kind,
+    pub(crate) history: History,
+    /// Slots of the viewers that read it.
+    pub(crate) viewers: Vec<u32>,
+    pub(crate) bursts: VecDeque<Burst>,
+    pub(crate) reordering: Reordering,
+    /// It waits in the queue of feeds that have something to send.
+    pub(crate) queued: bool,
+    keyframe_requested: Option<Instant>,
+    edge: Option<Edge>,
+}
+
+/// Where the source is.
+#[derive(Clone, Copy, Debug)]
+struct Edge {
+    ticks: i64,
+    epoch: u32,
+    arrival: Instant,
+    frame: Duration,
+}
+
+/// What came of new packets.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Taken {
+    pub(crate) useless: u64,
+    pub(crate) backlog: u64,
+    pub(crate) dropped_bursts: u64,
+    /// A keyframe began, or a hole in the newest group was filled: those who wait may begin.
+    pub(crate) may_start: bool,
+}
+
+impl Feed {
+    pub(crate) fn new(track: Arc<Track>, rid: Rid) -> Self {
+        Self {
+            kind: track.kind(),
+            layer: track.layer(&rid),
+            track,
+            rid,
+            history: History::default(),
+            viewers: Vec::new(),
+            bursts: VecDeque::new(),
+            reordering: Reordering::None,
+            queued: false,
+            keyframe_requested: None,
+            edge: None,
+        }
+    }
+
+    /// Takes packets in the order in which they were written.
+    pub(crate) fn take(&mut self, now: Instant, packets: &mut Vec<RtpPacket>) -> Taken {
+        let mut taken = Taken::default();
+        if self.layer.is_none() {
+            self.layer = self.track.layer(&self.rid);
+        }
+        if self.kind == Kind::Video {
+            self.reordering = self.layer.as_ref().map_or(Reordering::None, |layer| layer.reordering());
+        }
+        for packet in packets.drain(..) {
+            let (seq, arrival, ticks) = (packet.seq, packet.arrival, packet.time.ticks());
+            let (epoch, begins) = (packet.epoch, packet.starts_keyframe && packet.frame_start);
+            let frame_start = packet.frame_start;
+            match self.history.push(now, packet) {
+                Placed::Useless => {
+                    taken.useless += 1;
+                    continue;
+                }
+                Placed::Newest => {
+                    taken.may_start |= begins;
+                    if frame_start {
+                        self.move_edge(ticks, epoch, arrival);
+                    }
+                }
+                Placed::Late => taken.may_start = true,
+            }
+            if now.saturating_duration_since(arrival) > STALE {
+                // What the bus had kept for us: it is for catch-up bursts only.
+                taken.backlog += 1;
+                continue;
+            }
+            taken.dropped_bursts +=
+                self.enqueue(Burst { from: seq, to: seq + 1, arrival, ticks, epoch, viewer: 0, next: seq });
+        }
+        taken
+    }
+
+    fn enqueue(&mut self, burst: Burst) -> u64 {
+        if let Some(last) = self.bursts.back_mut()
+            && last.to == burst.from
+            && (last.ticks, last.epoch) == (burst.ticks, burst.epoch)
+            && last.viewer == 0
+            && last.next == last.from
+        {
+            last.to = burst.to;
+            last.arrival = burst.arrival;
+            return 0;
+        }
+        let mut dropped = 0;
+        if self.bursts.len() == BURSTS_MAX {
+            self.bursts.pop_front();
+            dropped = 1;
+        }
+        self.bursts.push_back(burst);
+        dropped
+    }
+
+    fn move_edge(&mut self, ticks: i64, epoch: u32, arrival: Instant) {
+        let hz = i64::from(self.track.spec().timescale.hz());
+        let frame = match self.edge {
+            Some(old) if old.epoch == epoch && ticks > old.ticks => {
+                let micros = (ticks - old.ticks).saturating_mul(1_000_000) / hz;
+                Duration::from_micros(micros as u64).clamp(FRAME_MIN, FRAME_MAX)
+            }
+            Some(old) if old.epoch == epoch => return,
+            _ => FRAME_MIN,
+        };
+        self.edge = Some(Edge { ticks, epoch, arrival, frame });
+    }
+
+    /// The time that a frame would have if the source made it at this moment. Stops short of the next frame:
+    /// what is stamped with it must come before that.
+    pub(crate) fn live_edge(&self, now: Instant) -> Option<i64> {
+        let edge = self.edge?;
+        let since = now.saturating_duration_since(edge.arrival).min(edge.frame * 9 / 10);
+        let hz = u64::from(self.track.spec().timescale.hz());
+        Some(edge.ticks + (since.as_micros() as u64 * hz / 1_000_000) as i64)
+    }
+
+    /// How long a frame lasts.
+    pub(crate) fn frame_duration(&self) -> Duration {
+        self.edge.map_or(FRAME_MAX, |edge| edge.frame)
+    }
+
+    /// A viewer reads it from now on.
+    pub(crate) fn add(&mut self, viewer: u32) {
+        self.viewers.push(viewer);
+    }
+
+    /// A viewer does not read it any more. Bursts under way keep their place.
+    pub(crate) fn remove(&mut self, viewer: u32) {
+        let Some(at) = self.viewers.iter().position(|slot| *slot == viewer) else { return };
+        self.viewers.remove(at);
+        for burst in &mut self.bursts {
+            if burst.viewer > at {
+                burst.viewer -= 1;
+            } else if burst.viewer == at {
+                burst.next = burst.from;
+            }
+        }
+    }
+
+    /// A viewer needs a keyframe. True: ask for one now.
+    pub(crate) fn request_keyframe(&mut self, now: Instant) -> bool {
+        let due = self
+            .keyframe_requested
+            .is_none_or(|at| now.saturating_duration_since(at) >= KEYFRAME_REQUEST_INTERVAL);
+        if due {
+            self.keyframe_requested = Some(now);
+        }
+        due
+    }
+
+    /// The encoder makes keyframes when asked.
+    pub(crate) fn obeys(&self) -> bool {
+        self.track.spec().keyframes_on_request
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use media::{Codec, Hub, NtpTime, Publication, Timescale, TrackSpec};
+
+    use super::super::history::tests::packet;
+    use super::*;
+
+    fn feed(now: Instant) -> Feed {
+        let channel = media::ChannelName::parse("test").expect("a name");
+        let hub = Hub::new(Duration::from_secs(10));
+        let wall = NtpTime::from_unix_micros(0);
+        let mut writer = hub.publish(&channel, Publication::default(), now, wall).expect("free");
+        let spec = TrackSpec {
+            codec: Codec::H264,
+            timescale: Timescale::VIDEO,
+            keyframes_on_request: false,
+            derived: false,
+        };
+        Feed::new(Arc::clone(writer.track(spec).track()), Rid::single())
+    }
+
+    #[test]
+    fn a_frame_is_one_burst_and_a_backlog_is_none() {
+        let now = Instant::now();
+        let mut feed = feed(now);
+        let mut packets = vec![
+            packet(0, 0, true, true, now - STALE * 2),
+            packet(1, 3000, false, true, now),
+            packet(2, 3000, false, false, now),
+            packet(3, 6000, false, true, now),
+        ];
+        let taken = feed.take(now, &mut packets);
+        assert_eq!(taken.backlog, 1);
+        assert!(taken.may_start);
+        let ranges: Vec<(u64, u64)> = feed.bursts.iter().map(|burst| (burst.from, burst.to)).collect();
+        assert_eq!(ranges, [(1, 3), (3, 4)]);
+    }
+
+    #[test]
+    fn a_leaving_viewer_moves_nobody_out_of_turn() {
+        let now = Instant::now();
+        let mut feed = feed(now);
+        feed.take(now, &mut vec![packet(0, 0, true, true, now), packet(1, 0, false, false, now)]);
+        for viewer in 0..4 {
+            feed.add(viewer);
+        }
+        (feed.bursts[0].viewer, feed.bursts[0].next) = (2, 1);
+        feed.remove(0);
+        assert_eq!((feed.bursts[0].viewer, feed.bursts[0].next), (1, 1), "still the turn of viewer 2");
+        feed.remove(2);
+        assert_eq!(
+            (feed.bursts[0].viewer, feed.bursts[0].next),
+            (1, 0),
+            "viewer 3 begins at its first packet"
+        );
+        assert_eq!(feed.viewers, [1, 3]);
+    }
+
+    #[test]
+    fn the_edge_runs_at_wall_rate_and_stops_before_the_next_frame() {
+        let now = Instant::now();
+        let mut feed = feed(now);
+        let second = now + Duration::from_millis(33);
+        feed.take(now, &mut vec![packet(0, 0, true, true, now)]);
+        feed.take(second, &mut vec![packet(1, 3000, false, true, second)]);
+        assert_eq!(feed.live_edge(second), Some(3000));
+        assert_eq!(feed.live_edge(second + Duration::from_millis(10)), Some(3900));
+        let late = feed.live_edge(second + Duration::from_secs(1)).expect("known");
+        assert!((5000..6000).contains(&late), "{late}");
+    }
+
+    #[test]
+    fn keyframe_requests_are_coalesced() {
+        let now = Instant::now();
+        let mut feed = feed(now);
+        assert!(feed.request_keyframe(now));
+        assert!(!feed.request_keyframe(now + Duration::from_millis(499)));
+        assert!(feed.request_keyframe(now + Duration::from_millis(500)));
+    }
+}

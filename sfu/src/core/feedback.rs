@@ -1,0 +1,63 @@
+//! What viewers report, and what comes of it.
+
+use std::time::Instant;
+
+use media::Kind;
+
+use super::Core;
+use super::down_track::{Flow, Missed};
+use super::rtcp::{Feedback, Lost};
+use super::slice::{RESENDS_MAX, Resend};
+
+/// What a retransmission is taken to cost before it is looked up: a full packet.
+const RESEND_BYTES: u64 = 1250;
+
+impl Core {
+    pub(super) fn handle_feedback(&mut self, now: Instant, slot: u32, said: Feedback<'_>) {
+        match said {
+            Feedback::Nack { ssrc, lost } => self.handle_nack(now, slot, ssrc, lost),
+            Feedback::Keyframe { ssrc } => {
+                let video = self.viewers.get(slot).and_then(|viewer| viewer.video.as_ref());
+                if video.is_some_and(|down| down.line.ssrc == ssrc) {
+                    self.keyframe_asked(now, slot);
+                }
+            }
+            Feedback::Report { last_sr, delay, .. } => {
+                let Some(viewer) = self.viewers.get_mut(slot) else { return };
+                let clock = viewer.stream.clock();
+                let wall = clock.ntp(clock.media_time(now, media::Timescale::MICROS));
+                viewer.note_report(wall, last_sr, delay);
+            }
+            // An estimate is of use once there are several Layers to choose from.
+            Feedback::Remb { .. } | Feedback::TransportCc | Feedback::Goodbye => {}
+        }
+    }
+
+    fn handle_nack(&mut self, now: Instant, slot: u32, ssrc: u32, lost: Lost<'_>) {
+        let Some(viewer) = self.viewers.get_mut(slot) else { return };
+        let kind = match (&viewer.audio, &viewer.video) {
+            (Some(audio), _) if audio.line.ssrc == ssrc => Kind::Audio,
+            (_, Some(video)) if video.line.ssrc == ssrc => Kind::Video,
+            _ => return,
+        };
+        let id = viewer.id;
+        let (now_ms, interval_ms) = viewer.resend_clock(now);
+        for number in lost.numbers() {
+            self.counters.nacked += 1;
+            let Some(down) = viewer.down(kind) else { return };
+            match down.missed(number, now_ms, interval_ms) {
+                Ok(_) if self.resends.len() >= RESENDS_MAX => self.counters.nack_throttled += 1,
+                Ok(index) if viewer.may_resend(now, RESEND_BYTES) => {
+                    self.resends.push_back(Resend { slot, id, kind, index });
+                }
+                Ok(_) | Err(Missed::TooSoon) => self.counters.nack_throttled += 1,
+                Err(Missed::Unknown) => self.counters.nack_unknown += 1,
+            }
+        }
+        if let Some(down) = viewer.down(kind)
+            && let Flow::CatchUp(catch_up) = &mut down.flow
+        {
+            catch_up.slow_down(now);
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! What a feed keeps of the past: one plaintext copy for all its viewers.
+//!
+//! Holds everything since the newest keyframe, for instant start, and the last second before it, for NACK.
+//! Indexed by the source's sequence number: a packet is found in one step, a lost one is a hole.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use media::RtpPacket;
+
+/// Packets kept at most, holes included: 16 s of a 5 Mbit/s Layer. Beyond it the oldest go, and a GOP that
+/// lost its keyframe starts nobody (`catch_up_refused`).
+const PACKETS_MAX: usize = 8192;
+/// Payload bytes kept at most: a 10 s GOP at 12 Mbit/s. The same rule.
+const BYTES_MAX: usize = 16 << 20;
+/// How long a packet from before the newest keyframe is kept: a viewer that asks again after a second has
+/// given up on it.
+const KEEP: Duration = Duration::from_secs(1);
+/// A larger step of the source's numbers is no loss but a new beginning: everything before is forgotten.
+const STEP_MAX: u64 = 4096;
+
+/// What is kept since the newest keyframe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gop {
+    /// Number of the first packet of the keyframe.
+    pub(crate) first: u64,
+    /// Frames begun.
+    pub(crate) frames: u32,
+    /// Packets there are; fewer than numbers if there is a hole.
+    packets: u64,
+    /// Payload bytes.
+    pub(crate) bytes: usize,
+    /// Ticks of the keyframe.
+    pub(crate) first_ticks: i64,
+}
+
+/// How a packet fitted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Placed {
+    /// The newest so far.
+    Newest,
+    /// It fills a hole.
+    Late,
+    /// It is there already, or too old to be kept.
+    Useless,
+}
+
+/// The packets of one feed.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    packets: VecDeque<Option<RtpPacket>>,
+    /// Number of `packets[0]`.
+    head: u64,
+    bytes: usize,
+    gop: Option<Gop>,
+}
+
+impl History {
+    /// The number after the newest packet.
+    pub(crate) fn end(&self) -> u64 {
+        self.head + self.packets.len() as u64
+    }
+
+    pub(crate) fn get(&self, seq: u64) -> Option<&RtpPacket> {
+        let at = usize::try_from(seq.checked_sub(self.head)?).ok()?;
+        self.packets.get(at)?.as_ref()
+    }
+
+    /// What is kept since the newest keyframe, if that is still there and nothing is missing.
+    pub(crate) fn whole_gop(&self) -> Option<Gop> {
+        self.gop.filter(|gop| gop.packets == self.end() - gop.first)
+    }
+
+    pub(crate) fn push(&mut self, now: Instant, packet: RtpPacket) -> Placed {
+        let seq = packet.seq;
+        if self.packets.is_empty() || seq >= self.end() + STEP_MAX {
+            self.clear(seq);
+        }
+        if seq < self.head {
+            return Placed::Useless;
+        }
+        let placed = if seq < self.end() { self.fill(packet) } else { self.append(packet) };
+        self.forget(now);
+        placed
+    }
+
+    fn append(&mut self, packet: RtpPacket) -> Placed {
+        while self.end() < packet.seq {
+            self.packets.push_back(None);
+        }
+        self.bytes += packet.payload.len();
+        if packet.starts_keyframe && packet.frame_start {
+            self.gop = Some(Gop {
+                first: packet.seq,
+                frames: 0,
+                packets: 0,
+                bytes: 0,
+                first_ticks: packet.time.ticks(),
+            });
+        }
+        count(&mut self.gop, &packet);
+        self.packets.push_back(Some(packet));
+        Placed::Newest
+    }
+
+    fn fill(&mut self, packet: RtpPacket) -> Placed {
+        let at = (packet.seq - self.head) as usize;
+        if self.packets[at].is_some() {
+            return Placed::Useless;
+        }
+        self.bytes += packet.payload.len();
+        let begins = packet.starts_keyframe && packet.frame_start;
+        if begins && self.gop.is_none_or(|gop| gop.first < packet.seq) {
+            // The first packet of a keyframe came late: count again from it.
+            self.packets[at] = Some(packet);
+            let newest = self.packets.iter().skip(at).flatten();
+            let mut gop = None;
+            for packet in newest {
+                gop.get_or_insert(Gop {
+                    first: packet.seq,
+                    frames: 0,
+                    packets: 0,
+                    bytes: 0,
+                    first_ticks: packet.time.ticks(),
+                });
+                count(&mut gop, packet);
+            }
+            self.gop = gop;
+        } else {
+            count(&mut self.gop, &packet);
+            self.packets[at] = Some(packet);
+        }
+        Placed::Late
+    }
+
+    fn forget(&mut self, now: Instant) {
+        let gop_first = self.gop.map_or(u64::MAX, |gop| gop.first);
+        while let Some(oldest) = self.packets.front() {
+            let over = self.packets.len() > PACKETS_MAX || self.bytes > BYTES_MAX;
+            let stale = self.head < gop_first
+                && oldest.as_ref().is_none_or(|packet| now.saturating_duration_since(packet.arrival) > KEEP);
+            if !over && !stale {
+                break;
+            }
+            self.bytes -= oldest.as_ref().map_or(0, |packet| packet.payload.len());
+            self.packets.pop_front();
+            self.head += 1;
+        }
+        if self.head > gop_first {
+            self.gop = None;
+        }
+    }
+
+    fn clear(&mut self, head: u64) {
+        self.packets.clear();
+        self.head = head;
+        self.bytes = 0;
+        self.gop = None;
+    }
+}
+
+fn count(gop: &mut Option<Gop>, packet: &RtpPacket) {
+    if let Some(gop) = gop.as_mut().filter(|gop| packet.seq >= gop.first) {
+        gop.packets += 1;
+        gop.frames += u32::from(packet.frame_start);
+        gop.bytes += packet.payload.len();
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use bytes::Bytes;
+    use media::{MediaTime, Timescale};
+
+    use super::*;
+
+    pub(crate) fn packet(seq: u64, ticks: i64, key: bool, start: bool, now: Instant) -> RtpPacket {
+        RtpPacket {
+            seq,
+            time: MediaTime::new(ticks, Timescale::VIDEO),
+            payload: Bytes::from(vec![seq as u8; 100]),
+            marker: false,
+            frame_start: start,
+            starts_keyframe: key,
+            discardable: false,
+            reorders: false,
+            temporal_id: 0,
+            epoch: 0,
+            arrival: now,
+        }
+    }
+
+    #[test]
+    fn a_hole_is_seen_and_can_be_filled() {
+        let now = Instant::now();
+        let mut history = History::default();
+        assert_eq!(history.push(now, packet(10, 0, true, true, now)), Placed::Newest);
+        assert_eq!(history.push(now, packet(12, 3000, false, true, now)), Placed::Newest);
+        assert_eq!(history.whole_gop(), None);
+        assert!(history.get(11).is_none());
+        assert_eq!(history.push(now, packet(11, 0, false, false, now)), Placed::Late);
+        assert_eq!(history.push(now, packet(11, 0, false, false, now)), Placed::Useless);
+        assert_eq!(history.push(now, packet(9, 0, false, false, now)), Placed::Useless);
+        let gop = history.whole_gop().expect("whole");
+        assert_eq!((gop.first, gop.frames, gop.bytes), (10, 2, 300));
+    }
+
+    #[test]
+    fn a_keyframe_whose_first_packet_is_late_counts() {
+        let now = Instant::now();
+        let mut history = History::default();
+        history.push(now, packet(0, 0, true, true, now));
+        history.push(now, packet(2, 3000, false, false, now));
+        history.push(now, packet(1, 3000, true, true, now));
+        assert_eq!(history.whole_gop().map(|gop| (gop.first, gop.frames)), Some((1, 1)));
+    }
+
+    #[test]
+    fn it_keeps_the_gop_and_a_second_and_no_more_than_its_bounds() {
+        let now = Instant::now();
+        let mut history = History::default();
+        for seq in 0..100 {
+            history.push(now, packet(seq, seq as i64, seq == 0 || seq == 50, true, now));
+        }
+        assert!(history.get(0).is_some(), "a second is kept");
+        let later = now + KEEP * 2;
+        history.push(later, packet(100, 100, false, true, later));
+        assert!(history.get(49).is_none() && history.get(50).is_some());
+        for seq in 101..101 + 2 * PACKETS_MAX as u64 {
+            history.push(later, packet(seq, seq as i64, false, true, later));
+        }
+        assert_eq!(history.packets.len(), PACKETS_MAX);
+        assert_eq!(history.whole_gop(), None, "the keyframe is gone");
+        history.push(later, packet(1 << 40, 0, true, true, later));
+        assert_eq!(history.packets.len(), 1);
+    }
+}

@@ -1,0 +1,4 @@
+//! Which packets of a source a viewer gets, and under which numbers.
+
+pub(crate) mod rewriter;
+pub(crate) mod selector;

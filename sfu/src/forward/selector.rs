@@ -1,0 +1,37 @@
+//! Which Track, Layer and payload type a viewer gets.
+
+use std::sync::Arc;
+
+use media::{Codec, Kind, Rid, Stream, Track};
+
+/// There is a Track, but in no codec that the viewer has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotOffered;
+
+/// The Track that a viewer should get of a kind: `offered` says which codecs it can decode.
+pub(crate) fn track(
+    stream: &Stream,
+    kind: Kind,
+    offered: impl Fn(Codec) -> bool,
+) -> Result<Option<Arc<Track>>, NotOffered> {
+    let tracks = stream.tracks();
+    let of_kind = || tracks.iter().filter(|track| track.kind() == kind && !track.ended());
+    // The source itself, unless only a derived Track is in a codec that the viewer has.
+    let fitting = of_kind().filter(|track| offered(track.codec())).min_by_key(|track| track.spec().derived);
+    match fitting {
+        Some(track) => Ok(Some(Arc::clone(track))),
+        // AAC is nothing that a browser could have offered: the Opus made from it is on its way.
+        None if kind == Kind::Audio || of_kind().next().is_none() => Ok(None),
+        None => Err(NotOffered),
+    }
+}
+
+/// The Layer of a Track to send: the largest that is there. `None`: it has none yet.
+pub(crate) fn layer(track: &Track) -> Option<Rid> {
+    let layers = track.layers();
+    let size = |layer: &media::Layer| {
+        layer.info().size.map_or(0, |(width, height)| u64::from(width) * u64::from(height))
+    };
+    // The first of several equals: the order in which they appeared.
+    layers.iter().rev().max_by_key(|layer| size(layer)).map(|layer| layer.rid().clone())
+}
