@@ -20,5 +20,5 @@ export default defineConfig({
       '/whep': process.env.SWIFTWATER_URL ?? 'http://127.0.0.1:8080',
     },
   },
-  test: { include: ['test/**/*.test.ts'], environment: 'node' },
+  test: { include: ['test/**/*.test.{ts,mjs}'], environment: 'node' },
 });

@@ -141,7 +141,8 @@ impl Assembler {
     pub(crate) fn catch_up(&mut self, out: &mut Vec<Piece>) {
         self.finish_held(None, out);
         while let Some(cut) = self.cuts.pop_front() {
-            if let Some(segment) = &mut self.segment {
+            // The time before a DISCONTINUITY belongs to no segment.
+            if let Some(segment) = self.segment.as_mut().filter(|_| !cut.discontinuity) {
                 let whole = ticks_between(segment.cut.at, cut.at, self.scale);
                 segment.ticks = segment.ticks.max(whole);
             }

@@ -37,6 +37,8 @@ mod segmenter;
 mod session;
 mod stats;
 mod storage;
+#[cfg(test)]
+mod tests;
 mod variant;
 
 pub use config::Config;

@@ -357,11 +357,14 @@ impl Presentation {
 
     /// Lets audio through that video has passed, and all of it while video is silent.
     fn release_audio(&mut self, now: Instant) {
+        let silence_max = self.silence_max();
+        let Some(newest) = self.audio_queue.back().map(|frame| frame.arrival) else { return };
+        let alone = self
+            .video
+            .as_ref()
+            .is_none_or(|line| newest.saturating_duration_since(line.last_arrival) > silence_max);
         while let Some(frame) = self.audio_queue.front() {
             let known = self.watch.front.is_some_and(|front| frame.pts <= front);
-            let alone = self.video.as_ref().is_none_or(|line| {
-                frame.arrival.saturating_duration_since(line.last_arrival) > self.silence_max()
-            });
             if !known && !alone {
                 return;
             }

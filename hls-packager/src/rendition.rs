@@ -317,14 +317,14 @@ impl Rendition {
             return Verdict::Now;
         }
         // The last complete segment is `edge.msn - 1`.
-        if msn > edge.msn + 1 {
+        if msn - edge.msn > 1 {
             return Verdict::Bad("_HLS_msn is too far ahead");
         }
         let listed = if msn == edge.msn { open_parts } else { 0 };
         if part < listed {
             return Verdict::Now;
         }
-        if part + 1 > listed + self.advance_part_limit() {
+        if part - listed >= self.advance_part_limit() {
             return Verdict::Bad("_HLS_part is too far ahead");
         }
         Verdict::Wait

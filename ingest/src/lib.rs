@@ -18,10 +18,13 @@
 //! Who may publish (`control`), databases, viewers, chat. It sees a stream key only as a secret to pass on
 //! and never writes one to a log.
 
+mod clock;
 mod error;
 mod notice;
+mod percent;
 mod request;
 pub mod rtmp;
+pub mod whip;
 
 pub use error::Error;
 pub use request::{PublishRequest, Rejection, Transport};

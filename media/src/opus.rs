@@ -7,7 +7,7 @@ use crate::Error;
 /// RFC 6716 section 2: an encoder of libopus looks ahead 312 samples at 48 kHz; senders by RTP do not say.
 pub const PRE_SKIP_DEFAULT: u16 = 312;
 
-/// RFC 6716 section 3.2.5, [R5]: no packet is longer than 120 ms, in samples at 48 kHz.
+/// RFC 6716 section 3.2.5 (requirement R5): no packet is longer than 120 ms, in samples at 48 kHz.
 pub const PACKET_SAMPLES_MAX: u32 = 5_760;
 
 /// What an Opus decoder must know.

@@ -1,1 +1,3 @@
 //! The binary swiftwater: config, composition, admission, HTTP, metrics, shutdown.
+
+pub mod demo;

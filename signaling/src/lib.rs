@@ -1,1 +1,3 @@
 //! The one WebSocket gateway, and WHEP.
+
+pub mod whep;

@@ -97,7 +97,6 @@ mod fdk {
 
     use super::{AacConfig, OBJECT_TYPE_LC, Pcm, refused, unsupported};
     use crate::Error;
-    use crate::timeline::RATE;
 
     /// Samples of one AAC-LC frame.
     pub(crate) const FRAME_SAMPLES: usize = 1024;
@@ -147,7 +146,7 @@ mod fdk {
         }
     }
 
-    /// Sound at 48 kHz to AAC-LC.
+    /// Sound to AAC-LC.
     pub(crate) struct Encoder {
         inner: enc::Encoder,
         delay: i64,
@@ -157,12 +156,12 @@ mod fdk {
     }
 
     impl Encoder {
-        pub(crate) fn new(channels: usize, bitrate_bps: u32) -> Result<Self, Error> {
+        pub(crate) fn new(sample_rate: u32, channels: usize, bitrate_bps: u32) -> Result<Self, Error> {
             let wrong =
                 |error: enc::EncoderError| Error::Open { what: "the AAC encoder", why: error.to_string() };
             let inner = enc::Encoder::new(enc::EncoderParams {
                 bit_rate: enc::BitRate::Cbr(bitrate_bps / if channels == 1 { 2 } else { 1 }),
-                sample_rate: RATE as u32,
+                sample_rate,
                 transport: enc::Transport::Raw,
                 channels: if channels == 1 { enc::ChannelMode::Mono } else { enc::ChannelMode::Stereo },
                 audio_object_type: enc::AudioObjectType::Mpeg4LowComplexity,
@@ -173,7 +172,7 @@ mod fdk {
             let config = AacConfig {
                 asc: Bytes::copy_from_slice(asc),
                 object_type: OBJECT_TYPE_LC,
-                sample_rate: RATE as u32,
+                sample_rate,
                 channels: channels as u8,
             };
             let room = vec![0; ENCODED_BYTES_MAX.max(info.maxOutBufBytes as usize)];

@@ -213,7 +213,7 @@ impl Back {
             }
             #[cfg(feature = "aac-fdk")]
             Codec::Aac => {
-                let encoder = aac::Encoder::new(channels, settings.aac_bitrate_bps)?;
+                let encoder = aac::Encoder::new(RATE as u32, channels, settings.aac_bitrate_bps)?;
                 let config = CodecConfig::Aac(encoder.config().clone());
                 (Encoder::Aac(encoder), config)
             }
@@ -282,7 +282,7 @@ impl Back {
     }
 }
 
-/// 48 kHz sound to AAC-LC, for those who make sound themselves (the demo).
+/// Sound to AAC-LC, for those who make sound themselves (the demo).
 #[cfg(feature = "aac-fdk")]
 pub struct AacEncoder(aac::Encoder);
 
@@ -295,8 +295,8 @@ impl AacEncoder {
     ///
     /// # Errors
     /// [`Error::Open`] if the library refuses.
-    pub fn new(channels: u8, bitrate_bps: u32) -> Result<Self, Error> {
-        aac::Encoder::new(usize::from(channels.clamp(1, 2)), bitrate_bps).map(Self)
+    pub fn new(sample_rate: u32, channels: u8, bitrate_bps: u32) -> Result<Self, Error> {
+        aac::Encoder::new(sample_rate, usize::from(channels.clamp(1, 2)), bitrate_bps).map(Self)
     }
 
     /// What a decoder must know.

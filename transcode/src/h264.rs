@@ -13,6 +13,7 @@ use openh264::encoder::{
 };
 use openh264::formats::YUVSlices;
 use openh264::{OpenH264API, Timestamp};
+use openh264_sys2::{ENCODER_OPTION_TRACE_LEVEL, WELS_LOG_QUIET};
 
 use crate::Error;
 use crate::picture::I420;
@@ -66,8 +67,9 @@ impl Encoder {
             .qp(QpRange::new(10, 51))
             .background_detection(false)
             .vui(VuiConfig::bt709());
-        let inner = Inner::with_api_config(OpenH264API::from_source(), config)
+        let mut inner = Inner::with_api_config(OpenH264API::from_source(), config)
             .map_err(|error| Error::Open { what: "the H.264 encoder", why: error.to_string() })?;
+        silence(&mut inner);
         let parameter_sets = ParameterSets::default();
         Ok(Self { inner, keyframe: false, parameter_sets, config: None, annex_b: Vec::new() })
     }
@@ -111,6 +113,18 @@ impl Encoder {
         };
         let (keyframe, discardable, data) = (unit.keyframe, unit.discardable, unit.data);
         Ok(Frame { dts: pts, pts, duration: 0, keyframe, discardable, data, config, epoch: 0, arrival })
+    }
+}
+
+/// Turns the library's own log off before the first picture initialises it: it warns on standard error that
+/// skipping no frames may overshoot the bitrate, which is what we asked for.
+#[expect(unsafe_code, reason = "the safe wrapper sets the log level only after the warning")]
+fn silence(encoder: &mut Inner) {
+    let mut level: i32 = WELS_LOG_QUIET;
+    // SAFETY: the option takes a pointer to an int, which the library reads during the call; it is one of the
+    // two options that it accepts before it is initialised (`CWelsH264SVCEncoder::SetOption`).
+    unsafe {
+        encoder.raw_api().set_option(ENCODER_OPTION_TRACE_LEVEL, (&raw mut level).cast());
     }
 }
 

@@ -54,7 +54,7 @@ struct Source {
 
 impl Source {
     fn new(stream: &mut StreamWriter) -> Self {
-        let encoder = AacEncoder::new(2, 128_000).expect("encoder");
+        let encoder = AacEncoder::new(48_000, 2, 128_000).expect("encoder");
         let config = Arc::new(CodecConfig::Aac(encoder.config().clone()));
         Self { writer: stream.track(spec(Codec::Aac)), encoder, config, next: 0 }
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use media::{CodecConfig, Timescale, aac, h264, opus};
 use mp4_atom::esds::{DecoderConfig, DecoderSpecific, EsDescriptor, SLConfig};
 use mp4_atom::{
-    Audio, Avc1, Avcc, AvccExt, Codec, Dinf, Dops, Dref, DrefEntry, Esds, FixedPoint, FourCC, Ftyp, Hdlr,
+    Atom, Audio, Avc1, Avcc, Codec, Dinf, Dops, Dref, DrefEntry, Esds, FixedPoint, FourCC, Ftyp, Hdlr,
     Matrix, Mdhd, Mdia, Minf, Moov, Mp4a, Mvex, Mvhd, Opus, Smhd, Stbl, Stco, Stsd, Tkhd, Trak, Trex, Url,
     Visual, Vmhd,
 };
@@ -92,15 +92,14 @@ fn dimension(pixels: u32) -> u16 {
 }
 
 fn avc1(config: &h264::Config) -> Result<Avc1, Error> {
-    let Some([_, profile, compatibility, level, ..]) = config.sps.first().map(|sps| &sps[..]) else {
+    if config.sps.is_empty() {
         return Err(Error::Parameters { what: "SPS" });
-    };
+    }
     if config.pps.is_empty() {
         return Err(Error::Parameters { what: "PPS" });
     }
-    // ISO/IEC 14496-15 section 5.3.3.1.2: the High profiles carry chroma format and bit depths. Browsers
-    // decode 4:2:0 with 8 bits only, which is what these say.
-    let high = matches!(profile, 100 | 110 | 122 | 144);
+    let record = config.to_avcc().ok_or(Error::Parameters { what: "SPS" })?;
+    let avcc = Avcc::decode_body(&mut &record[..])?;
     Ok(Avc1 {
         visual: Visual {
             data_reference_index: 1,
@@ -108,16 +107,7 @@ fn avc1(config: &h264::Config) -> Result<Avc1, Error> {
             height: dimension(config.height),
             ..Visual::default()
         },
-        avcc: Avcc {
-            configuration_version: 1,
-            avc_profile_indication: *profile,
-            profile_compatibility: *compatibility,
-            avc_level_indication: *level,
-            length_size: 4,
-            sequence_parameter_sets: config.sps.iter().map(|sps| sps.to_vec()).collect(),
-            picture_parameter_sets: config.pps.iter().map(|pps| pps.to_vec()).collect(),
-            ext: high.then(AvccExt::default),
-        },
+        avcc,
         ..Avc1::default()
     })
 }
@@ -179,14 +169,11 @@ mod tests {
     use super::*;
 
     fn h264_config() -> h264::Config {
-        h264::Config {
-            sps: vec![Bytes::from_static(&[0x67, 100, 0, 31, 1])],
-            pps: vec![Bytes::from_static(&[0x68, 1])],
-            width: 1280,
-            height: 720,
-            frame_rate: None,
-            reorder_frames: None,
-        }
+        h264::Config::from_parameter_sets(
+            vec![Bytes::from_static(crate::tests::SPS)],
+            vec![Bytes::from_static(crate::tests::PPS)],
+        )
+        .expect("a real SPS")
     }
 
     #[test]

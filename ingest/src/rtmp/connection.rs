@@ -14,6 +14,7 @@ use super::credentials::Credentials;
 use super::publication::{Outcome, Publication};
 use super::session::{Code, Event, Session};
 use super::timeline::Mends;
+use crate::clock::now;
 use crate::request::{Admission, Attempt, Rejection, Transport};
 use crate::{Error, notice::Notices};
 
@@ -307,9 +308,4 @@ impl Connection {
             self.counted = mends;
         }
     }
-}
-
-/// The clock of this shell, read for its sans-I/O parts. Tokio's, so that a test can stop it.
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }

@@ -3,7 +3,7 @@
 use media::ChannelName;
 use secrecy::SecretString;
 
-use crate::Error;
+use crate::{Error, percent};
 
 /// Names under which a key stands in a query.
 const KEY_NAMES: [&str; 3] = ["key", "token", "streamkey"];
@@ -41,7 +41,7 @@ pub(crate) fn parse(app: &str, name: &str) -> Result<Credentials, Error> {
     for pair in name_query.split('&').chain(app_query.split('&')).filter(|pair| !pair.is_empty()) {
         let (parameter, value) = pair.split_once('=').unwrap_or((pair, ""));
         if KEY_NAMES.contains(&parameter) {
-            key = key.or(Some(percent_decoded(value)));
+            key = key.or(Some(percent::decoded(value)));
         } else {
             if !params.is_empty() {
                 params.push('&');
@@ -65,25 +65,6 @@ pub(crate) fn parse(app: &str, name: &str) -> Result<Credentials, Error> {
         .transpose()
         .map_err(|error| Error::Unsupported(format!("The channel in the server URL is {error}")))?;
     Ok(Credentials { channel, key: key.into(), params: (!params.is_empty()).then_some(params) })
-}
-
-/// RFC 3986 section 2.1; anything that is not an escape stays as it is.
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let hex = |at: usize| after.get(at).and_then(|&digit| char::from(digit).to_digit(16));
-        if first == b'%'
-            && let (Some(high), Some(low)) = (hex(0), hex(1))
-        {
-            bytes.push((high * 16 + low) as u8);
-            rest = &after[2..];
-        } else {
-            bytes.push(first);
-            rest = after;
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -119,12 +100,5 @@ mod tests {
             assert!(error.contains("Stream key"), "{error}");
         }
         assert!(parse("live/a b", "k").unwrap_err().to_string().contains("channel"));
-    }
-
-    #[test]
-    fn escapes_are_undone_and_nothing_else() {
-        for (text, plain) in [("a%2Db", "a-b"), ("%", "%"), ("%4", "%4"), ("%zz", "%zz"), ("%41%42", "AB")] {
-            assert_eq!(percent_decoded(text), plain);
-        }
     }
 }

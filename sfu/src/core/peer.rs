@@ -37,6 +37,11 @@ const TICK: Duration = Duration::from_millis(50);
 /// DTLS that came before ICE chose a pair. A ClientHello is one or two datagrams, retransmitted after 50 ms
 /// to 1 s; beyond it the newest is dropped and comes again.
 const HELD_MAX: usize = 8;
+/// Where we begin the handshake, ffmpeg throws the first ClientHello away, because its ICE is not done; the
+/// library would repeat it after a second.
+const HELLO_INTERVAL: Duration = Duration::from_millis(100);
+/// By then the library's own repetition has begun.
+const HELLOS_MAX: u8 = 9;
 
 /// What a publisher's Peer must know of this node.
 #[derive(Clone, Debug)]
@@ -66,10 +71,13 @@ pub struct Peer {
     path: Option<(SocketAddr, IpAddr)>,
     last_datagram: Instant,
     held: VecDeque<(SocketAddr, IpAddr, Vec<u8>)>,
+    /// Its last check, until ours succeeds.
+    check: Option<(SocketAddr, IpAddr, Vec<u8>)>,
     due: Option<Instant>,
     events: VecDeque<PeerEvent>,
-    /// What was left to send when the connection was closed.
-    farewell: VecDeque<Transmit>,
+    hello: Hello,
+    /// To be sent before anything else: a repeated ClientHello, and what a closed connection left.
+    outbox: VecDeque<Transmit>,
     feedback: Vec<Feedback>,
 }
 
@@ -81,6 +89,38 @@ enum Phase {
     Connecting(Instant),
     Connected,
     Closed,
+}
+
+/// The first thing that we said in DTLS, until somebody answers.
+#[derive(Debug, Default)]
+struct Hello {
+    first: Option<Transmit>,
+    next: Option<Instant>,
+    repeated: u8,
+    answered: bool,
+}
+
+impl Hello {
+    fn sent(&mut self, transmit: &Transmit) {
+        if !self.answered && self.first.is_none() {
+            self.first = Some(transmit.clone());
+        }
+    }
+
+    fn answered(&mut self) {
+        self.answered = true;
+        self.first = None;
+    }
+
+    fn poll(&mut self, now: Instant) -> Option<Transmit> {
+        let first = self.first.as_ref()?;
+        if now < *self.next.get_or_insert(now + HELLO_INTERVAL) || self.repeated == HELLOS_MAX {
+            return None;
+        }
+        self.next = Some(now + HELLO_INTERVAL);
+        self.repeated += 1;
+        Some(first.clone())
+    }
 }
 
 /// RFC 7983 section 7.
@@ -148,9 +188,11 @@ impl Peer {
             path: None,
             last_datagram: now,
             held: VecDeque::new(),
+            check: None,
             due: None,
             events: VecDeque::new(),
-            farewell: VecDeque::new(),
+            hello: Hello::default(),
+            outbox: VecDeque::new(),
             feedback: Vec::new(),
         };
         Ok((peer, answer))
@@ -190,6 +232,7 @@ impl Peer {
         match DatagramKind::of(data) {
             DatagramKind::Stun => {
                 self.connection.handle_datagram(now, from, to, data);
+                self.answer_check(now, from, to, data);
                 self.release_held(now);
             }
             DatagramKind::Dtls => self.handle_dtls(now, from, to, data),
@@ -206,6 +249,25 @@ impl Peer {
         self.schedule(now);
     }
 
+    /// The library answers a nominating check (RFC 8445 section 7.3.1.5) with a check of its own, and chooses
+    /// the pair only when the nomination is repeated. So once its check succeeded, it hears the nomination
+    /// again from us; a repetition by the publisher would take another 50 to 500 ms.
+    fn answer_check(&mut self, now: Instant, from: SocketAddr, to: IpAddr, data: &[u8]) {
+        if self.phase == Phase::Connected {
+            return;
+        }
+        match data {
+            // RFC 8489 section 5: binding request, binding success.
+            [0, 1, ..] => self.check = Some((from, to, data.to_vec())),
+            [1, 1, ..] => {
+                if let Some((from, to, check)) = self.check.take() {
+                    self.connection.handle_datagram(now, from, to, &check);
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn handle_dtls(&mut self, now: Instant, from: SocketAddr, to: IpAddr, data: &[u8]) {
         if self.phase != Phase::Connected && !self.connection.has_path() {
             if self.held.len() < HELD_MAX {
@@ -213,6 +275,7 @@ impl Peer {
             }
             return;
         }
+        self.hello.answered();
         self.connection.handle_datagram(now, from, to, data);
     }
 
@@ -221,6 +284,7 @@ impl Peer {
             return;
         }
         for (from, to, data) in std::mem::take(&mut self.held) {
+            self.hello.answered();
             self.connection.handle_datagram(now, from, to, &data);
         }
     }
@@ -231,6 +295,7 @@ impl Peer {
             return;
         }
         self.connection.handle_timeout(now);
+        self.outbox.extend(self.hello.poll(now));
         self.follow_state(now);
         self.check_end(now);
         self.poll_tracks(now);
@@ -244,10 +309,13 @@ impl Peer {
 
     /// The next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        if let Some(transmit) = self.farewell.pop_front() {
+        if let Some(transmit) = self.outbox.pop_front() {
             return Some(transmit);
         }
         let mut transmit = self.connection.poll_transmit()?;
+        if DatagramKind::of(&transmit.data) == DatagramKind::Dtls {
+            self.hello.sent(&transmit);
+        }
         // Checks go where they are meant to go; the rest follows the media (the library stays on the first
         // pair for ever, but a laptop changes networks).
         if let (Some((to, from)), false) = (self.path, DatagramKind::of(&transmit.data) == DatagramKind::Stun)
@@ -274,7 +342,7 @@ impl Peer {
         }
         self.connection.handle_timeout(now);
         self.connection.close(&mut farewell);
-        self.farewell = farewell.into();
+        self.outbox = farewell.into();
         self.held.clear();
         self.due = None;
         self.tracks.clear();

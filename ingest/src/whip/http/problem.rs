@@ -1,0 +1,84 @@
+//! Errors as `application/problem+json` (RFC 9457).
+
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+/// Why a request failed: a status, a stable name, and a sentence that says what to do.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    status: StatusCode,
+    kind: &'static str,
+    detail: String,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    /// `kind` becomes the stable `type`, `urn:swiftwater:problem:<kind>`.
+    pub fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, kind, detail: detail.into(), header: None }
+    }
+
+    /// An offer that `sfu` refused: 400 if the text is broken, 422 if it cannot be served.
+    pub fn of_sdp(error: &sfu::sdp::Error) -> Self {
+        let (status, kind) = if error.is_syntax() {
+            (StatusCode::BAD_REQUEST, "sdp-malformed")
+        } else {
+            (StatusCode::UNPROCESSABLE_ENTITY, "sdp-unacceptable")
+        };
+        Self::new(status, kind, error.to_string())
+    }
+
+    /// A Peer that `sfu` could not make.
+    pub fn of_sfu(error: &sfu::Error) -> Self {
+        match error {
+            sfu::Error::Sdp(error) => Self::of_sdp(error),
+            other => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", other.to_string()).retry_after(10)
+            }
+        }
+    }
+
+    /// No token, or one that is not valid (RFC 6750 section 3).
+    pub fn unauthorized(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+            .with(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+    }
+
+    /// With a header that the status needs.
+    #[must_use]
+    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.header = Some((name, value));
+        self
+    }
+
+    /// With `Retry-After` in seconds.
+    #[must_use]
+    pub fn retry_after(self, seconds: u32) -> Self {
+        self.with(header::RETRY_AFTER, seconds.into())
+    }
+
+    /// Its status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::json!({
+            "type": format!("urn:swiftwater:problem:{}", self.kind),
+            "title": self.status.canonical_reason().unwrap_or("error"),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+        });
+        let mut response = Response::new(Body::from(body.to_string()));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some((name, value)) = self.header {
+            headers.insert(name, value);
+        }
+        response
+    }
+}

@@ -1,0 +1,179 @@
+//! Picture and sound, encoded, as FLV tags: what an encoder would send. No I/O, no clock.
+
+use std::time::{Duration, Instant};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use media::{CodecConfig, MediaTime, Timescale};
+use transcode::audio::AacEncoder;
+use transcode::h264::{Encoder, Settings};
+
+use super::scene::{Moment, Scene};
+use super::sound::Sound;
+use super::{Error, Options};
+
+/// Bits per second of the sound.
+const AUDIO_BITRATE_BPS: u32 = 128_000;
+
+/// Which RTMP message a tag goes into.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Audio,
+    Video,
+}
+
+/// The body of one audio or video message (FLV specification, annex E.4.2 and E.4.3).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Tag {
+    pub(super) kind: Kind,
+    /// Milliseconds since the beginning of the publication.
+    pub(super) millis: u32,
+    pub(super) body: Bytes,
+}
+
+/// Makes the demo for one publication.
+pub(super) struct Studio {
+    options: Options,
+    scene: Scene,
+    video: Encoder,
+    audio: AacEncoder,
+    sound: Sound,
+    samples: Vec<f32>,
+    start_unix_micros: u64,
+    /// The next frame of this publication.
+    next_frame: u64,
+    /// What the frame counter in the picture says for frame 0.
+    first_counter: u32,
+    /// Sound encoded so far, in AAC frames.
+    audio_frames: i64,
+    video_configured: bool,
+    audio_configured: bool,
+}
+
+impl Studio {
+    /// A publication that begins at `start_unix_micros`, with frame number `first_counter`.
+    pub(super) fn new(options: &Options, start_unix_micros: u64, first_counter: u32) -> Result<Self, Error> {
+        let (width, height) = options.size;
+        let label = format!("built-in picture  {width}x{height}  {} fps", options.fps);
+        let settings = Settings { bitrate_bps: options.bitrate_bps, frame_rate: options.fps as f32 };
+        Ok(Self {
+            options: options.clone(),
+            scene: Scene::new(width, height, &label),
+            video: Encoder::new(&settings)?,
+            audio: AacEncoder::new(options.audio_rate, 2, AUDIO_BITRATE_BPS)?,
+            sound: Sound::new(options.audio_rate, start_unix_micros),
+            samples: Vec::new(),
+            start_unix_micros,
+            next_frame: 0,
+            first_counter,
+            audio_frames: 0,
+            video_configured: false,
+            audio_configured: false,
+        })
+    }
+
+    /// When the next picture is due, since the beginning.
+    pub(super) fn due(&self) -> Duration {
+        Duration::from_nanos(self.next_frame * 1_000_000_000 / u64::from(self.options.fps))
+    }
+
+    /// The number that the next picture will show.
+    pub(super) fn counter(&self) -> u32 {
+        self.first_counter.wrapping_add(self.next_frame as u32)
+    }
+
+    /// Leaves out pictures that nobody had time to make: `elapsed` since the beginning.
+    pub(super) fn skip_to(&mut self, elapsed: Duration) {
+        let frame = elapsed.as_nanos() * u128::from(self.options.fps) / 1_000_000_000;
+        self.next_frame = self.next_frame.max(u64::try_from(frame).unwrap_or(u64::MAX));
+    }
+
+    /// Makes the next picture and the sound up to it. `made_unix_millis` and `now` are the same moment.
+    pub(super) fn make(&mut self, made_unix_millis: u64, now: Instant) -> Result<Vec<Tag>, Error> {
+        let mut tags = Vec::new();
+        let due = self.due();
+        self.make_sound(due, &mut tags)?;
+        let shown_unix_millis = (self.start_unix_micros + due.as_micros() as u64) / 1000;
+        let picture =
+            self.scene.draw(Moment { counter: self.counter(), made_unix_millis, shown_unix_millis });
+        let gop = u64::from(self.options.gop_seconds) * u64::from(self.options.fps);
+        if self.next_frame.is_multiple_of(gop) {
+            self.video.force_keyframe();
+        }
+        self.next_frame += 1;
+        let pts = MediaTime::from_micros(due.as_micros() as i64, Timescale::VIDEO);
+        let frame = self.video.encode(picture, pts, now)?;
+        let millis = due.as_millis() as u32;
+        if !std::mem::replace(&mut self.video_configured, true)
+            && let CodecConfig::H264(config) = &*frame.config
+            && let Some(record) = config.to_avcc()
+        {
+            tags.push(tag(Kind::Video, millis, &[0x17, 0, 0, 0, 0], &record));
+        }
+        let kind = if frame.keyframe { 0x17 } else { 0x27 };
+        tags.push(tag(Kind::Video, millis, &[kind, 1, 0, 0, 0], &frame.data));
+        Ok(tags)
+    }
+
+    /// Sound is made ahead by what the encoder is late, so that it leaves with the picture that it belongs to.
+    fn make_sound(&mut self, until: Duration, tags: &mut Vec<Tag>) -> Result<(), Error> {
+        if !std::mem::replace(&mut self.audio_configured, true) {
+            tags.push(tag(Kind::Audio, 0, &[0xaf, 0], &self.audio.config().asc));
+        }
+        let rate = i64::from(self.options.audio_rate);
+        loop {
+            let place = self.audio_frames * AacEncoder::FRAME_SAMPLES as i64 - self.audio.delay();
+            if place * 1000 > until.as_millis() as i64 * rate {
+                return Ok(());
+            }
+            self.audio_frames += 1;
+            self.sound.make(AacEncoder::FRAME_SAMPLES, &mut self.samples);
+            let data = self.audio.encode(&self.samples)?;
+            // What lies before the beginning is the encoder's warming up.
+            if let Ok(place) = u64::try_from(place) {
+                let millis = (place * 1000 + rate as u64 / 2) / rate as u64;
+                tags.push(tag(Kind::Audio, millis as u32, &[0xaf, 1], &data));
+            }
+        }
+    }
+}
+
+fn tag(kind: Kind, millis: u32, head: &[u8], data: &[u8]) -> Tag {
+    let mut body = BytesMut::with_capacity(head.len() + data.len());
+    body.put_slice(head);
+    body.put_slice(data);
+    Tag { kind, millis, body: body.freeze() }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "arrival is only carried through")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sends_what_an_encoder_would_send() {
+        let options = Options { size: (320, 180), gop_seconds: 1, ..Options::default() };
+        let mut studio = Studio::new(&options, 1_795_327_200_250_000, 100).expect("starts");
+        let mut tags = Vec::new();
+        for _ in 0..75 {
+            tags.extend(studio.make(0, Instant::now()).expect("makes"));
+        }
+        let of = |kind| tags.iter().filter(move |tag: &&Tag| tag.kind == kind).collect::<Vec<_>>();
+        let (video, audio) = (of(Kind::Video), of(Kind::Audio));
+        assert_eq!(video.len(), 1 + 75);
+        assert_eq!(&video[0].body[..6], [0x17, 0, 0, 0, 0, 1], "avcC first");
+        for (i, tag) in video[1..].iter().enumerate() {
+            assert_eq!(tag.body[0], if i % 30 == 0 { 0x17 } else { 0x27 }, "frame {i}");
+            assert_eq!(tag.millis, (i * 1000 / 30) as u32);
+        }
+        assert_eq!(audio[0].body[..2], [0xaf, 0]);
+        assert!((audio.len() as i64 - 116).abs() <= 2, "2.5 s of AAC: {}", audio.len());
+        for (i, tag) in audio[1..].iter().enumerate() {
+            assert!((i64::from(tag.millis) - i as i64 * 1024 / 48).abs() <= 1, "AAC frame {i}");
+        }
+        // In the order of time, as it is sent.
+        assert!(tags.windows(2).all(|pair| i64::from(pair[1].millis) - i64::from(pair[0].millis) > -34));
+        assert_eq!(studio.counter(), 175);
+        studio.skip_to(Duration::from_secs(10));
+        assert_eq!((studio.counter(), studio.due()), (400, Duration::from_secs(10)));
+    }
+}

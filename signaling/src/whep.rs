@@ -1,0 +1,102 @@
+//! WHEP: watching by WebRTC with one HTTP request (draft-ietf-wish-whep).
+//!
+//! The HTTP is the one of WHIP (`ingest::whip::http`, ADR 0011); the subscription is the one of the gateway:
+//! `Sfu::subscribe`.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::map_response;
+use axum::response::Response;
+use axum::routing::any;
+use control::{Authority, Denied};
+use ingest::whip::http::{Admitted, Endpoint, Offer, Problem, Stats, cors};
+use media::{ChannelName, Hub};
+use sfu::Sfu;
+use sfu::sdp::SubscribeOffer;
+
+/// When a player should ask again for a channel that nobody publishes on: a Stream is announced by the
+/// gateway anyway, so this is for players without it.
+const OFFLINE_RETRY_SECONDS: u32 = 5;
+
+/// What the WHEP routes need.
+pub struct Whep {
+    endpoint: Endpoint,
+    hub: Arc<Hub>,
+    sfu: Sfu,
+    authority: Arc<Authority>,
+}
+
+impl Whep {
+    /// Subscribes to the Streams of `hub` those whom `authority` lets. `public_url` is the server's URL
+    /// without a slash at the end, if the operator configured one.
+    pub fn new(hub: Arc<Hub>, sfu: Sfu, authority: Arc<Authority>, public_url: Option<Arc<str>>) -> Self {
+        Self { endpoint: Endpoint::new("/whep", public_url), hub, sfu, authority }
+    }
+
+    /// Says whether the server itself speaks HTTPS, so that its URLs can be absolute.
+    #[must_use]
+    pub fn secure(mut self, secure: bool) -> Self {
+        self.endpoint = self.endpoint.secure(secure);
+        self
+    }
+
+    /// What it has counted.
+    pub fn stats(&self) -> Stats {
+        self.endpoint.stats()
+    }
+
+    async fn watch(&self, channel: &str, request: Request) -> Response {
+        let offer = match self.endpoint.receive(request).await {
+            Ok(offer) => offer,
+            Err(response) => return response,
+        };
+        match self.admit(channel, &offer).await {
+            Ok(admitted) => self.endpoint.created(offer, admitted),
+            Err(problem) => self.endpoint.refuse(offer.remote, problem),
+        }
+    }
+
+    async fn admit(&self, channel: &str, offer: &Offer) -> Result<Admitted, Problem> {
+        let no_channel = |why: String| Problem::new(StatusCode::NOT_FOUND, "no-channel", why);
+        let channel = ChannelName::parse(channel).map_err(|error| no_channel(error.to_string()))?;
+        self.authority.play(&channel).map_err(|denied| match denied {
+            Denied::NoChannel { .. } => no_channel(denied.to_string()),
+            _ => Problem::unauthorized(denied.to_string()),
+        })?;
+        let parsed = SubscribeOffer::parse(&offer.sdp).map_err(|error| Problem::of_sdp(&error))?;
+        let Some(stream) = self.hub.stream(&channel) else {
+            let detail = "Nobody publishes on this channel now";
+            return Err(
+                Problem::new(StatusCode::CONFLICT, "offline", detail).retry_after(OFFLINE_RETRY_SECONDS)
+            );
+        };
+        let subscription =
+            self.sfu.subscribe(stream, parsed).await.map_err(|error| Problem::of_sfu(&error))?;
+        Ok(Admitted {
+            channel,
+            answer: subscription.answer,
+            events: subscription.events,
+            peer: subscription.peer,
+        })
+    }
+}
+
+/// `/whep/{channel}` and `/whep/s/{id}`.
+pub fn routes(whep: Whep) -> Router {
+    Router::new()
+        .route("/whep/{channel}", any(channel))
+        .route("/whep/s/{id}", any(session))
+        .layer(map_response(cors))
+        .with_state(Arc::new(whep))
+}
+
+async fn channel(State(whep): State<Arc<Whep>>, Path(channel): Path<String>, request: Request) -> Response {
+    whep.watch(&channel, request).await
+}
+
+async fn session(State(whep): State<Arc<Whep>>, Path(id): Path<String>, request: Request) -> Response {
+    whep.endpoint.resource(&id, request).await
+}
