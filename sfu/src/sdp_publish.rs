@@ -8,6 +8,7 @@ mod answer;
 mod canonical;
 mod lines;
 mod offer;
+mod payload;
 
 pub(crate) use answer::{AnswerParameters, priority, write_answer};
 pub(crate) use canonical::canonical_offer;

@@ -5,6 +5,7 @@
 //! encoders declare less than a library needs to know it.
 
 mod connection;
+mod hello;
 mod sources;
 mod tap;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use media::{Kind, NtpTime, Rid, StreamState, StreamWriter, Timescale, TrackSpec}
 use rtc::rtcp::sender_report::SenderReport;
 
 use self::connection::{Connection, Opened, State};
+use self::hello::Hello;
 use self::sources::{Route, Sources};
 use self::tap::Inbound;
 use crate::core::Transmit;
@@ -37,11 +39,6 @@ const TICK: Duration = Duration::from_millis(50);
 /// DTLS that came before ICE chose a pair. A ClientHello is one or two datagrams, retransmitted after 50 ms
 /// to 1 s; beyond it the newest is dropped and comes again.
 const HELD_MAX: usize = 8;
-/// Where we begin the handshake, ffmpeg throws the first ClientHello away, because its ICE is not done; the
-/// library would repeat it after a second.
-const HELLO_INTERVAL: Duration = Duration::from_millis(100);
-/// By then the library's own repetition has begun.
-const HELLOS_MAX: u8 = 9;
 
 /// What a publisher's Peer must know of this node.
 #[derive(Clone, Debug)]
@@ -89,38 +86,6 @@ enum Phase {
     Connecting(Instant),
     Connected,
     Closed,
-}
-
-/// The first thing that we said in DTLS, until somebody answers.
-#[derive(Debug, Default)]
-struct Hello {
-    first: Option<Transmit>,
-    next: Option<Instant>,
-    repeated: u8,
-    answered: bool,
-}
-
-impl Hello {
-    fn sent(&mut self, transmit: &Transmit) {
-        if !self.answered && self.first.is_none() {
-            self.first = Some(transmit.clone());
-        }
-    }
-
-    fn answered(&mut self) {
-        self.answered = true;
-        self.first = None;
-    }
-
-    fn poll(&mut self, now: Instant) -> Option<Transmit> {
-        let first = self.first.as_ref()?;
-        if now < *self.next.get_or_insert(now + HELLO_INTERVAL) || self.repeated == HELLOS_MAX {
-            return None;
-        }
-        self.next = Some(now + HELLO_INTERVAL);
-        self.repeated += 1;
-        Some(first.clone())
-    }
 }
 
 /// RFC 7983 section 7.

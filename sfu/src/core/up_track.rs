@@ -371,3 +371,6 @@ impl Jitter {
 pub(crate) fn beginning() -> Instant {
     Instant::now()
 }
+
+#[cfg(test)]
+mod tests;

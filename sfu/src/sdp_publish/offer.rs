@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use media::{Codec, Kind, Rid};
 
 use super::lines::{Description, Media};
+use super::payload::{feedback, payloads};
 use crate::sdp::Error;
 
 /// Longest offer read: Chromium with simulcast writes 7 KiB; beyond it WHIP answers 413.
@@ -95,9 +96,6 @@ impl Extension {
         }
     }
 }
-
-/// The feedback that we give, if it is offered.
-const FEEDBACK: [&str; 5] = ["nack", "nack pli", "ccm fir", "transport-cc", "goog-remb"];
 
 impl PublishOffer {
     /// Reads and checks an offer.
@@ -200,43 +198,6 @@ impl Section {
     }
 }
 
-/// A payload type, as far as it is described.
-struct Payload<'a> {
-    payload_type: u8,
-    rtpmap: &'a str,
-    fmtp: Option<&'a str>,
-}
-
-impl Payload<'_> {
-    fn codec(&self) -> Option<Codec> {
-        let name = self.rtpmap.split('/').next().unwrap_or_default();
-        match name.to_ascii_lowercase().as_str() {
-            "h264" => Some(Codec::H264),
-            "vp8" => Some(Codec::Vp8),
-            "opus" => Some(Codec::Opus),
-            _ => None,
-        }
-    }
-
-    fn parameter(&self, name: &str) -> Option<&str> {
-        self.fmtp?.split(';').find_map(|pair| {
-            let (key, value) = pair.split_once('=')?;
-            key.trim().eq_ignore_ascii_case(name).then(|| value.trim())
-        })
-    }
-
-    /// Lower is better. H.264 before VP8, because HLS carries it as it is; single NAL unit mode last,
-    /// because its encoders cut pictures into slices.
-    fn rank(&self) -> u8 {
-        match (self.codec(), self.parameter("packetization-mode")) {
-            (Some(Codec::Opus), _) => 0,
-            (Some(Codec::H264), Some("1")) => 1,
-            (Some(Codec::Vp8), _) => 2,
-            _ => 3,
-        }
-    }
-}
-
 impl Accepted {
     fn choose(kind: Kind, media: &Media<'_>) -> Result<Self, Error> {
         let payloads = payloads(media);
@@ -270,41 +231,6 @@ impl Accepted {
             libwebrtc: media.attributes.all("extmap").any(|map| map.contains("rtp-hdrext/video-timing")),
         })
     }
-}
-
-fn payloads<'a>(media: &Media<'a>) -> Vec<Payload<'a>> {
-    let by_type = |key| {
-        let mut map = HashMap::new();
-        for value in media.attributes.all(key) {
-            if let Some((payload_type, rest)) = value.split_once(' ') {
-                map.entry(payload_type).or_insert_with(|| rest.trim());
-            }
-        }
-        map
-    };
-    let (rtpmaps, fmtps): (HashMap<&str, &str>, HashMap<&str, &str>) = (by_type("rtpmap"), by_type("fmtp"));
-    media
-        .formats
-        .iter()
-        .filter_map(|format| {
-            // RFC 3551 section 6: seven bits.
-            let payload_type = format.parse().ok().filter(|payload_type| *payload_type < 128)?;
-            let rtpmap = rtpmaps.get(format)?;
-            Some(Payload { payload_type, rtpmap, fmtp: fmtps.get(format).copied() })
-        })
-        .collect()
-}
-
-fn feedback(media: &Media<'_>, payload_type: u8) -> Vec<&'static str> {
-    let mine = payload_type.to_string();
-    let offered: Vec<&str> = media
-        .attributes
-        .all("rtcp-fb")
-        .filter_map(|value| value.split_once(' '))
-        .filter(|(payload_type, _)| *payload_type == "*" || *payload_type == mine)
-        .map(|(_, feedback)| feedback.trim())
-        .collect();
-    FEEDBACK.into_iter().filter(|known| offered.contains(known)).collect()
 }
 
 /// RFC 8285 section 8: `a=extmap:<id>[/<direction>] <uri>`.
