@@ -143,8 +143,10 @@ fn advice(error: &io::Error) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{HashMap, HashSet};
     use std::net::{Ipv4Addr, Ipv6Addr};
 
+    use super::super::socket::Inbox;
     use super::*;
 
     const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -170,5 +172,33 @@ mod tests {
     fn an_address_of_another_machine_is_refused_and_told_what_to_do() {
         let error = bind(&["203.0.113.1".parse().unwrap()], 0, 1, 64 << 10).unwrap_err().to_string();
         assert!(error.contains("sfu.bind"), "{error}");
+    }
+
+    #[test]
+    fn the_kernel_gives_all_datagrams_of_a_viewer_to_one_shard() {
+        const CLIENTS: usize = 50;
+        const EACH: usize = 5;
+        let (port, shards) = bind(&[V4], 0, 3, 1 << 20).unwrap();
+        let clients: Vec<UdpSocket> = (0..CLIENTS).map(|_| UdpSocket::bind((V4, 0)).unwrap()).collect();
+        for _ in 0..EACH {
+            for client in &clients {
+                client.send_to(b"hello", (V4, port)).unwrap();
+            }
+        }
+        let mut heard: HashMap<SocketAddr, Vec<usize>> = HashMap::new();
+        let mut inbox = Inbox::new();
+        for (index, shard) in shards.iter().enumerate() {
+            // Loopback delivers before send_to returns.
+            while let Ok(count) = inbox.receive(shard.v4.as_ref().unwrap(), &mut 0) {
+                inbox.drain().for_each(|(from, ..)| heard.entry(from).or_default().push(index));
+                assert!(count > 0);
+            }
+        }
+        assert_eq!(heard.len(), CLIENTS);
+        for (client, shards) in &heard {
+            assert!(shards.len() == EACH && shards.iter().all(|shard| *shard == shards[0]), "{client}");
+        }
+        let used: HashSet<usize> = heard.values().flatten().copied().collect();
+        assert!(used.len() > 1, "50 viewers on one shard of three: chance 3^-49");
     }
 }

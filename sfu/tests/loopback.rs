@@ -1,0 +1,157 @@
+//! The whole SFU over real UDP sockets, with viewers by another implementation.
+
+mod support;
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sfu::sdp::SubscribeOffer;
+use sfu::{CloseReason, Config, Error, PeerEvent, Sfu, Subscription};
+use support::{Source, Viewer};
+use tokio::task::JoinHandle;
+
+const LONG: Duration = Duration::from_secs(20);
+
+fn start(shards: usize) -> Sfu {
+    let config = Config {
+        port: 0,
+        bind: vec![Ipv4Addr::LOCALHOST.into()],
+        shards,
+        socket_buffer_bytes: 1 << 20,
+        ..Config::default()
+    };
+    Sfu::start(config).unwrap()
+}
+
+/// Writes the source until it is dropped.
+struct Playing(JoinHandle<()>);
+
+impl Drop for Playing {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "Playing owns the task")]
+fn play(mut source: Source) -> Playing {
+    Playing(tokio::spawn(async move {
+        loop {
+            let next = source.turn();
+            tokio::time::sleep_until(next.into()).await;
+        }
+    }))
+}
+
+async fn watch(sfu: &Sfu, source: &Arc<media::Stream>) -> (Viewer, Subscription) {
+    let (mut viewer, offer) = Viewer::new().await;
+    let offer = SubscribeOffer::parse(&offer).unwrap();
+    let subscription = sfu.subscribe(Arc::clone(source), offer).await.unwrap();
+    viewer.accept(&subscription.answer);
+    (viewer, subscription)
+}
+
+/// The events until `Closed`.
+async fn closed(subscription: &mut Subscription) -> CloseReason {
+    loop {
+        let event = tokio::time::timeout(LONG, subscription.events.recv()).await;
+        match event.expect("an event in time").expect("Closed is the last event") {
+            PeerEvent::Closed(reason) => return reason,
+            _ => continue,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_viewer_gets_sound_and_picture_until_its_handle_is_dropped() {
+    let sfu = start(1);
+    let source = Source::new();
+    let stream = Arc::clone(&source.stream);
+    let _playing = play(source);
+    let (mut viewer, mut subscription) = watch(&sfu, &stream).await;
+    assert!(viewer.until(LONG, |seen| seen.video > 100 && seen.audio > 20).await, "{:?}", viewer.seen);
+    assert_eq!(viewer.seen.gaps, 0, "{:?}", viewer.seen);
+    let event = subscription.events.recv().await.unwrap();
+    let PeerEvent::Connected { srtp_profile, remote } = event else { panic!("{event:?}") };
+    assert_eq!(srtp_profile, "SRTP_AEAD_AES_128_GCM");
+    assert!(remote.ip().is_loopback());
+
+    drop(subscription.peer);
+    let mut events = subscription.events;
+    assert_eq!(events.recv().await, Some(PeerEvent::Closed(CloseReason::Local)));
+    assert_eq!(events.recv().await, None);
+    assert!(viewer.until(LONG, |seen| seen.closed).await, "the viewer hears close_notify");
+
+    sfu.stop();
+    let stats = sfu.stats();
+    assert!(stats.forward_latency.count >= 20, "{stats:?}");
+    assert!(stats.socket.gso_runs > 10 && stats.socket.datagrams_sent > 120, "{stats:?}");
+    assert_eq!(
+        (stats.core.viewers, stats.socket.send_errors, stats.core.nonce_refused),
+        (0, 0, 0),
+        "{stats:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn viewers_find_their_shard_on_a_shared_port() {
+    const VIEWERS: usize = 20;
+    let sfu = start(4);
+    let source = Source::new();
+    let stream = Arc::clone(&source.stream);
+    let _playing = play(source);
+    let mut watching = tokio::task::JoinSet::new();
+    for _ in 0..VIEWERS {
+        let (mut viewer, subscription) = watch(&sfu, &stream).await;
+        watching.spawn(async move {
+            let ok = viewer.until(LONG, |seen| seen.video > 50 && seen.audio > 10).await;
+            (ok, viewer.seen, subscription)
+        });
+    }
+    let all = watching.join_all().await;
+    assert!(
+        all.iter().all(|(ok, seen, _)| *ok && seen.gaps == 0),
+        "{:?}",
+        all.iter().map(|a| a.1).collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopping_tells_every_viewer() {
+    let sfu = start(2);
+    let source = Source::new();
+    let stream = Arc::clone(&source.stream);
+    let _playing = play(source);
+    let (mut viewer, mut subscription) = watch(&sfu, &stream).await;
+    let (_, mut waiting) = watch(&sfu, &stream).await;
+    assert!(viewer.until(LONG, |seen| seen.audio > 3).await, "{:?}", viewer.seen);
+    sfu.stop();
+    assert_eq!(closed(&mut subscription).await, CloseReason::Stopping);
+    assert_eq!(closed(&mut waiting).await, CloseReason::Stopping);
+    let (_, offer) = Viewer::new().await;
+    let late = sfu.subscribe(stream, SubscribeOffer::parse(&offer).unwrap()).await;
+    assert!(matches!(late, Err(Error::Stopping)), "{late:?}");
+}
+
+#[tokio::test]
+async fn who_never_connected_can_be_closed_and_makes_room() {
+    let config = Config {
+        port: 0,
+        bind: vec![Ipv4Addr::LOCALHOST.into()],
+        shards: 1,
+        peers_max: 1,
+        ..Config::default()
+    };
+    let sfu = Sfu::start(config).unwrap();
+    let stream = Source::new().stream;
+    let (_, subscription) = watch(&sfu, &stream).await;
+    assert_eq!(sfu.stats().peers_waiting, 1);
+    let (_, offer) = Viewer::new().await;
+    let offer = SubscribeOffer::parse(&offer).unwrap();
+    let refused = sfu.subscribe(Arc::clone(&stream), offer.clone()).await;
+    assert!(matches!(refused, Err(Error::Busy)), "{refused:?}");
+    let mut events = subscription.events;
+    subscription.peer.close();
+    assert_eq!(events.recv().await, Some(PeerEvent::Closed(CloseReason::Local)));
+    assert!(sfu.subscribe(stream, offer).await.is_ok());
+}
