@@ -161,3 +161,116 @@ impl Claims {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use media::{ChannelName, Hub, NtpTime, Publication};
+    use str0m::Rtc;
+    use str0m::media::{Direction, MediaKind};
+    use tokio::sync::mpsc::Receiver;
+
+    use super::*;
+    use crate::PeerEvent;
+    use crate::core::viewer::{Identity, Spec};
+    use crate::sdp::SubscribeOffer;
+    use crate::shard::clock;
+
+    /// Makes viewers that differ in their ids and ufrags.
+    struct Maker {
+        hub: Arc<Hub>,
+        offer: SubscribeOffer,
+        identity: Identity,
+        made: u8,
+    }
+
+    impl Maker {
+        fn new() -> Self {
+            str0m::crypto::from_feature_flags().install_process_default();
+            let mut rtc = Rtc::builder().build(clock());
+            let mut change = rtc.sdp_api();
+            change.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
+            let (offer, _) = change.apply().unwrap();
+            let hub = Hub::new(Duration::from_secs(60));
+            let channel = ChannelName::parse("test").unwrap();
+            let wall = NtpTime::from_unix_micros(0);
+            hub.publish(&channel, Publication::default(), clock(), wall).map(drop).unwrap();
+            Self {
+                hub,
+                offer: SubscribeOffer::parse(&offer.to_sdp_string()).unwrap(),
+                identity: Identity::generate().unwrap(),
+                made: 0,
+            }
+        }
+
+        fn viewer(&mut self) -> (Box<Negotiated>, EventSender, Receiver<PeerEvent>) {
+            self.made += 1;
+            let stream = self.hub.stream(&ChannelName::parse("test").unwrap()).unwrap();
+            let id = PeerId(self.made.into());
+            let (spec, _) = Spec::negotiate(id, stream, &self.offer, &self.identity, &[], &[self.made; 96]);
+            let (sender, receiver) = EventSender::new();
+            (Box::new(Negotiated::Viewer(spec)), sender, receiver)
+        }
+
+        /// Puts one in and returns its ufrag.
+        fn insert(&mut self, claims: &Claims, now: Instant) -> (String, Receiver<PeerEvent>) {
+            let (peer, sender, receiver) = self.viewer();
+            let ufrag = peer.ufrag().to_owned();
+            claims.insert(now, peer, sender).unwrap();
+            (ufrag, receiver)
+        }
+    }
+
+    #[test]
+    fn the_first_shard_that_asks_gets_the_peer_and_the_others_hear_who_has_it() {
+        let (claims, mut maker, now) = (Claims::new(10), Maker::new(), clock());
+        let (ufrag, _events) = maker.insert(&claims, now);
+        assert_eq!((claims.waiting(), claims.shard_of(&ufrag)), ((1, 0), None));
+        assert!(matches!(claims.claim("somebody", 1), (Claim::Unknown, None)));
+
+        let (claim, mine) = claims.claim(&ufrag, 2);
+        let (Claim::Yours(peer), Some((id, _sender))) = (claim, mine) else { panic!("it was free") };
+        assert_eq!((peer.id(), peer.ufrag()), (id, ufrag.as_str()));
+        assert_eq!((claims.waiting(), claims.shard_of(&ufrag)), ((0, 0), Some(2)));
+        assert!(matches!(claims.claim(&ufrag, 0), (Claim::Elsewhere(2), None)));
+        assert!(matches!(claims.claim(&ufrag, 2), (Claim::Unknown, None)), "it has it already");
+        assert!(matches!(claims.close(&ufrag), Whereabouts::At(2)));
+        claims.remove(&ufrag);
+        assert!(matches!(claims.claim(&ufrag, 0), (Claim::Unknown, None)));
+        assert!(matches!(claims.close(&ufrag), Whereabouts::Gone));
+    }
+
+    #[test]
+    fn who_waits_in_vain_is_told_after_30_seconds() {
+        let (claims, mut maker, now) = (Claims::new(10), Maker::new(), clock());
+        let (early, mut early_events) = maker.insert(&claims, now);
+        let (late, mut late_events) = maker.insert(&claims, now + Duration::from_secs(10));
+        let (taken, _taken_events) = maker.insert(&claims, now);
+        let _peer = claims.claim(&taken, 0);
+        claims.expire(now + WAIT - Duration::from_millis(1), CloseReason::NeverConnected);
+        assert!(early_events.try_recv().is_err());
+        claims.expire(now + WAIT, CloseReason::NeverConnected);
+        assert_eq!(early_events.try_recv(), Ok(PeerEvent::Closed(CloseReason::NeverConnected)));
+        assert!(late_events.try_recv().is_err());
+        assert_eq!(claims.waiting(), (1, 1));
+        assert!(matches!(claims.claim(&early, 0), (Claim::Unknown, None)));
+        assert_eq!(claims.shard_of(&taken), Some(0), "a connected Peer does not expire here");
+        claims.expire(now, CloseReason::Stopping);
+        assert_eq!(late_events.try_recv(), Ok(PeerEvent::Closed(CloseReason::Stopping)));
+        assert!(matches!(claims.close(&late), Whereabouts::Gone));
+    }
+
+    #[test]
+    fn the_table_is_bounded() {
+        let (claims, mut maker, now) = (Claims::new(2), Maker::new(), clock());
+        let (first, mut events) = maker.insert(&claims, now);
+        let (second, _second_events) = maker.insert(&claims, now);
+        let _peer = claims.claim(&second, 0);
+        let (peer, sender, _receiver) = maker.viewer();
+        assert!(matches!(claims.insert(now, peer, sender), Err(Error::Busy)));
+        assert!(matches!(claims.close(&first), Whereabouts::Waited));
+        assert_eq!(events.try_recv(), Ok(PeerEvent::Closed(CloseReason::Local)));
+        maker.insert(&claims, now);
+    }
+}
