@@ -1,4 +1,5 @@
 //! The whole SFU over real UDP sockets, with viewers by another implementation.
+#![expect(clippy::unwrap_used, reason = "test code")]
 
 mod support;
 

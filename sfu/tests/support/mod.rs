@@ -1,6 +1,6 @@
 //! A source of made-up media, and viewers by another WebRTC implementation: str0m.
 #![allow(dead_code, unreachable_pub, reason = "each user takes a part of it")]
-#![expect(clippy::disallowed_methods, reason = "real sockets, real time")]
+#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "real sockets, real time, test code")]
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -162,6 +162,8 @@ impl Viewer {
         // Only the first call of the process installs it.
         str0m::crypto::from_feature_flags().install_process_default();
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        // A viewer that is not scheduled for a moment loses nothing.
+        socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20).unwrap();
         let local = socket.local_addr().unwrap();
         let mut rtc = Rtc::builder().set_rtp_mode(true).build(Instant::now());
         rtc.add_local_candidate(Candidate::host(local, "udp").unwrap());
