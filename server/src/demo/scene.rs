@@ -47,6 +47,9 @@ const WAVES: [(Colour, f32, f32, f32, f32); 3] = [
     (rgb(52, 190, 190), 0.66, 0.11, 2.5, 0.20),
 ];
 
+/// Pixels of a streak of light on the water.
+const GLINT_LENGTH: usize = 14;
+
 /// Where the white square flashes: left, top and side, in pixels. Measured by the A/V tests.
 pub fn flash_square(width: usize, height: usize) -> (usize, usize, usize) {
     (width * 39 / 64, height * 12 / 45, height * 5 / 45)
@@ -69,8 +72,9 @@ pub struct Scene {
     picture: I420,
     clock: Font,
     number: Font,
-    /// Per column: the crest of each wave.
-    crests: Vec<[f32; 3]>,
+    /// Per column: where the wave that is being drawn begins, in rows below the top of the water.
+    crests: Vec<f32>,
+    glints: Vec<u8>,
 }
 
 impl Scene {
@@ -90,9 +94,10 @@ impl Scene {
         let under = left + side.saturating_sub(4 * beep.advance()) / 2;
         write(&mut background, &mut { beep }, under, top + side + height / 60, "beep");
         paint_dial(&mut background);
-        let crests = vec![[0.0; 3]; width];
+        let crests = vec![0.0; width];
+        let glints = make_glints(width, height - height * 3 / 4 / 2 * 2);
         let (clock, number) = (Font::new(height / 80), Font::new(height / 240));
-        Self { picture: background.clone(), background, clock, number, crests }
+        Self { picture: background.clone(), background, clock, number, crests, glints }
     }
 
     /// Draws the picture of a moment.
@@ -126,34 +131,75 @@ impl Scene {
         let (width, height) = (self.picture.width(), self.picture.height());
         let top = height * 3 / 4 / 2 * 2;
         let depth = (height - top) as f32;
-        for (x, crests) in self.crests.iter_mut().enumerate() {
-            let along = x as f32 / width as f32;
-            for (crest, (_, level, amplitude, count, speed)) in crests.iter_mut().zip(WAVES) {
+        self.picture.copy_rows(&self.background, top, height);
+        for (colour, level, amplitude, count, speed) in WAVES {
+            for (x, crest) in self.crests.iter_mut().enumerate() {
+                let along = x as f32 / width as f32;
                 *crest = depth * (level - 0.12 + amplitude * (TAU * (count * along - speed * seconds)).sin());
             }
+            // Only the rows between trough and crest are mixed pixel by pixel; below them all is water.
+            let crest = (depth * (level - 0.12 - amplitude)).max(0.0) as usize;
+            let trough = (depth * (level - 0.12 + amplitude)) as usize + 2;
+            for row in top + crest..(top + trough).min(height) {
+                let below = (row - top) as f32;
+                for (pixel, crest) in self.picture.row_y_mut(row).iter_mut().zip(&self.crests) {
+                    let luma = f32::from(*pixel);
+                    *pixel = (luma + (f32::from(colour.0) - luma) * (below - crest).clamp(0.0, 1.0)) as u8;
+                }
+                if row % 2 == 1 {
+                    continue;
+                }
+                let (us, vs) = self.picture.rows_uv_mut(row / 2);
+                for ((u, v), crest) in us.iter_mut().zip(vs).zip(self.crests.iter().step_by(2)) {
+                    if below >= *crest {
+                        (*u, *v) = (colour.1, colour.2);
+                    }
+                }
+            }
+            let under = (top + trough).min(height);
+            fill(&mut self.picture, 0, under, width, height - under, colour);
         }
+        self.paint_glints(top, seconds);
+    }
+
+    /// Light on the nearest wave, faster the nearer it is: detail that moves, as cameras bring it, so that the
+    /// stream has the bitrate that it says.
+    fn paint_glints(&mut self, top: usize, seconds: f32) {
+        let (width, height) = (self.picture.width(), self.picture.height());
         for row in top..height {
             let below = (row - top) as f32;
-            let sky = shade(row, height);
-            for (pixel, crests) in self.picture.row_y_mut(row).iter_mut().zip(&self.crests) {
-                let mut luma = f32::from(sky.0);
-                for (crest, (colour, ..)) in crests.iter().zip(WAVES) {
-                    luma += (f32::from(colour.0) - luma) * (below - crest).clamp(0.0, 1.0);
+            // Whole turns in 50 s, as the waves.
+            let turns = 1.0 + ((row - top) * 12 / (height - top)) as f32;
+            let shift = (turns * seconds / 50.0).fract() * width as f32;
+            let glints = &self.glints[(row - top) * width..][..width];
+            let glints = glints.iter().cycle().skip(shift as usize);
+            let luma = self.picture.row_y_mut(row).iter_mut();
+            for ((pixel, glint), crest) in luma.zip(glints).zip(&self.crests) {
+                if below > crest + 3.0 {
+                    *pixel = pixel.saturating_add(*glint);
                 }
-                *pixel = luma as u8;
-            }
-            if row % 2 == 1 {
-                continue;
-            }
-            let (us, vs) = self.picture.rows_uv_mut(row / 2);
-            for (x, (u, v)) in us.iter_mut().zip(vs).enumerate() {
-                let mut waves = self.crests[2 * x].iter().zip(WAVES);
-                let front = waves.rfind(|(crest, _)| below >= **crest);
-                let colour = front.map_or(sky, |(_, (colour, ..))| colour);
-                (*u, *v) = (colour.1, colour.2);
             }
         }
     }
+}
+
+/// Soft streaks of light, one row per row of water, each joined to itself.
+fn make_glints(width: usize, rows: usize) -> Vec<u8> {
+    let mut dice = 0x9e37_79b9_u32;
+    let mut noise: Vec<f32> = Vec::with_capacity(width * rows);
+    for _ in 0..width * rows {
+        dice ^= dice << 13;
+        dice ^= dice >> 17;
+        dice ^= dice << 5;
+        noise.push(dice as f32 / u32::MAX as f32 - 0.5);
+    }
+    let smooth = |x: usize, row: usize| {
+        let near = (0..GLINT_LENGTH).map(|i| noise[row * width + (x + i) % width]);
+        let above = (0..GLINT_LENGTH).map(|i| noise[row.saturating_sub(1) * width + (x + i) % width]);
+        near.chain(above).sum::<f32>()
+    };
+    let glint = |x, row| ((smooth(x, row) - 0.8).max(0.0) * 40.0).min(70.0) as u8;
+    (0..rows).flat_map(|row| (0..width).map(move |x| (x, row))).map(|(x, row)| glint(x, row)).collect()
 }
 
 fn shade(row: usize, height: usize) -> Colour {
@@ -227,12 +273,12 @@ fn paint_hand(picture: &mut I420, turn: f32) {
     let (x, y, radius) = dial(picture.width(), picture.height());
     let line = radius / 22.0;
     let (sin, cos) = (turn * TAU).sin_cos();
-    around(picture, (x, y), radius * 0.82, |off, distance| {
-        let along = off.0 * sin - off.1 * cos;
-        let beside = (off.0 * cos + off.1 * sin).abs();
-        let hand =
-            if along > 0.0 && along < radius * 0.8 { 1.0 - (beside - line).clamp(0.0, 1.0) } else { 0.0 };
-        f32::max(hand, 1.0 - (distance - 2.5 * line).clamp(0.0, 1.0))
+    around(picture, (x, y), 3.0 * line, |_, distance| 1.0 - (distance - 2.5 * line).clamp(0.0, 1.0));
+    // Drawn around its middle: a smaller square than the dial.
+    let half = radius * 0.4;
+    around(picture, (x + sin * half, y - cos * half), half + line, |off, _| {
+        let (along, beside) = (off.0 * sin - off.1 * cos, off.0 * cos + off.1 * sin);
+        if along.abs() < half { 1.0 - (beside.abs() - line).clamp(0.0, 1.0) } else { 0.0 }
     });
 }
 
@@ -244,8 +290,9 @@ fn around(picture: &mut I420, centre: (f32, f32), reach: f32, cover: impl Fn((f3
         for x in left..right.min(picture.width()) {
             let off = (x as f32 + 0.5 - centre.0, y as f32 + 0.5 - centre.1);
             let distance = off.0.hypot(off.1);
-            if distance <= reach + 1.0 {
-                blend(picture, x, y, (cover(off, distance) * 255.0) as u8);
+            let coverage = if distance <= reach + 1.0 { (cover(off, distance) * 255.0) as u8 } else { 0 };
+            if coverage > 0 {
+                blend(picture, x, y, coverage);
             }
         }
     }
@@ -253,22 +300,20 @@ fn around(picture: &mut I420, centre: (f32, f32), reach: f32, cover: impl Fn((f3
 
 /// Blends one pixel towards white.
 fn blend(picture: &mut I420, x: usize, y: usize, coverage: u8) {
-    if coverage == 0 {
-        return;
-    }
-    let mix = |old: u8, new: u8| {
-        let (old, new, weight) = (i32::from(old), i32::from(new), i32::from(coverage));
-        (old + (new - old) * weight / 255) as u8
-    };
     if let Some(pixel) = picture.row_y_mut(y).get_mut(x) {
-        *pixel = mix(*pixel, WHITE.0);
+        *pixel = mix(*pixel, WHITE.0, coverage);
     }
     if x.is_multiple_of(2) && y.is_multiple_of(2) {
         let (u, v) = picture.rows_uv_mut(y / 2);
         if let (Some(u), Some(v)) = (u.get_mut(x / 2), v.get_mut(x / 2)) {
-            (*u, *v) = (mix(*u, WHITE.1), mix(*v, WHITE.2));
+            (*u, *v) = (mix(*u, WHITE.1, coverage), mix(*v, WHITE.2, coverage));
         }
     }
+}
+
+fn mix(old: u8, new: u8, coverage: u8) -> u8 {
+    let (old, new, weight) = (i32::from(old), i32::from(new), i32::from(coverage));
+    (old + (new - old) * weight / 255) as u8
 }
 
 fn fill(picture: &mut I420, left: usize, top: usize, width: usize, height: usize, colour: Colour) {
@@ -287,9 +332,19 @@ fn write(picture: &mut I420, font: &mut Font, left: usize, top: usize, text: &st
     let (advance, height) = (font.advance(), font.height());
     for (i, character) in text.chars().enumerate() {
         let glyph = font.glyph(character);
-        for row in 0..height {
-            for column in 0..advance {
-                blend(picture, left + i * advance + column, top + row, glyph[row * advance + column]);
+        let place = left + i * advance;
+        for (row, coverage) in (top..top + height).zip(glyph.chunks(advance)) {
+            let luma = picture.row_y_mut(row).iter_mut().skip(place);
+            for (pixel, &coverage) in luma.zip(coverage).filter(|(_, coverage)| **coverage > 0) {
+                *pixel = mix(*pixel, WHITE.0, coverage);
+            }
+            if row % 2 == 1 {
+                continue;
+            }
+            let (us, vs) = picture.rows_uv_mut(row / 2);
+            let chroma = us.iter_mut().zip(vs).skip(place / 2);
+            for ((u, v), &coverage) in chroma.zip(coverage.iter().step_by(2)).filter(|(_, c)| **c > 0) {
+                (*u, *v) = (mix(*u, WHITE.1, coverage), mix(*v, WHITE.2, coverage));
             }
         }
     }

@@ -176,4 +176,55 @@ mod tests {
         studio.skip_to(Duration::from_secs(10));
         assert_eq!((studio.counter(), studio.due()), (400, Duration::from_secs(10)));
     }
+
+    /// Decodes both and finds the flash and the beep, each by its timestamps alone.
+    #[test]
+    fn flash_and_beep_come_together() {
+        use media::h264::write_annex_b;
+        use openh264::formats::YUVSource as _;
+        use symphonia::core::codecs::audio::well_known::CODEC_ID_AAC;
+        use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder as _, AudioDecoderOptions};
+        use symphonia::core::packet::PacketRef;
+        use symphonia::core::units::{Duration as Ticks, Timestamp};
+
+        let options = Options { size: (320, 180), fps: 60, audio_rate: 44_100, ..Options::default() };
+        let mut studio = Studio::new(&options, 1_795_327_200_400_000, 0).expect("starts");
+        let (left, top, side) = super::super::scene::flash_square(320, 180);
+        let mut pictures = openh264::decoder::Decoder::new().expect("decoder");
+        let mut params = AudioCodecParameters::new();
+        params.for_codec(CODEC_ID_AAC).with_extra_data(studio.audio.config().asc.to_vec().into());
+        let audio_options = AudioDecoderOptions::default();
+        let mut sounds =
+            symphonia::default::codecs::AacDecoder::try_new(&params, &audio_options).expect("AAC");
+        let mut video_config = None;
+        let (mut flash, mut beep) = (None, None);
+        for tag in (0..90).flat_map(|_| studio.make(0, Instant::now()).expect("makes")).collect::<Vec<_>>() {
+            match (tag.kind, tag.body[1]) {
+                (Kind::Video, 0) => {
+                    video_config = Some(media::h264::Config::from_avcc(&tag.body[5..]).expect("avcC"));
+                }
+                (Kind::Video, _) => {
+                    let mut stream = Vec::new();
+                    write_annex_b(&tag.body[5..], video_config.take().as_ref(), &mut stream);
+                    let picture = pictures.decode(&stream).expect("decodes").expect("no delay");
+                    let place = (top + side / 2) * picture.strides().0 + left + side / 2;
+                    if picture.y()[place] > 180 {
+                        flash.get_or_insert(f64::from(tag.millis));
+                    }
+                }
+                (Kind::Audio, 1) => {
+                    let packet = PacketRef::new(0, Timestamp::ZERO, Ticks::ZERO, &tag.body[2..]);
+                    let mut samples: Vec<f32> = Vec::new();
+                    sounds.decode_ref(&packet).expect("decodes").copy_to_vec_interleaved(&mut samples);
+                    if let Some(first) = samples.iter().step_by(2).position(|sample| sample.abs() > 0.15) {
+                        beep.get_or_insert(f64::from(tag.millis) + first as f64 / 44.1);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let (flash, beep) = (flash.expect("a flash"), beep.expect("a beep"));
+        assert!((600.0..617.0).contains(&flash), "the whole second is 600 ms after the beginning: {flash}");
+        assert!((598.0..604.0).contains(&beep), "{beep}");
+    }
 }
