@@ -33,6 +33,10 @@ const PARTS_LISTED: u32 = 3;
 const WINDOW_LEAST: u32 = 3;
 const SKIP_UNTIL: u32 = 6;
 
+/// Closed segments that list their parts at most, besides the open one. Players start PART-HOLD-BACK behind the
+/// end; the validators count "three target durations" in segments, the open or hinted one included.
+const CLOSED_WITH_PARTS: usize = 2;
+
 /// PART-HOLD-BACK in part targets (Apple's rule 14.3).
 const PART_HOLD_BACK: u32 = 3;
 
@@ -482,12 +486,15 @@ impl Rendition {
         let part_target = self.targets.part_target;
         let mut segments = Vec::with_capacity(self.segments.len());
         let mut from_end = Duration::ZERO;
+        let mut closed = 0;
         for segment in self.segments.iter().rev() {
             if segment.open && segment.parts.is_empty() {
                 continue;
             }
-            let with_parts = !self.ended && from_end <= target * PARTS_LISTED;
+            let at_edge = closed < CLOSED_WITH_PARTS || segment.open;
+            let with_parts = !self.ended && at_edge && from_end <= target * PARTS_LISTED;
             from_end += segment.length();
+            closed += usize::from(!segment.open);
             segments.push(listed(segment, with_parts));
         }
         segments.reverse();

@@ -27,7 +27,7 @@ pub(super) fn check(list: &List, clipped: bool) {
         }
         if behind > 3.0 * target {
             assert!(segment.parts.is_empty(), "L13: parts {behind} s from the end");
-        } else if !segment.gap && !list.ended {
+        } else if !segment.gap && !list.ended && at + 2 >= list.segments.len() {
             assert!(!segment.parts.is_empty(), "parts at the live edge");
         }
         for (index, part) in segment.parts.iter().enumerate() {
