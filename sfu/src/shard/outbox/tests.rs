@@ -1,7 +1,7 @@
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use super::super::port;
-use super::super::socket::Inbox;
+use super::super::socket::{EventFd, Inbox, wait};
 use super::*;
 use crate::egress::batch::Dest;
 
@@ -64,17 +64,16 @@ fn forty_viewers_get_a_frame_by_one_system_call() {
     assert_eq!(stats.gso_refused, 0);
 }
 
-#[test]
-fn replies_leave_from_the_address_that_was_used() {
-    let (port, mut sockets) = port::bind(&[Ipv4Addr::UNSPECIFIED.into()], 0, 1, 1 << 20).unwrap();
+/// A viewer at `viewer` talks to our address `used`, on sockets bound to `bound`.
+fn reply(bound: IpAddr, used: IpAddr, viewer: IpAddr) {
+    let (port, mut sockets) = port::bind(&[bound], 0, 1, 1 << 20).unwrap();
     let sockets = sockets.remove(0);
-    let viewer = receivers(1).remove(0);
-    let used: IpAddr = Ipv4Addr::new(127, 0, 0, 3).into();
+    let viewer = UdpSocket::bind((viewer, 0)).unwrap();
+    viewer.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     viewer.send_to(b"hello", (used, port)).unwrap();
 
-    let socket = sockets.v4.as_ref().unwrap();
-    let event = super::super::socket::EventFd::new().unwrap();
-    let ready = super::super::socket::wait([(Some(socket), false)], &event, Some(Duration::from_secs(5)));
+    let socket = sockets.v4.as_ref().or(sockets.v6.as_ref()).unwrap();
+    let ready = wait([(Some(socket), false)], &EventFd::new().unwrap(), Some(Duration::from_secs(5)));
     assert!(ready.unwrap()[0].readable);
     let mut inbox = Inbox::new();
     assert_eq!(inbox.receive(socket, &mut 0).unwrap(), 1);
@@ -85,13 +84,39 @@ fn replies_leave_from_the_address_that_was_used() {
     let dest = Dest { to: from, from: to, gso: true };
     batch.push(&dest, 2).unwrap().copy_from_slice(b"a1");
     batch.push(&dest, 2).unwrap().copy_from_slice(b"a2");
-    let (mut stats, mut latency) = Default::default();
+    let (mut stats, mut latency) = (SocketStats::default(), Histogram::default());
     Outbox::new().flush(&sockets, &mut batch, &mut stats, &mut latency);
+    assert_eq!((stats.gso_runs, stats.send_errors), (1, 0));
     let mut buf = [0; 100];
     for expected in [b"a1", b"a2"] {
         let (len, source) = viewer.recv_from(&mut buf).unwrap();
         assert_eq!((&buf[..len], source), (&expected[..], SocketAddr::new(used, port)));
     }
+}
+
+#[test]
+fn replies_leave_from_the_address_that_was_used() {
+    reply(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(127, 0, 0, 3).into(), LOCALHOST);
+    let v6 = IpAddr::from(Ipv6Addr::LOCALHOST);
+    if UdpSocket::bind((v6, 0)).is_ok() {
+        reply(Ipv6Addr::UNSPECIFIED.into(), v6, v6);
+    }
+}
+
+#[test]
+fn both_address_families_are_served_from_one_batch() {
+    let v6 = IpAddr::from(Ipv6Addr::LOCALHOST);
+    let Ok(second) = UdpSocket::bind((v6, 0)) else { return };
+    let first = receivers(1).remove(0);
+    let (_, mut sockets) = port::bind(&[LOCALHOST, v6], 0, 1, 1 << 20).unwrap();
+    let mut batch = Batch::new();
+    let dests = [dest_of(&first), Dest { from: v6, ..dest_of(&second) }];
+    fill(&mut batch, &dests);
+    let (mut stats, mut latency) = (SocketStats::default(), Histogram::default());
+    Outbox::new().flush(&sockets.remove(0), &mut batch, &mut stats, &mut latency);
+    second.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    check(&[first, second]);
+    assert_eq!((stats.send_calls, stats.datagrams_sent, latency.count), (2, 10, 2));
 }
 
 #[test]
