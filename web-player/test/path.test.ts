@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { FRAME_BY_MS, ICE_BY_MS, IDLE, RESTARTS_MAX, RESTART_AFTER_STALL_MS, RETRY_WEBRTC_MS, STALL_MS, WARM_HLS_AFTER_MS, nextDeadline, step } from '../src/player/path';
+import { DRAIN_MS, FRAME_BY_MS, ICE_BY_MS, IDLE, RESTARTS_MAX, RESTART_AFTER_DISCONNECT_MS, RESTART_AFTER_STALL_MS, RETRY_PLAYED_WEBRTC_MS, RETRY_WEBRTC_MS, STALL_MS, WARM_HLS_AFTER_MS, nextDeadline, step } from '../src/player/path';
 import type { Path, PathEvent, Preference } from '../src/player/path';
 
 /** A path in fake time: `at` runs every deadline on the way to `ms`, as the player's timer would. */
@@ -121,7 +121,7 @@ describe('the gateway', () => {
 describe('stalls', () => {
   const playing = (): Rig => new Rig().at(200).send({ type: 'frame', via: 'webrtc' });
 
-  it('says so after two seconds, makes a new peer after five more, keeps the picture', () => {
+  it('says so after two seconds, makes a new peer after the grace, keeps the picture', () => {
     const rig = playing().at(200 + STALL_MS);
     expect(rig.path.webrtc.state).toBe('stalled');
     rig.at(200 + STALL_MS + RESTART_AFTER_STALL_MS);
@@ -129,11 +129,32 @@ describe('stalls', () => {
     expect(rig.path.shown).toBe('webrtc');
   });
 
-  it('are nobody’s fault while the encoder is away', () => {
-    const rig = playing().send({ type: 'away', away: true }).at(11_000);
+  it('makes a new peer soon when ICE is interrupted, but not when it comes back', () => {
+    const gone = playing().at(1_000).send({ type: 'ice', state: 'disconnected' }).at(1_000 + RESTART_AFTER_DISCONNECT_MS);
+    expect(gone.path.webrtc.attempt).toBe(2);
+    const back = playing().at(1_000).send({ type: 'ice', state: 'disconnected' }).at(1_400).send({ type: 'ice', state: 'connected' }).at(5_000);
+    expect(back.path.webrtc.attempt).toBe(1);
+  });
+
+  it('are nobody’s fault while the encoder is away, also with the last frames still coming', () => {
+    const rig = playing().send({ type: 'away', away: true }).frames(200 + DRAIN_MS - 100).at(11_000);
     expect(rig.path.webrtc).toMatchObject({ state: 'playing', attempt: 1 });
     rig.send({ type: 'away', away: false }).send({ type: 'frame', via: 'webrtc' });
     expect(rig.path.webrtc.attempt).toBe(1);
+  });
+
+  it('a stall that turns out to be the encoder’s is forgiven', () => {
+    const rig = playing().at(200 + STALL_MS);
+    expect(rig.path.webrtc.state).toBe('stalled');
+    rig.send({ type: 'away', away: true }).at(20_000);
+    expect(rig.path.webrtc).toMatchObject({ state: 'playing', attempt: 1 });
+  });
+
+  it('gives a viewer who joined while the encoder was away time after it is back', () => {
+    const rig = new Rig().at(50).send({ type: 'ice', state: 'connected' }).send({ type: 'away', away: true }).at(9_000);
+    expect(rig.path.reason).toBeNull();
+    rig.send({ type: 'away', away: false }).at(9_500);
+    expect(rig.path.webrtc).toMatchObject({ state: 'connected', attempt: 1 });
   });
 
   it('end on HLS when peers keep dying', () => {
@@ -143,6 +164,8 @@ describe('stalls', () => {
     }
     expect(rig.path).toMatchObject({ reason: 'unstable' });
     expect(rig.path.hls.state).toBe('warming');
+    rig.send({ type: 'frame', via: 'hls' }).at(rig.now + RETRY_PLAYED_WEBRTC_MS);
+    expect(rig.path.webrtc.state).toBe('connecting');
   });
 
   it('do not add up over an hour', () => {

@@ -22,13 +22,19 @@ describe('the words of the page', () => {
     ['offline', 'when an offline channel ends again', [START, { type: 'notLive' }, { type: 'ended' }]],
     ['away', 'while the encoder is away', [START, LIVE, FRAME, { type: 'away', away: true }]],
     ['playing', 'when the encoder is back', [START, LIVE, FRAME, { type: 'away', away: true }, { type: 'away', away: false }, FRAME]],
-    ['playing', 'when frames come before the word that it is back', [START, LIVE, FRAME, { type: 'away', away: true }, FRAME]],
+    ['away', 'while the last frames come out of the buffer', [START, LIVE, FRAME, { type: 'away', away: true }, FRAME]],
+    ['ended', 'when a refusal overtakes the word that the stream ended', [START, LIVE, FRAME, { type: 'notLive' }]],
     ['reconnecting', 'when ICE is interrupted', [START, LIVE, FRAME, { type: 'path', event: { type: 'ice', state: 'disconnected' } }]],
     ['paused', 'when paused', [START, LIVE, FRAME, { type: 'paused', paused: true }]],
     ['connecting', 'when the next stream begins', [START, { type: 'notLive' }, LIVE]],
   ])('%s %s', (word, _when, events) => {
     expect(phase(run(...events))).toBe(word);
   });
+});
+
+it('frames that come after the drain say that the encoder is back', () => {
+  const away = run(START, LIVE, FRAME, { type: 'away', away: true });
+  expect(phase(reduce(away, FRAME, 5_000))).toBe('playing');
 });
 
 describe('a reconnected gateway', () => {
@@ -68,6 +74,22 @@ describe('the badge', () => {
 
   it('ignores figures of the way that is not on screen', () => {
     expect(late(run(START, FRAME), 'hls', 2_400).latencyMs).toBeNull();
+  });
+
+  it('shows no figure of a picture that stands still', () => {
+    const playing = late(run(START, LIVE, FRAME), 'webrtc', 187);
+    const stalled = reduce(playing, { type: 'path', event: { type: 'ice', state: 'disconnected' } }, 9_999);
+    expect(badge(stalled)?.short).toBe('WebRTC');
+    expect(stalled.latencyMs).toBeNull();
+    expect(badge(reduce(playing, { type: 'away', away: true }, 9_999))?.short).toBe('WebRTC');
+    expect(badge({ ...playing, paused: true })?.short).toBe('WebRTC');
+  });
+
+  it('does not carry the figure of one way to the other', () => {
+    const playing = late(run(START, LIVE, FRAME), 'webrtc', 187);
+    const events = [{ type: 'fallback', reason: 'b_frames', url: null }, { type: 'frame', via: 'hls' }] as const;
+    const hls = events.reduce<PlayerState>((state, event) => reduce(state, { type: 'path', event }, 10_000), playing);
+    expect(badge(hls)?.short).toBe('HLS');
   });
 
   it('knows the server’s words', () => {

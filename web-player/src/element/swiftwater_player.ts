@@ -61,6 +61,7 @@ export class SwiftwaterPlayer extends HTMLElement {
     if (gateway === null) gateway = this.#ownGateway = new GatewayClient(gatewayUrl(location));
     const stage = this.shadowRoot?.querySelector('.stage');
     const wings = this.shadowRoot?.querySelector('.wings');
+    const still = document.createElement('canvas');
     this.#player = new Player({
       channel: this.getAttribute('channel') ?? '',
       gateway,
@@ -71,6 +72,14 @@ export class SwiftwaterPlayer extends HTMLElement {
         // Within one task a move does not pause the element.
         stage?.append(video);
         before?.remove();
+        still.remove();
+      },
+      freeze: (video) => {
+        if (video.videoWidth === 0 || stage === null || stage === undefined) return;
+        still.width = video.videoWidth;
+        still.height = video.videoHeight;
+        still.getContext('2d')?.drawImage(video, 0, 0);
+        stage.append(still);
       },
       wing: (video) => wings?.append(video),
       changed: (state) => this.#render(state),

@@ -18,13 +18,18 @@ export const ICE_BY_MS = 3_000;
 export const FRAME_BY_MS = 4_000;
 /** Without a frame for this long the picture counts as stalled (and the page says so). */
 export const STALL_MS = 2_000;
-/** A stalled or disconnected peer is made anew after this long. */
-export const RESTART_AFTER_STALL_MS = 5_000;
+/** A connected peer that brings nothing is made anew after this long: the server's grace for an encoder that dropped. */
+export const RESTART_AFTER_STALL_MS = 10_000;
+/** One whose ICE is interrupted (itself noticed only after some 5 s) is made anew sooner. */
+export const RESTART_AFTER_DISCONNECT_MS = 1_500;
+/** After the server said that the encoder is away, frames of before still come out of the jitter buffer for this long. */
+export const DRAIN_MS = 1_500;
 /** More restarts than this within the window: the network does not carry WebRTC well, HLS takes over. */
 export const RESTARTS_MAX = 3;
 export const RESTART_WINDOW_MS = 60_000;
-/** From HLS, WebRTC is tried again at most this often. */
+/** From HLS, WebRTC is tried again this often; sooner where it has worked before. */
 export const RETRY_WEBRTC_MS = 300_000;
+export const RETRY_PLAYED_WEBRTC_MS = 60_000;
 /** … and this soon where HLS does not play either. */
 export const RETRY_BOTH_MS = 5_000;
 const HLS_RETRY_FIRST_MS = 1_000;
@@ -54,7 +59,10 @@ interface Webrtc {
   /** When the present attempt began. */
   readonly since: number;
   readonly lastFrameAt: number;
-  readonly stalledSince: number | null;
+  /** When a stalled peer is made anew. */
+  readonly restartAt: number | null;
+  /** Whether it has brought a frame since `start`. */
+  readonly played: boolean;
   /** When peers were made anew, within the window. */
   readonly restarts: readonly number[];
   /** When WebRTC is tried again after it was given up. */
@@ -77,8 +85,8 @@ export interface Path {
   readonly reason: Reason | null;
   /** The HLS address that the server named, if it named one. */
   readonly hlsUrl: string | null;
-  /** The encoder is away: no frames are expected, nobody is to blame. */
-  readonly away: boolean;
+  /** Since when the encoder is away: no frames are expected, nobody is to blame. */
+  readonly awaySince: number | null;
 }
 
 export type PathEvent =
@@ -101,12 +109,12 @@ export type PathEvent =
 export const IDLE: Path = {
   active: false,
   preference: 'auto',
-  webrtc: { state: 'off', attempt: 0, since: 0, lastFrameAt: 0, stalledSince: null, restarts: [], retryAt: null },
+  webrtc: { state: 'off', attempt: 0, since: 0, lastFrameAt: 0, restartAt: null, played: false, restarts: [], retryAt: null },
   hls: { state: 'off', attempt: 0, failures: 0, retryAt: null },
   shown: 'none',
   reason: null,
   hlsUrl: null,
-  away: false,
+  awaySince: null,
 };
 
 export function step(path: Path, event: PathEvent, now: number): Path {
@@ -133,7 +141,7 @@ export function step(path: Path, event: PathEvent, now: number): Path {
     case 'hlsFailed':
       return hlsFailed(path, now);
     case 'away':
-      return { ...path, away: event.away, webrtc: { ...path.webrtc, lastFrameAt: now, stalledSince: null } };
+      return away(path, event.away, now);
     case 'tryWebrtc':
       return path.webrtc.state === 'off' && path.reason !== 'chosen' && path.reason !== 'no_webrtc' ? openWebrtc(path, now) : path;
   }
@@ -147,10 +155,10 @@ export function nextDeadline(path: Path): number | null {
   if (webrtc.state === 'connecting' || webrtc.state === 'connected') {
     if (warms(path)) deadlines.push(warmAt(webrtc));
     if (webrtc.state === 'connecting') deadlines.push(webrtc.since + ICE_BY_MS);
-    deadlines.push(webrtc.since + FRAME_BY_MS);
+    if (path.awaySince === null) deadlines.push(webrtc.since + FRAME_BY_MS);
   }
-  if (webrtc.state === 'playing' && !path.away) deadlines.push(webrtc.lastFrameAt + STALL_MS);
-  if (webrtc.state === 'stalled' && !path.away) deadlines.push((webrtc.stalledSince ?? 0) + RESTART_AFTER_STALL_MS);
+  if (webrtc.state === 'playing' && path.awaySince === null) deadlines.push(webrtc.lastFrameAt + STALL_MS);
+  if (webrtc.state === 'stalled' && webrtc.restartAt !== null) deadlines.push(webrtc.restartAt);
   if (webrtc.retryAt !== null) deadlines.push(webrtc.retryAt);
   if (hls.retryAt !== null) deadlines.push(hls.retryAt);
   return deadlines.length === 0 ? null : Math.min(...deadlines);
@@ -186,7 +194,7 @@ function openWebrtc(path: Path, now: number): Path {
     attempt: path.webrtc.attempt + 1,
     since: now,
     lastFrameAt: now,
-    stalledSince: null,
+    restartAt: null,
     retryAt: null,
   };
   return { ...path, webrtc };
@@ -219,15 +227,13 @@ function tick(before: Path, now: number): Path {
   const { webrtc } = path;
   if (webrtc.state === 'connecting' || webrtc.state === 'connected') {
     if (webrtc.state === 'connecting' && now >= webrtc.since + ICE_BY_MS) return giveUp(path, 'udp_blocked', now);
-    if (now >= webrtc.since + FRAME_BY_MS && !path.away) return giveUp(path, 'no_frame', now);
+    if (now >= webrtc.since + FRAME_BY_MS && path.awaySince === null) return giveUp(path, 'no_frame', now);
     if (warms(path) && now >= warmAt(webrtc)) return openHls(path);
   }
-  if (webrtc.state === 'playing' && !path.away && now >= webrtc.lastFrameAt + STALL_MS) {
-    return { ...path, webrtc: { ...webrtc, state: 'stalled', stalledSince: now } };
+  if (webrtc.state === 'playing' && path.awaySince === null && now >= webrtc.lastFrameAt + STALL_MS) {
+    return stall(path, now + RESTART_AFTER_STALL_MS);
   }
-  if (webrtc.state === 'stalled' && !path.away && now >= (webrtc.stalledSince ?? now) + RESTART_AFTER_STALL_MS) {
-    return restart(path, now);
-  }
+  if (webrtc.state === 'stalled' && webrtc.restartAt !== null && now >= webrtc.restartAt) return restart(path, now);
   return path;
 }
 
@@ -235,20 +241,37 @@ function ice(path: Path, state: 'connected' | 'disconnected' | 'failed', now: nu
   const { webrtc } = path;
   if (webrtc.state === 'off') return path;
   if (state === 'connected') {
-    return webrtc.state === 'connecting' ? { ...path, webrtc: { ...webrtc, state: 'connected' } } : path;
+    if (webrtc.state === 'connecting') return { ...path, webrtc: { ...webrtc, state: 'connected' } };
+    return webrtc.state === 'stalled' && path.awaySince === null ? stall(path, now + RESTART_AFTER_STALL_MS) : path;
   }
   // A first attempt that fails early need not wait for its deadline.
   if (webrtc.state === 'connecting' && state === 'failed') return giveUp(path, 'udp_blocked', now);
   if (state === 'failed') return restart(path, now);
-  if (webrtc.state !== 'playing') return path;
-  return { ...path, webrtc: { ...webrtc, state: 'stalled', stalledSince: now } };
+  if (webrtc.state !== 'playing' && webrtc.state !== 'stalled') return path;
+  return stall(path, Math.min(webrtc.restartAt ?? Number.POSITIVE_INFINITY, now + RESTART_AFTER_DISCONNECT_MS));
+}
+
+function stall(path: Path, restartAt: number): Path {
+  return { ...path, webrtc: { ...path.webrtc, state: 'stalled', restartAt } };
+}
+
+/** The encoder dropped, or came back. Either way the wait for frames begins anew. */
+function away(path: Path, gone: boolean, now: number): Path {
+  const { webrtc } = path;
+  const state = webrtc.state === 'stalled' ? 'playing' : webrtc.state;
+  return {
+    ...path,
+    awaySince: gone ? (path.awaySince ?? now) : null,
+    webrtc: { ...webrtc, state, since: state === 'connected' ? now : webrtc.since, lastFrameAt: now, restartAt: null },
+  };
 }
 
 function webrtcFrame(path: Path, now: number): Path {
   const { webrtc } = path;
   if (webrtc.state === 'off') return path;
-  const playing: Webrtc = { ...webrtc, state: 'playing', lastFrameAt: now, stalledSince: null };
-  return closeHls({ ...path, webrtc: playing, shown: 'webrtc', reason: null, away: false });
+  const playing: Webrtc = { ...webrtc, state: 'playing', played: true, lastFrameAt: now, restartAt: null };
+  const draining = path.awaySince !== null && now < path.awaySince + DRAIN_MS;
+  return closeHls({ ...path, webrtc: playing, shown: 'webrtc', reason: null, awaySince: draining ? path.awaySince : null });
 }
 
 function hlsFrame(path: Path): Path {
@@ -270,7 +293,8 @@ function giveUp(path: Path, reason: Reason, now: number): Path {
     // The viewer wants WebRTC or nothing: try again, with the reason on the badge.
     return { ...path, reason, webrtc: { ...path.webrtc, state: 'off', retryAt: now + RETRY_BOTH_MS } };
   }
-  const webrtc: Webrtc = { ...path.webrtc, state: 'off', stalledSince: null, retryAt: now + RETRY_WEBRTC_MS };
+  const retryAt = now + (path.webrtc.played ? RETRY_PLAYED_WEBRTC_MS : RETRY_WEBRTC_MS);
+  const webrtc: Webrtc = { ...path.webrtc, state: 'off', restartAt: null, retryAt };
   const shown = path.hls.state === 'playing' ? 'hls' : path.shown;
   return openHls({ ...path, webrtc, reason, shown });
 }

@@ -20,6 +20,8 @@ export interface PlayerOptions {
   readonly volume: number;
   /** Puts the element on the screen in place of the one before, which may be removed. */
   stage(video: HTMLVideoElement, before: HTMLVideoElement | null): void;
+  /** Keeps the picture that the element shows now on the screen, until another element takes its place. */
+  freeze(video: HTMLVideoElement): void;
   /** Keeps an element that still loads, out of sight. */
   wing(video: HTMLVideoElement): void;
   changed(state: PlayerState): void;
@@ -146,6 +148,8 @@ export class Player {
       case 'stream.online':
         if (frame.channel === this.#options.channel) {
           this.#live({ id: frame.stream, startedAt: frame.startedAt, title: frame.title });
+          // The same Stream again: its encoder came back, perhaps with what WebRTC lacked.
+          this.dispatch({ type: 'path', event: { type: 'tryWebrtc' } });
         }
         return;
       case 'stream.offline':
@@ -267,7 +271,8 @@ export class Player {
     });
     for (const type of ['play', 'pause'] as const) {
       video.addEventListener(type, () => {
-        if (video === this.#onStage) this.dispatch({ type: 'paused', paused: video.paused && !video.ended });
+        // An element that is on stage as a still picture only pauses because its source is gone.
+        if (video === this.#onStage && video === this.#shownSource()?.video) this.dispatch({ type: 'paused', paused: video.paused && !video.ended });
       });
     }
     video.addEventListener('resize', () => {
@@ -275,8 +280,9 @@ export class Player {
     });
   }
 
-  /** Closes a source. Its last picture stays on stage until another element takes its place. */
+  /** Closes a source. Its last picture stays on the screen until another element takes its place. */
   #retire(source: Source): void {
+    if (source.video === this.#onStage) this.#options.freeze(source.video);
     source.close();
     if (source.video !== this.#onStage) source.video.remove();
   }
@@ -320,8 +326,8 @@ export class Player {
       () => {
         // A hidden page may not decode, and that is no stall; a paused one does not want to.
         const excused = document.hidden || this.#state.paused;
-        const { away, webrtc } = this.#state.path;
-        if (excused && webrtc.state === 'playing') this.dispatch({ type: 'path', event: { type: 'away', away } });
+        const { awaySince, webrtc } = this.#state.path;
+        if (excused && webrtc.state === 'playing') this.dispatch({ type: 'path', event: { type: 'away', away: awaySince !== null } });
         else this.dispatch({ type: 'path', event: { type: 'tick' } });
         // A timer that fired a little early changed nothing, and would not be set again.
         this.#schedule();

@@ -54,7 +54,7 @@ export function reduce(state: PlayerState, event: PlayerEvent, now: number): Pla
   switch (event.type) {
     case 'path': {
       const path = step(state.path, event.event, now);
-      return path === state.path ? state : settle({ ...state, path }, event.event);
+      return path === state.path ? state : settle(state, { ...state, path }, event.event);
     }
     case 'gateway':
       return { ...state, gateway: event.state };
@@ -67,8 +67,12 @@ export function reduce(state: PlayerState, event: PlayerEvent, now: number): Pla
       const path = running ? state.path : step(state.path, start, now);
       return { ...state, liveness: 'live', stream: event.stream, path, latencyMs: running ? state.latencyMs : null };
     }
-    case 'notLive':
-      return { ...state, liveness: 'offline', stream: null, path: step(state.path, { type: 'stop' }, now), latencyMs: null };
+    case 'notLive': {
+      // A refusal may overtake the word that the stream ended.
+      const wasOn = state.path.shown !== 'none' && (state.liveness === 'live' || state.liveness === 'away');
+      const liveness = wasOn || state.liveness === 'ended' ? 'ended' : 'offline';
+      return { ...state, liveness, stream: null, path: step(state.path, { type: 'stop' }, now), latencyMs: null };
+    }
     case 'ended': {
       if (state.liveness === 'offline' || state.liveness === 'ended') return state;
       return { ...state, liveness: 'ended', path: step(state.path, { type: 'stop' }, now), latencyMs: null };
@@ -76,10 +80,10 @@ export function reduce(state: PlayerState, event: PlayerEvent, now: number): Pla
     case 'away': {
       if (state.liveness !== 'live' && state.liveness !== 'away') return state;
       const path = step(state.path, { type: 'away', away: event.away }, now);
-      return { ...state, liveness: event.away ? 'away' : 'live', path };
+      return { ...state, liveness: event.away ? 'away' : 'live', path, latencyMs: event.away ? null : state.latencyMs };
     }
     case 'latency':
-      return state.path.shown === event.via ? { ...state, latencyMs: event.latencyMs } : state;
+      return state.path.shown === event.via && isMoving(state.path) ? { ...state, latencyMs: event.latencyMs } : state;
     case 'viewers':
       return { ...state, viewers: event.viewers };
     case 'volume':
@@ -98,10 +102,13 @@ export function reduce(state: PlayerState, event: PlayerEvent, now: number): Pla
   }
 }
 
-/** What a step of the path means for the rest: another way has another latency; a frame proves that the encoder is back. */
-function settle(state: PlayerState, event: PathEvent): PlayerState {
+/** What a step of the path means for the rest: a frame proves that the encoder is back, and no figure outlives its picture. */
+function settle(before: PlayerState, next: PlayerState, event: PathEvent): PlayerState {
+  const same = next.path.shown === before.path.shown && isMoving(next.path);
+  const state = same ? next : { ...next, latencyMs: null };
   if (event.type !== 'frame') return state;
-  const liveness = state.liveness === 'unknown' || (state.liveness === 'away' && event.via === 'webrtc') ? 'live' : state.liveness;
+  const back = state.liveness === 'away' && state.path.awaySince === null;
+  const liveness = state.liveness === 'unknown' || back ? 'live' : state.liveness;
   return { ...state, liveness };
 }
 
@@ -112,9 +119,13 @@ export function phase(state: PlayerState): Phase {
   if (state.liveness === 'offline' || state.liveness === 'ended' || state.liveness === 'away') return state.liveness;
   const { path } = state;
   if (path.shown === 'none') return 'connecting';
-  const moving = path.shown === 'webrtc' ? path.webrtc.state === 'playing' : path.hls.state === 'playing';
-  if (!moving) return 'reconnecting';
+  if (!isMoving(path)) return 'reconnecting';
   return state.paused ? 'paused' : 'playing';
+}
+
+function isMoving(path: Path): boolean {
+  if (path.awaySince !== null || path.shown === 'none') return false;
+  return path.shown === 'webrtc' ? path.webrtc.state === 'playing' : path.hls.state === 'playing';
 }
 
 const BECAUSE: Record<Reason, string> = {
@@ -160,7 +171,7 @@ export function badge(state: PlayerState): BadgeText | null {
   const { shown, reason } = state.path;
   if (shown === 'none' || !state.path.active) return null;
   const name = shown === 'webrtc' ? 'WebRTC' : 'HLS';
-  const late = state.latencyMs === null ? '' : ` ${seconds(state.latencyMs)} s`;
+  const late = state.latencyMs === null || state.paused ? '' : ` ${seconds(state.latencyMs)} s`;
   const why = shown === 'hls' ? because(reason) : null;
   return { short: `${name}${late}`, why: why === null ? null : `because ${why}` };
 }

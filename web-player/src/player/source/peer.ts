@@ -49,7 +49,7 @@ export class PeerSource implements Source {
   #timer: ReturnType<typeof setInterval>;
   #framesDecoded = 0;
   #before: ReceiverSample | null = null;
-  #captureLatency: number | null = null;
+  #captureLatency: { ms: number; at: number } | null = null;
   #latency: number | null = null;
   #closed = false;
 
@@ -101,6 +101,7 @@ export class PeerSource implements Source {
       }
       this.#answer = answer;
       await this.#peer.setRemoteDescription({ type: 'answer', sdp: answer.sdp });
+      this.#watchTransport();
     } catch (error) {
       if (this.#closed || error instanceof Handled) return;
       console.warn('webrtc:', error);
@@ -114,11 +115,21 @@ export class PeerSource implements Source {
     if (state === 'closed') this.#events.lost();
   }
 
+  /** The server's goodbye (DTLS close_notify) shows only on the transport. */
+  #watchTransport(): void {
+    const transport = this.#peer.getTransceivers()[0]?.receiver.transport;
+    if (transport === null || transport === undefined) return;
+    transport.onstatechange = () => {
+      if (!this.#closed && (transport.state === 'closed' || transport.state === 'failed')) this.#events.lost();
+    };
+  }
+
   /** The first frame, at once; and capture times, where the browser has them. */
   #watchFrames(): void {
     const shown = (_now: number, metadata: FrameMetadata): void => {
       if (this.#closed) return;
-      this.#captureLatency = fromCapture(metadata.captureTime, metadata.expectedDisplayTime);
+      const late = fromCapture(metadata.captureTime, metadata.expectedDisplayTime);
+      this.#captureLatency = late === null ? null : { ms: late, at: metadata.expectedDisplayTime };
       if (this.#framesDecoded === 0) {
         this.#framesDecoded = 1;
         this.#events.frame();
@@ -156,8 +167,9 @@ export class PeerSource implements Source {
 
   /** The best measurement that this browser and this server allow. */
   #measure(sample: ReceiverSample): void {
+    const capture = this.#captureLatency;
     const latency =
-      this.#captureLatency ??
+      (capture !== null && performance.now() - capture.at < 2 * LOOK_EVERY_MS ? capture.ms : null) ??
       fromPlayout(sample.estimatedPlayoutTimestamp, this.#serverNow()) ??
       fromParts(this.#before, sample, this.#answer?.serverDelayMs ?? 0);
     this.#before = sample;
