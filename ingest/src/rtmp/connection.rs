@@ -242,7 +242,8 @@ impl Connection {
         match self.shared.admission.ask(attempt).await {
             Ok(writer) => {
                 let stream = writer.stream();
-                info!(
+                // Admission has told the operator.
+                debug!(
                     channel = %stream.channel(), stream = %stream.id(), peer = %self.remote,
                     encoder = self.session.encoder(), "RTMP publisher is live"
                 );
@@ -258,7 +259,11 @@ impl Connection {
                     Rejection::UnknownKey | Rejection::Busy => Code::BadName,
                     Rejection::Forbidden(_) | Rejection::Unavailable => Code::Denied,
                 };
-                self.refuse(code, why.advice()).map(Some)
+                // Admission has told the operator.
+                debug!(peer = %self.remote, reason = %why, "RTMP publisher refused by admission");
+                self.shared.counters.rejections.bump();
+                self.session.refuse(code, why.advice())?;
+                Ok(Some(End::Refused))
             }
         }
     }

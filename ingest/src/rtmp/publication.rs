@@ -249,3 +249,6 @@ impl Video {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

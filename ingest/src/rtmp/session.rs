@@ -333,3 +333,6 @@ fn metadata(body: &[u8]) -> Option<Event> {
             .map(|name| name.chars().filter(|c| !c.is_control()).take(ENCODER_NAME_MAX).collect()),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,10 +60,13 @@ impl Whip {
         match self.admit(channel, &offer).await {
             Ok(admitted) => self.endpoint.created(offer, admitted),
             Err(problem) => {
-                let (remote, agent, status) = (offer.remote, &offer.agent, problem.status().as_u16());
-                self.notices.warn(now(), || {
-                    warn!(peer = %remote, encoder = agent, status, "WHIP publisher refused");
-                });
+                let (remote, status) = (offer.remote, problem.status());
+                // What admission refused it has told the operator.
+                if matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY) {
+                    self.notices.warn(now(), || {
+                        warn!(peer = %remote, encoder = offer.agent, %problem, "WHIP offer refused");
+                    });
+                }
                 self.endpoint.refuse(remote, problem)
             }
         }
