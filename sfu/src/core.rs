@@ -40,6 +40,7 @@ use feed::Feed;
 use ice_lite::{Check, Credentials};
 use slice::Resend;
 use slots::Slots;
+use up_track::UpCounters;
 use viewer::{Failure, Viewer};
 
 pub use counters::Counters;
@@ -175,6 +176,7 @@ struct Publisher {
     credentials: Credentials,
     guard: Guard,
     paths: Vec<Tuple>,
+    counted: UpCounters,
 }
 
 impl Default for Core {
@@ -329,7 +331,13 @@ impl Core {
             Negotiated::Publisher(peer) => {
                 self.counters.publishers += 1;
                 let credentials = Credentials::new(peer.ufrag().to_owned(), peer.pwd());
-                let publisher = Publisher { peer, credentials, guard: Guard::new(), paths: Vec::new() };
+                let publisher = Publisher {
+                    peer,
+                    credentials,
+                    guard: Guard::new(),
+                    paths: Vec::new(),
+                    counted: UpCounters::default(),
+                };
                 Home::Publisher(self.publishers.insert(publisher))
             }
         };
@@ -446,12 +454,16 @@ impl Core {
         while let Some(event) = publisher.peer.poll_event() {
             match event {
                 PeerEvent::Connected { .. } => publisher.guard.finish(),
-                PeerEvent::Closed(_) => ended = true,
+                PeerEvent::Closed(reason) => {
+                    self.counters.add_end(reason);
+                    ended = true;
+                }
                 PeerEvent::Fallback(_) => {}
             }
             self.actions.push_back(Action::Event(id, event));
         }
         if ended && let Some(publisher) = self.publishers.remove(slot) {
+            self.counters.add_published(&publisher.peer.totals(), &publisher.counted);
             self.routes.remove(id, publisher.peer.ufrag(), publisher.paths.into_iter());
             self.counters.publishers -= 1;
         }
@@ -529,6 +541,9 @@ impl Core {
             let Some(publisher) = self.publishers.get_mut(slot) else { continue };
             if publisher.peer.poll_timeout().is_some_and(|due| due <= now) {
                 publisher.peer.handle_timeout(now);
+                let totals = publisher.peer.totals();
+                self.counters.add_published(&totals, &publisher.counted);
+                publisher.counted = totals;
                 self.drain_publisher(slot);
             }
         }

@@ -2,6 +2,9 @@
 
 use serde::Serialize;
 
+use super::up_track::UpCounters;
+use crate::CloseReason;
+
 /// Writes the struct and the sum over shards from one list of fields.
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -19,6 +22,29 @@ macro_rules! counters {
             }
         }
     };
+}
+
+impl Counters {
+    /// Adds what happened to a publisher since the last time.
+    pub(super) fn add_published(&mut self, now: &UpCounters, before: &UpCounters) {
+        self.published_packets += now.packets - before.packets;
+        self.published_bytes += now.bytes - before.bytes;
+        self.published_lost += now.lost - before.lost;
+        self.published_repaired += now.retransmissions - before.retransmissions;
+        self.published_nacks += now.nacks - before.nacks;
+        self.published_keyframes += now.keyframes - before.keyframes;
+        self.published_keyframe_requests += now.plis + now.firs - before.plis - before.firs;
+    }
+
+    /// Counts how a publisher ended.
+    pub(super) fn add_end(&mut self, reason: CloseReason) {
+        match reason {
+            CloseReason::NeverConnected => self.never_connected += 1,
+            CloseReason::ConsentExpired => self.consent_expired += 1,
+            CloseReason::Internal => self.panics_caught += 1,
+            _ => {}
+        }
+    }
 }
 
 counters! {
@@ -56,6 +82,21 @@ counters! {
     srtcp_refused,
     /// RTP from viewers: they have nothing to send.
     rtp_from_viewers,
+
+    /// Packets of publishers written to Tracks.
+    published_packets,
+    /// Their payload bytes.
+    published_bytes,
+    /// Packets of publishers that never came.
+    published_lost,
+    /// Packets of publishers that came as retransmissions (RFC 4588).
+    published_repaired,
+    /// Numbers in NACKs to publishers.
+    published_nacks,
+    /// Keyframes of publishers.
+    published_keyframes,
+    /// PLI and FIR to publishers.
+    published_keyframe_requests,
 
     /// Packets taken from the bus.
     packets_in,

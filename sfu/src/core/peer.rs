@@ -62,6 +62,7 @@ pub struct Peer {
     /// `None` once closed: dropping it ended the publication.
     stream: Option<StreamWriter>,
     tracks: Vec<UpTrack>,
+    ended_with: UpCounters,
     clock: PublisherClock,
     sources: Sources,
     /// Where its media last came from, proven by SRTP: there goes what we send.
@@ -149,6 +150,7 @@ impl Peer {
             phase: Phase::Waiting,
             stream: Some(stream),
             tracks: Vec::new(),
+            ended_with: UpCounters::default(),
             clock,
             path: None,
             last_datagram: now,
@@ -184,6 +186,13 @@ impl Peer {
             let kind = track.kind();
             track.counters().map(move |(rid, counters)| (kind, rid, counters))
         })
+    }
+
+    /// The sum of [`Self::counters`]; after the end, what it was.
+    pub(super) fn totals(&self) -> UpCounters {
+        let mut totals = self.ended_with;
+        self.counters().for_each(|(_, _, counters)| totals.add(&counters));
+        totals
     }
 
     /// A datagram from a 4-tuple that has proven itself by STUN, or the STUN check itself.
@@ -310,6 +319,7 @@ impl Peer {
         self.outbox = farewell.into();
         self.held.clear();
         self.due = None;
+        self.ended_with = self.totals();
         self.tracks.clear();
         // Dropped after its Tracks: the grace window begins.
         self.stream = None;

@@ -79,6 +79,24 @@ pub struct UpCounters {
     pub jitter_ticks: u32,
 }
 
+impl UpCounters {
+    /// Adds those of another Layer.
+    pub fn add(&mut self, other: &Self) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+        self.lost += other.lost;
+        self.duplicates += other.duplicates;
+        self.late += other.late;
+        self.retransmissions += other.retransmissions;
+        self.paddings += other.paddings;
+        self.nacks += other.nacks;
+        self.plis += other.plis;
+        self.firs += other.firs;
+        self.keyframes += other.keyframes;
+        self.jitter_ticks = self.jitter_ticks.max(other.jitter_ticks);
+    }
+}
+
 /// One Track of a publisher.
 #[derive(Debug)]
 pub(crate) struct UpTrack {

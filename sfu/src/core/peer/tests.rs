@@ -266,8 +266,12 @@ fn closing_says_close_notify_and_begins_the_grace_window() {
     let mut world = World::new(vp8, false);
     world.connect();
     assert_eq!(world.state(), StreamState::Live);
+    let video = world.video.unwrap();
+    world.send(video, 1, 0, true, VP8_KEYFRAME);
+    world.run_for(50);
     world.peer.close(world.now, CloseReason::Local);
     world.run_for(50);
+    assert_eq!(world.peer.totals().packets, 1, "counted to the end");
     assert_eq!(world.closed(), Some(CloseReason::Local));
     assert_eq!(world.state(), StreamState::Reconnecting);
     assert!(!world.client.is_alive());
