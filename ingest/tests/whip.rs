@@ -576,3 +576,61 @@ async fn a_second_offer_with_the_same_key_takes_over() {
     house.session().await;
     assert_eq!((stream.epoch(), stream.state()), (1, StreamState::Live));
 }
+
+/// Run it with `cargo test -p ingest --test whip -- --ignored` and such an ffmpeg in front of the PATH.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs an ffmpeg with the WHIP muxer (8.0 or newer), which Debian 12 does not have"]
+async fn ffmpeg_publishes_by_whip() {
+    let house = House::with(|whip| whip.secure(false));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}{ENDPOINT}", listener.local_addr().unwrap());
+    let service = house.app.clone().into_make_service_with_connect_info::<SocketAddr>();
+    let server = tokio::spawn(async move { axum::serve(listener, service).await });
+    let mut child = tokio::process::Command::new("ffmpeg")
+        .args(["-hide_banner", "-loglevel", "warning", "-nostdin", "-re"])
+        .args(["-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30"])
+        .args(["-f", "lavfi", "-i", "sine=440:sample_rate=48000", "-t", "6"])
+        .args(["-pix_fmt", "yuv420p", "-c:v", "libx264", "-profile:v", "baseline", "-preset", "ultrafast"])
+        .args(["-tune", "zerolatency", "-g", "30", "-bf", "0", "-c:a", "libopus", "-ar", "48000", "-ac", "2"])
+        .args(["-f", "whip", "-authorization", KEY, &url])
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    let stream = loop {
+        if let Some(stream) = house.hub.stream(&ChannelName::parse("ana").unwrap()) {
+            break stream;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "no publication");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    let mut tracks = stream.watch_tracks();
+    let both = tokio::time::timeout(Duration::from_secs(10), tracks.wait_for(|tracks| tracks.len() == 2));
+    let tracks = both.await.expect("both kinds of media").unwrap().clone();
+    let mut readers: Vec<_> = tracks
+        .iter()
+        .map(|track| (track.codec(), track.read::<media::Frame>(&media::Rid::single())))
+        .collect();
+    let mut counts = Vec::new();
+    let left = child.wait().await.unwrap();
+    for (codec, reader) in &mut readers {
+        let mut frames = 0;
+        while tokio::time::timeout(Duration::from_millis(300), reader.next())
+            .await
+            .is_ok_and(|next| next.is_some())
+        {
+            frames += 1;
+        }
+        counts.push((*codec, frames, reader.lagged()));
+    }
+    println!("{left}: {counts:?}");
+    for (codec, frames, _) in counts {
+        let expected = if codec == media::Codec::Opus { 250 } else { 150 };
+        assert!(frames >= expected, "{codec:?}: {frames} frames");
+    }
+    // It deletes its session when it leaves.
+    let mut state = stream.watch_state();
+    let freed = state.wait_for(|state| *state == StreamState::Reconnecting);
+    tokio::time::timeout(Duration::from_secs(5), freed).await.expect("the publication ends").unwrap();
+    server.abort();
+}
