@@ -9,6 +9,13 @@ use tokio::sync::mpsc;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId(pub(crate) u64);
 
+impl PeerId {
+    /// From its number. Whoever hands them out sees to it that they are unique on this node.
+    pub const fn from_raw(raw: u64) -> Self {
+        Self(raw)
+    }
+}
+
 impl fmt::Display for PeerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "p{:x}", self.0)

@@ -1,0 +1,589 @@
+//! A whole SFU core, a Stream and many viewers by another stack (str0m), in memory and virtual time.
+
+use std::collections::{BinaryHeap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use media::{
+    ChannelName, Codec, Hub, MediaTime, NtpTime, Publication, Rid, RtpPacket, Stream, StreamWriter,
+    Timescale, TrackReader, TrackSpec, TrackWriter,
+};
+use sfu::core::viewer::{Entropy, Identity, Spec};
+use sfu::core::{Action, Claim, Core, FeedId, Negotiated, Routed};
+use sfu::egress::batch::Batch;
+use sfu::sdp::SubscribeOffer;
+use sfu::{PeerEvent, PeerId};
+use str0m::change::SdpAnswer;
+use str0m::media::{Direction, MediaKind};
+use str0m::net::{Protocol, Receive};
+use str0m::{Candidate, Event, Input, Output, Rtc};
+
+pub(crate) const SERVER: &str = "192.0.2.1:8189";
+pub(crate) const STEP: Duration = Duration::from_millis(1);
+pub(crate) const FRAME: Duration = Duration::from_nanos(33_333_333);
+
+/// A small generator with a seed that can be printed (splitmix64).
+#[derive(Clone)]
+pub(crate) struct Random(pub u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// True once in a while.
+    pub(crate) fn chance(&mut self, percent: f64) -> bool {
+        (self.next() % 1_000_000) as f64 / 10_000.0 < percent
+    }
+}
+
+/// The way to one viewer.
+#[derive(Clone, Copy)]
+pub(crate) struct Line {
+    pub(crate) latency: Duration,
+    pub(crate) jitter: Duration,
+    pub(crate) loss_percent: f64,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self { latency: Duration::from_millis(20), jitter: Duration::ZERO, loss_percent: 0.0 }
+    }
+}
+
+/// What a viewer got: the stamp in the payload, and when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Got {
+    pub(crate) video: bool,
+    pub(crate) frame: u32,
+    pub(crate) part: u16,
+    pub(crate) parts: u16,
+    pub(crate) timestamp: u32,
+    pub(crate) seq: u64,
+    pub(crate) at: Instant,
+}
+
+/// A video packet of our own on the wire, as the header says in clear.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wire {
+    pub(crate) to: SocketAddr,
+    pub(crate) ssrc: u32,
+    pub(crate) timestamp: u32,
+    pub(crate) payload_type: u8,
+    pub(crate) number: u16,
+    pub(crate) at: Instant,
+}
+
+pub(crate) struct Viewer {
+    pub(crate) id: PeerId,
+    pub(crate) rtc: Rtc,
+    pub(crate) address: SocketAddr,
+    pub(crate) line: Line,
+    pub(crate) connected: Option<Instant>,
+    pub(crate) joined: Instant,
+    pub(crate) got: Vec<Got>,
+    pub(crate) events: Vec<PeerEvent>,
+    pub(crate) due: Instant,
+    pub(crate) alive: bool,
+    pub(crate) silent: bool,
+    pub(crate) answer: String,
+    video: str0m::media::Mid,
+}
+
+impl Viewer {
+    pub(crate) fn video_frames(&self) -> Vec<u32> {
+        let mut parts: HashMap<u32, Vec<bool>> = HashMap::new();
+        for got in self.got.iter().filter(|got| got.video) {
+            parts.entry(got.frame).or_insert_with(|| vec![false; got.parts.into()])[usize::from(got.part)] =
+                true;
+        }
+        let mut whole: Vec<u32> = parts
+            .into_iter()
+            .filter(|(_, parts)| parts.iter().all(|there| *there))
+            .map(|(frame, _)| frame)
+            .collect();
+        whole.sort_unstable();
+        whole
+    }
+
+    pub(crate) fn first_video(&self) -> Option<Instant> {
+        self.got.iter().find(|got| got.video).map(|got| got.at)
+    }
+}
+
+struct Datagram {
+    at: Instant,
+    order: u64,
+    /// Index of the viewer whose line it is on.
+    viewer: usize,
+    to_server: bool,
+    data: Vec<u8>,
+}
+
+impl PartialEq for Datagram {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+impl Eq for Datagram {}
+impl PartialOrd for Datagram {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Datagram {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (other.at, other.order).cmp(&(self.at, self.order))
+    }
+}
+
+/// The source: how it sends.
+#[derive(Clone, Copy)]
+pub(crate) struct Source {
+    pub(crate) gop: u32,
+    pub(crate) parts: u16,
+    pub(crate) part_bytes: usize,
+    pub(crate) keyframes_on_request: bool,
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self { gop: 60, parts: 9, part_bytes: 1100, keyframes_on_request: false }
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) now: Instant,
+    pub(crate) start: Instant,
+    pub(crate) random: Random,
+    pub(crate) core: Core,
+    pub(crate) viewers: Vec<Viewer>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) stream: Arc<Stream>,
+    pub(crate) writer: Option<StreamWriter>,
+    pub(crate) source: Source,
+    pub(crate) frame: u32,
+    pub(crate) wire: Vec<Wire>,
+    /// Hash of every sealed packet by viewer, SSRC and number.
+    sealed: HashMap<(SocketAddr, u32, u16), u64>,
+    pub(crate) sealed_twice: u64,
+    pub(crate) keyframe_requests: u64,
+    channel: ChannelName,
+    audio: Option<TrackWriter>,
+    video: Option<TrackWriter>,
+    next_frame: Instant,
+    next_audio: Instant,
+    audio_number: u32,
+    since_keyframe: u32,
+    video_seq: u64,
+    audio_seq: u64,
+    identity: Identity,
+    feeds: HashMap<FeedId, TrackReader<RtpPacket>>,
+    claims: HashMap<String, Box<Negotiated>>,
+    net: BinaryHeap<Datagram>,
+    order: u64,
+    batch: Batch,
+}
+
+#[expect(clippy::disallowed_methods, reason = "virtual time needs a beginning")]
+fn beginning() -> Instant {
+    Instant::now()
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, source: Source) -> Self {
+        str0m::crypto::from_feature_flags().install_process_default();
+        println!("seed {seed}");
+        let now = beginning();
+        let hub = Hub::new(Duration::from_secs(10));
+        let channel = ChannelName::parse("ana").unwrap();
+        let wall = NtpTime::from_unix_micros(1_795_327_200_000_000);
+        let writer = hub.publish(&channel, Publication::default(), now, wall).unwrap();
+        let stream = Arc::clone(writer.stream());
+        let mut world = Self {
+            now,
+            start: now,
+            random: Random(seed),
+            core: Core::new(),
+            viewers: Vec::new(),
+            hub,
+            stream,
+            writer: Some(writer),
+            source,
+            frame: 0,
+            wire: Vec::new(),
+            sealed: HashMap::new(),
+            sealed_twice: 0,
+            keyframe_requests: 0,
+            channel,
+            audio: None,
+            video: None,
+            next_frame: now,
+            next_audio: now,
+            audio_number: 0,
+            since_keyframe: 0,
+            video_seq: 1000,
+            audio_seq: 7,
+            identity: Identity::generate().unwrap(),
+            feeds: HashMap::new(),
+            claims: HashMap::new(),
+            net: BinaryHeap::new(),
+            order: 0,
+            batch: Batch::new(),
+        };
+        world.open_tracks();
+        world
+    }
+
+    fn open_tracks(&mut self) {
+        let spec = |codec, timescale| TrackSpec {
+            codec,
+            timescale,
+            keyframes_on_request: self.source.keyframes_on_request,
+            derived: false,
+        };
+        let (audio, video) = (spec(Codec::Opus, Timescale::OPUS), spec(Codec::H264, Timescale::VIDEO));
+        let writer = self.writer.as_mut().unwrap();
+        self.audio = Some(writer.track(audio));
+        self.video = Some(writer.track(video));
+    }
+
+    pub(crate) fn stop_source(&mut self) {
+        (self.audio, self.video, self.writer) = (None, None, None);
+    }
+
+    pub(crate) fn restart_source(&mut self) {
+        let wall = NtpTime::from_unix_micros(1_795_327_200_000_000);
+        self.writer = Some(self.hub.publish(&self.channel, Publication::default(), self.now, wall).unwrap());
+        self.since_keyframe = 0;
+        (self.next_frame, self.next_audio) = (self.now, self.now);
+        self.open_tracks();
+    }
+
+    /// A viewer comes. `munge` may change its offer.
+    pub(crate) fn join(&mut self, line: Line, munge: impl FnOnce(String) -> String) -> usize {
+        let at = self.viewers.len();
+        let address: SocketAddr =
+            format!("198.51.{}.{}:40000", 100 + at / 250, 1 + at % 250).parse().unwrap();
+        let mut rtc = Rtc::builder().set_rtp_mode(true).build(self.now);
+        rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
+        let mut api = rtc.sdp_api();
+        let video = api.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
+        api.add_media(MediaKind::Audio, Direction::RecvOnly, None, None, None);
+        let (offer, pending) = api.apply().unwrap();
+        let offer = SubscribeOffer::parse(&munge(offer.to_sdp_string())).unwrap();
+        let id = PeerId::from_raw(at as u64 + 1);
+        let mut entropy: Entropy = [0; 96];
+        entropy.fill_with(|| self.random.next() as u8);
+        let candidates = [SERVER.parse().unwrap()];
+        let (spec, answer) =
+            Spec::negotiate(id, Arc::clone(&self.stream), &offer, &self.identity, &candidates, &entropy);
+        rtc.sdp_api().accept_answer(pending, SdpAnswer::from_sdp_string(&answer).unwrap()).unwrap();
+        self.claims.insert(spec.ufrag().to_owned(), Box::new(Negotiated::Viewer(spec)));
+        self.viewers.push(Viewer {
+            id,
+            rtc,
+            address,
+            line,
+            connected: None,
+            joined: self.now,
+            got: Vec::new(),
+            events: Vec::new(),
+            due: self.now,
+            alive: true,
+            silent: false,
+            answer,
+            video,
+        });
+        at
+    }
+
+    pub(crate) fn join_plain(&mut self, line: Line) -> usize {
+        self.join(line, |offer| offer)
+    }
+
+    pub(crate) fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.step();
+        }
+    }
+
+    fn step(&mut self) {
+        self.now += STEP;
+        self.write_media();
+        self.core.handle_timeout(self.now);
+        self.deliver();
+        self.drain_bus();
+        self.act();
+        loop {
+            let more = self.core.next_slice(self.now, &mut self.batch);
+            self.flush();
+            if !more {
+                break;
+            }
+        }
+        self.act();
+        while let Some(transmit) = self.core.poll_transmit() {
+            self.to_viewer(transmit.to, transmit.data);
+        }
+        for at in 0..self.viewers.len() {
+            if self.viewers[at].due <= self.now {
+                self.input(at, Input::Timeout(self.now));
+            }
+        }
+    }
+
+    fn write_media(&mut self) {
+        while self.video.is_some() && self.next_frame <= self.now {
+            self.write_frame();
+            self.next_frame += FRAME;
+        }
+        while self.audio.is_some() && self.next_audio <= self.now {
+            let packet = self.packet(Timescale::OPUS, self.audio_seq, self.next_audio, true, true);
+            let packet = RtpPacket { payload: stamp(self.audio_number, 0, 1, 100), ..packet };
+            self.audio.as_mut().unwrap().write_rtp(&Rid::single(), packet);
+            self.audio_seq += 1;
+            self.audio_number += 1;
+            self.next_audio += Duration::from_millis(20);
+        }
+    }
+
+    fn write_frame(&mut self) {
+        let key = self.since_keyframe == 0;
+        let parts = if key { self.source.parts * 4 } else { self.source.parts };
+        for part in 0..parts {
+            let start = part == 0;
+            let packet = self.packet(Timescale::VIDEO, self.video_seq, self.next_frame, start, key && start);
+            let payload = stamp(self.frame, part, parts, self.source.part_bytes);
+            let packet = RtpPacket { payload, marker: part + 1 == parts, ..packet };
+            self.video.as_mut().unwrap().write_rtp(&Rid::single(), packet);
+            self.video_seq += 1;
+        }
+        self.frame += 1;
+        self.since_keyframe = (self.since_keyframe + 1) % self.source.gop;
+    }
+
+    fn packet(&self, scale: Timescale, seq: u64, at: Instant, frame_start: bool, key: bool) -> RtpPacket {
+        RtpPacket {
+            seq,
+            time: self.stream.clock().media_time(at, scale),
+            payload: bytes::Bytes::new(),
+            marker: false,
+            frame_start,
+            starts_keyframe: key,
+            discardable: false,
+            reorders: false,
+            temporal_id: 0,
+            epoch: 0,
+            arrival: self.now,
+        }
+    }
+
+    /// Writes a packet as it is.
+    pub(crate) fn write_video(&mut self, change: impl FnOnce(&mut RtpPacket)) {
+        let mut packet = self.packet(Timescale::VIDEO, self.video_seq, self.now, true, false);
+        packet.payload = stamp(self.frame, 0, 1, 500);
+        packet.marker = true;
+        change(&mut packet);
+        self.video.as_mut().unwrap().write_rtp(&Rid::single(), packet);
+        self.video_seq += 1;
+        self.frame += 1;
+    }
+
+    pub(crate) fn media_time(&self) -> MediaTime {
+        self.stream.clock().media_time(self.now, Timescale::VIDEO)
+    }
+
+    /// A datagram on its way to the server, from where it is told.
+    pub(crate) fn inject(&mut self, from: SocketAddr, mut data: Vec<u8>) -> Routed {
+        let claims = &mut self.claims;
+        let mut claim = |ufrag: &str| claims.remove(ufrag).map_or(Claim::Unknown, Claim::Yours);
+        let to: SocketAddr = SERVER.parse().unwrap();
+        self.core.handle_datagram(self.now, from, to.ip(), &mut data, &mut claim)
+    }
+
+    fn deliver(&mut self) {
+        while self.net.peek().is_some_and(|datagram| datagram.at <= self.now) {
+            let datagram = self.net.pop().unwrap();
+            let address = self.viewers[datagram.viewer].address;
+            if datagram.to_server {
+                self.inject(address, datagram.data);
+            } else {
+                let server: SocketAddr = SERVER.parse().unwrap();
+                let viewer = &mut self.viewers[datagram.viewer];
+                if !viewer.alive {
+                    continue;
+                }
+                let contents = datagram.data.as_slice().try_into().expect("str0m knows what this is");
+                let receive =
+                    Receive { proto: Protocol::Udp, source: server, destination: address, contents };
+                let now = self.now;
+                self.input(datagram.viewer, Input::Receive(now, receive));
+            }
+        }
+    }
+
+    fn input(&mut self, at: usize, input: Input<'_>) {
+        let viewer = &mut self.viewers[at];
+        if !viewer.alive {
+            return;
+        }
+        if let Err(error) = viewer.rtc.handle_input(input) {
+            panic!("viewer {at}: {error}");
+        }
+        loop {
+            let viewer = &mut self.viewers[at];
+            match viewer.rtc.poll_output() {
+                Ok(Output::Timeout(due)) => {
+                    viewer.due = due;
+                    return;
+                }
+                Ok(Output::Transmit(transmit)) => {
+                    let data = transmit.contents.to_vec();
+                    self.send(at, true, data);
+                }
+                Ok(Output::Event(event)) => self.note(at, event),
+                Err(error) => {
+                    println!("viewer {at} ended: {error}");
+                    viewer.alive = false;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, at: usize, event: Event) {
+        let now = self.now;
+        let viewer = &mut self.viewers[at];
+        match event {
+            Event::Connected => viewer.connected = Some(now),
+            Event::RtpPacket(packet) => {
+                let payload = &packet.payload;
+                let u32_at = |at: usize| u32::from_be_bytes(payload[at..at + 4].try_into().unwrap());
+                let u16_at = |at: usize| u16::from_be_bytes(payload[at..at + 2].try_into().unwrap());
+                assert!(payload[8..].iter().all(|byte| *byte == payload[3]), "a payload was damaged");
+                let video = packet.time.frequency().get() == 90_000;
+                let got = Got {
+                    video,
+                    frame: u32_at(0),
+                    part: u16_at(4),
+                    parts: u16_at(6),
+                    timestamp: packet.header.timestamp,
+                    seq: *packet.seq_no,
+                    at: now,
+                };
+                viewer.got.push(got);
+            }
+            _ => {}
+        }
+    }
+
+    /// The viewer asks for a keyframe.
+    pub(crate) fn ask_keyframe(&mut self, at: usize) {
+        let viewer = &mut self.viewers[at];
+        let mid = viewer.video;
+        let mut api = viewer.rtc.direct_api();
+        let stream = api.stream_rx_by_mid(mid, None).expect("a stream");
+        stream.request_keyframe(str0m::media::KeyframeRequestKind::Pli);
+        viewer.due = self.now;
+    }
+
+    fn send(&mut self, viewer: usize, to_server: bool, data: Vec<u8>) {
+        let line = self.viewers[viewer].line;
+        if self.viewers[viewer].silent && to_server {
+            return;
+        }
+        // Handshakes are let through: what is tested is media.
+        let media = data.first().is_some_and(|byte| (128..192).contains(byte));
+        if media && self.random.chance(line.loss_percent) {
+            return;
+        }
+        let jitter = line.jitter.as_micros() as u64;
+        let jitter = if jitter == 0 { 0 } else { self.random.next() % jitter };
+        let at = self.now + line.latency + Duration::from_micros(jitter);
+        self.order += 1;
+        self.net.push(Datagram { at, order: self.order, viewer, to_server, data });
+    }
+
+    fn to_viewer(&mut self, to: SocketAddr, data: Vec<u8>) {
+        if let Some(at) = self.viewers.iter().position(|viewer| viewer.address == to) {
+            self.send(at, false, data);
+        }
+    }
+
+    fn flush(&mut self) {
+        let batch = std::mem::take(&mut self.batch);
+        for run in batch.runs() {
+            for data in batch.bytes(run).chunks(run.segment) {
+                self.tap(run.dest.to, data);
+                self.to_viewer(run.dest.to, data.to_vec());
+            }
+        }
+        self.batch = batch;
+        self.batch.clear();
+    }
+
+    fn tap(&mut self, to: SocketAddr, data: &[u8]) {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        data.hash(&mut hasher);
+        let u32_at = |at: usize| u32::from_be_bytes(data[at..at + 4].try_into().unwrap());
+        let (number, ssrc) = (u16::from_be_bytes([data[2], data[3]]), u32_at(8));
+        let hash = hasher.finish();
+        let known = *self.sealed.entry((to, ssrc, number)).or_insert(hash);
+        self.sealed_twice += u64::from(known != hash);
+        let payload_type = data[1] & 0x7f;
+        self.wire.push(Wire { to, ssrc, timestamp: u32_at(4), payload_type, number, at: self.now });
+    }
+
+    fn drain_bus(&mut self) {
+        let mut packets = Vec::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut ended = Vec::new();
+        for (feed, reader) in &mut self.feeds {
+            let poll = reader.poll_drain(&mut cx, &mut packets);
+            self.core.handle_packets(self.now, *feed, &mut packets);
+            if poll == Poll::Ready(()) {
+                ended.push(*feed);
+            }
+        }
+        for feed in ended {
+            self.core.handle_feed_end(self.now, feed);
+        }
+    }
+
+    fn act(&mut self) {
+        while let Some(action) = self.core.poll_action() {
+            match action {
+                Action::OpenFeed { feed, track, rid } => drop(self.feeds.insert(feed, track.read(&rid))),
+                Action::CloseFeed(feed) => drop(self.feeds.remove(&feed)),
+                Action::RequestKeyframe(_) => {
+                    self.keyframe_requests += 1;
+                    self.since_keyframe = 0;
+                }
+                Action::Event(id, event) => {
+                    let viewer = self.viewers.iter_mut().find(|viewer| viewer.id == id).unwrap();
+                    viewer.events.push(event);
+                }
+            }
+        }
+        // What was opened is read at once, as the shell does at its next turn.
+        self.drain_bus();
+    }
+}
+
+/// Eight bytes that say what it is, and a filling that shows damage.
+fn stamp(frame: u32, part: u16, parts: u16, bytes: usize) -> bytes::Bytes {
+    let mut payload = vec![frame as u8; bytes];
+    payload[..4].copy_from_slice(&frame.to_be_bytes());
+    payload[4..6].copy_from_slice(&part.to_be_bytes());
+    payload[6..8].copy_from_slice(&parts.to_be_bytes());
+    payload.into()
+}
