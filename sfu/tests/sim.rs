@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sfu::core::{Command, Routed};
 use sfu::{CloseReason, FallbackReason, PeerEvent, PeerId};
-use world::{Line, SERVER, Source, World};
+use world::{Line, Source, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -62,13 +62,11 @@ fn viewers_connect_and_get_everything() {
 
 #[test]
 fn loss_is_repaired_by_retransmission() {
-    for (seed, loss_percent, rtx) in [(2, 2.0, true), (3, 5.0, true), (4, 3.0, false)] {
+    for (seed, loss_percent) in [(2, 2.0), (3, 5.0)] {
         let mut world = World::new(seed, Source::default());
         world.run(ms(100));
         for _ in 0..8 {
-            let line = Line { loss_percent, latency: ms(25), jitter: ms(8) };
-            // Without RTX a repetition is the same bytes again.
-            world.join(line, |offer| if rtx { offer } else { offer.replace("rtx/90000", "x-rtx/90000") });
+            world.join_plain(Line { loss_percent, latency: ms(25), jitter: ms(8) });
         }
         world.run(6 * SECOND);
         check_wire(&world);
@@ -78,10 +76,7 @@ fn loss_is_repaired_by_retransmission() {
             // The last half second may still be under repair.
             let newest = world.frame - 15;
             let missing: Vec<u32> = gaps(&world, at).into_iter().filter(|frame| *frame < newest).collect();
-            assert!(
-                missing.len() <= 2,
-                "seed {seed}, rtx {rtx}, viewer {at} misses {missing:?}; {counters:?}"
-            );
+            assert!(missing.len() <= 2, "seed {seed}, viewer {at} misses {missing:?}; {counters:?}");
         }
     }
 }
@@ -114,12 +109,18 @@ fn a_late_viewer_begins_at_once_and_two_seconds_later_is_as_near_as_the_others()
             .collect();
         assert!(settled.len() > 20);
         assert!(settled.iter().all(|lag| *lag <= ms(2)), "GOP {gop}: {:?}", settled.iter().max());
-        // And it says so: the same frame has the same distance to the clock for both.
-        let offset = |viewer: usize| {
-            let got = world.viewers[viewer].got.iter().rfind(|got| got.video).expect("a picture");
-            (got.frame, got.timestamp)
+        // And it says so: from one frame to a later one, both clocks have run equally far.
+        let ran = |viewer: usize| {
+            let stamps: HashMap<u32, u32> = world.viewers[viewer]
+                .got
+                .iter()
+                .filter(|got| got.video)
+                .map(|got| (got.frame, got.timestamp))
+                .collect();
+            let last = world.frame - 10;
+            stamps[&last].wrapping_sub(stamps[&(last - 20)])
         };
-        let _ = offset(new);
+        assert_eq!(ran(old), ran(new));
         check_burst(&world, new);
     }
 }
@@ -317,7 +318,8 @@ fn a_frame_out_of_order_is_never_sent_with_a_time_that_steps_back() {
     }
     world.run(SECOND);
     check_wire(&world);
-    assert!(world.core.counters().reordered_dropped >= 20);
+    let counters = world.core.counters();
+    assert!(counters.reordered_dropped + counters.discardable_dropped >= 20, "{counters:?}");
     assert!(world.viewers[viewer].video_frames().len() > 60);
     assert_eq!(world.core.counters().nacked, 0, "the numbers closed over what was left out");
 }

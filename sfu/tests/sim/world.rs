@@ -1,7 +1,7 @@
 //! A whole SFU core, a Stream and many viewers by another stack (str0m), in memory and virtual time.
 
 use std::collections::{BinaryHeap, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -65,7 +65,6 @@ pub(crate) struct Got {
     pub(crate) part: u16,
     pub(crate) parts: u16,
     pub(crate) timestamp: u32,
-    pub(crate) seq: u64,
     pub(crate) at: Instant,
 }
 
@@ -75,7 +74,6 @@ pub(crate) struct Wire {
     pub(crate) to: SocketAddr,
     pub(crate) ssrc: u32,
     pub(crate) timestamp: u32,
-    pub(crate) payload_type: u8,
     pub(crate) number: u16,
     pub(crate) at: Instant,
 }
@@ -160,7 +158,6 @@ impl Default for Source {
 
 pub(crate) struct World {
     pub(crate) now: Instant,
-    pub(crate) start: Instant,
     pub(crate) random: Random,
     pub(crate) core: Core,
     pub(crate) viewers: Vec<Viewer>,
@@ -208,7 +205,6 @@ impl World {
         let stream = Arc::clone(writer.stream());
         let mut world = Self {
             now,
-            start: now,
             random: Random(seed),
             core: Core::new(),
             viewers: Vec::new(),
@@ -322,6 +318,8 @@ impl World {
         self.deliver();
         self.drain_bus();
         self.act();
+        // The end of a handshake goes before what only it lets the viewer read.
+        self.transmit();
         loop {
             let more = self.core.next_slice(self.now, &mut self.batch);
             self.flush();
@@ -330,13 +328,17 @@ impl World {
             }
         }
         self.act();
-        while let Some(transmit) = self.core.poll_transmit() {
-            self.to_viewer(transmit.to, transmit.data);
-        }
+        self.transmit();
         for at in 0..self.viewers.len() {
             if self.viewers[at].due <= self.now {
                 self.input(at, Input::Timeout(self.now));
             }
+        }
+    }
+
+    fn transmit(&mut self) {
+        while let Some(transmit) = self.core.poll_transmit() {
+            self.to_viewer(transmit.to, transmit.data);
         }
     }
 
@@ -476,7 +478,6 @@ impl World {
                     part: u16_at(4),
                     parts: u16_at(6),
                     timestamp: packet.header.timestamp,
-                    seq: *packet.seq_no,
                     at: now,
                 };
                 viewer.got.push(got);
@@ -539,8 +540,7 @@ impl World {
         let hash = hasher.finish();
         let known = *self.sealed.entry((to, ssrc, number)).or_insert(hash);
         self.sealed_twice += u64::from(known != hash);
-        let payload_type = data[1] & 0x7f;
-        self.wire.push(Wire { to, ssrc, timestamp: u32_at(4), payload_type, number, at: self.now });
+        self.wire.push(Wire { to, ssrc, timestamp: u32_at(4), number, at: self.now });
     }
 
     fn drain_bus(&mut self) {
