@@ -152,6 +152,11 @@ impl DownTrack {
     /// The next packet is not the one after the last.
     pub(crate) fn restart(&mut self, flow: Flow) {
         self.flow = flow;
+        self.begin_anew();
+    }
+
+    /// What was left out before the next packet leaves no gap.
+    pub(crate) fn begin_anew(&mut self) {
         self.fresh = true;
     }
 

@@ -66,6 +66,11 @@ impl History {
         self.packets.get(at)?.as_ref()
     }
 
+    /// The number of the first packet of the newest keyframe.
+    pub(crate) fn newest_keyframe(&self) -> Option<u64> {
+        self.gop.map(|gop| gop.first)
+    }
+
     /// What is kept since the newest keyframe, if that is still there and nothing is missing.
     pub(crate) fn whole_gop(&self) -> Option<Gop> {
         self.gop.filter(|gop| gop.packets == self.end() - gop.first)

@@ -193,6 +193,14 @@ impl Core {
                 }
                 Turn::Go => {}
             }
+            if !catch_up.in_frame
+                && let Some(keyframe) = feed.history.newest_keyframe().filter(|first| *first > catch_up.next)
+            {
+                // The source began a new group meanwhile: nothing before it is needed any more, nor kept.
+                catch_up.next = keyframe;
+                down.begin_anew();
+            }
+            let Flow::CatchUp(catch_up) = &mut down.flow else { return Progress::Ended };
             let from = catch_up.next;
             let to = frame_end(feed, from);
             if !catch_up.in_frame {
