@@ -123,10 +123,11 @@ impl CatchUp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::up_track::beginning;
 
     fn gop(frames: u32, bytes: usize) -> Gop {
         let mut history = super::super::history::History::default();
-        let now = Instant::now();
+        let now = beginning();
         for seq in 0..frames {
             let mut packet =
                 super::super::history::tests::packet(seq.into(), seq.into(), seq == 0, true, now);
@@ -153,7 +154,7 @@ mod tests {
 
     #[test]
     fn no_window_carries_more_than_8_frames_however_late_the_clock() {
-        let start = Instant::now();
+        let start = beginning();
         for step in [1, 5, 13, 60] {
             let mut catch_up = CatchUp::new(start, 0);
             let mut sent = Vec::new();
@@ -177,7 +178,7 @@ mod tests {
 
     #[test]
     fn it_slows_down_on_loss_and_gives_up() {
-        let now = Instant::now();
+        let now = beginning();
         let mut catch_up = CatchUp::new(now, 0);
         catch_up.slow_down(now);
         catch_up.slow_down(now);

@@ -111,6 +111,7 @@ impl Routes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::up_track::beginning;
 
     #[test]
     fn the_first_bytes_say_what_it_is() {
@@ -129,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_memory_of_other_shards_is_bounded() {
-        let now = Instant::now();
+        let now = beginning();
         let mut routes = Routes::default();
         let tuple = |port: usize| {
             let ip = IpAddr::from([10, 0, (port >> 16) as u8, 1]);

@@ -320,6 +320,7 @@ fn fragments(record: &[u8]) -> impl Iterator<Item = Fragment<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::up_track::beginning;
 
     fn record(kind: u8, epoch: u16, body: &[u8]) -> Vec<u8> {
         let mut out = vec![kind, 0xfe, 0xfd];
@@ -370,7 +371,7 @@ mod tests {
             let hello = client_hello(offered);
             let mut guard = Guard::new();
             let datagram = record(HANDSHAKE_RECORD, 0, &fragment(0, hello.len(), 0, &hello));
-            assert_eq!(guard.inspect(Instant::now(), &datagram), Ok(Verdict::Pass));
+            assert_eq!(guard.inspect(beginning(), &datagram), Ok(Verdict::Pass));
             assert_eq!(guard.profile(), chosen, "{offered:x?}");
         }
     }
@@ -383,14 +384,14 @@ mod tests {
         for (offset, part) in [(half, &hello[half..]), (0, &hello[..half])] {
             assert_eq!(guard.profile(), Ok(None));
             let datagram = record(HANDSHAKE_RECORD, 0, &fragment(0, hello.len(), offset, part));
-            assert_eq!(guard.inspect(Instant::now(), &datagram), Ok(Verdict::Pass));
+            assert_eq!(guard.inspect(beginning(), &datagram), Ok(Verdict::Pass));
         }
         assert_eq!(guard.profile(), Ok(Some(Profile::AeadAes128Gcm)));
     }
 
     #[test]
     fn floods_are_refused_before_the_library_sees_them() {
-        let now = Instant::now();
+        let now = beginning();
         let one_byte = |count: usize| -> Vec<u8> {
             (0..count).flat_map(|at| record(HANDSHAKE_RECORD, 0, &fragment(1, 100_000, at, &[0]))).collect()
         };
@@ -422,7 +423,7 @@ mod tests {
 
     #[test]
     fn a_finished_association_reads_alerts_and_little_else() {
-        let now = Instant::now();
+        let now = beginning();
         let mut guard = Guard::new();
         guard.finish();
         assert_eq!(guard.inspect(now, &record(23, 1, &[0; 40])), Ok(Verdict::Ignore));

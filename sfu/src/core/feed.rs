@@ -216,6 +216,7 @@ mod tests {
 
     use super::super::history::tests::packet;
     use super::*;
+    use crate::core::up_track::beginning;
 
     fn feed(now: Instant) -> Feed {
         let channel = media::ChannelName::parse("test").expect("a name");
@@ -233,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_frame_is_one_burst_and_a_backlog_is_none() {
-        let now = Instant::now();
+        let now = beginning();
         let mut feed = feed(now);
         let mut packets = vec![
             packet(0, 0, true, true, now - STALE * 2),
@@ -250,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_leaving_viewer_moves_nobody_out_of_turn() {
-        let now = Instant::now();
+        let now = beginning();
         let mut feed = feed(now);
         feed.take(now, &mut vec![packet(0, 0, true, true, now), packet(1, 0, false, false, now)]);
         for viewer in 0..4 {
@@ -270,7 +271,7 @@ mod tests {
 
     #[test]
     fn the_edge_runs_at_wall_rate_and_stops_before_the_next_frame() {
-        let now = Instant::now();
+        let now = beginning();
         let mut feed = feed(now);
         let second = now + Duration::from_millis(33);
         feed.take(now, &mut vec![packet(0, 0, true, true, now)]);
@@ -283,7 +284,7 @@ mod tests {
 
     #[test]
     fn keyframe_requests_are_coalesced() {
-        let now = Instant::now();
+        let now = beginning();
         let mut feed = feed(now);
         assert!(feed.request_keyframe(now));
         assert!(!feed.request_keyframe(now + Duration::from_millis(499)));

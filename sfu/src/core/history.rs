@@ -178,6 +178,7 @@ pub(crate) mod tests {
     use media::{MediaTime, Timescale};
 
     use super::*;
+    use crate::core::up_track::beginning;
 
     pub(crate) fn packet(seq: u64, ticks: i64, key: bool, start: bool, now: Instant) -> RtpPacket {
         RtpPacket {
@@ -197,7 +198,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_hole_is_seen_and_can_be_filled() {
-        let now = Instant::now();
+        let now = beginning();
         let mut history = History::default();
         assert_eq!(history.push(now, packet(10, 0, true, true, now)), Placed::Newest);
         assert_eq!(history.push(now, packet(12, 3000, false, true, now)), Placed::Newest);
@@ -212,7 +213,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_keyframe_whose_first_packet_is_late_counts() {
-        let now = Instant::now();
+        let now = beginning();
         let mut history = History::default();
         history.push(now, packet(0, 0, true, true, now));
         history.push(now, packet(2, 3000, false, false, now));
@@ -222,7 +223,7 @@ pub(crate) mod tests {
 
     #[test]
     fn it_keeps_the_gop_and_a_second_and_no_more_than_its_bounds() {
-        let now = Instant::now();
+        let now = beginning();
         let mut history = History::default();
         for seq in 0..100 {
             history.push(now, packet(seq, seq as i64, seq == 0 || seq == 50, true, now));

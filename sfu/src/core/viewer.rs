@@ -425,7 +425,7 @@ impl Viewer {
         let elapsed = wall.middle_bits().wrapping_sub(last_sr).wrapping_sub(delay);
         // 16.16 seconds; what is longer than 10 s is no round trip.
         if elapsed < 10 << 16 {
-            self.round_trip = Duration::from_micros(u64::from(elapsed) * 1_000_000 >> 16);
+            self.round_trip = Duration::from_micros((u64::from(elapsed) * 1_000_000) >> 16);
         }
     }
 
