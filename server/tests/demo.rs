@@ -1,13 +1,17 @@
 //! The demo against an RTMP server of another make.
 #![expect(clippy::disallowed_methods, reason = "tests join their tasks and compare clocks")]
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use media::{Codec, CodecConfig, Frame, Hub, Kind, NtpTime, Publication, Rid, Stream, StreamState};
 
 use rml_rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};
 use rml_rtmp::sessions::{ServerSession, ServerSessionConfig, ServerSessionEvent, ServerSessionResult};
 use server::demo::{self, Options, strip};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -154,4 +158,116 @@ async fn comes_back_and_goes_on_counting() {
     let (counter, _) = strips(&heard)[0];
     assert!(counter >= first - 1, "frame {counter} after a reconnect");
     assert_eq!(heard.tags.iter().find(|(video, ..)| *video).expect("video").2[..2], [0x17, 0], "new headers");
+}
+
+/// Our own RTMP port, without a server around it: every key is good.
+async fn ingest(
+    shutdown: &CancellationToken,
+) -> (std::net::SocketAddr, tokio::task::JoinHandle<()>, mpsc::Receiver<ingest::PublishRequest>) {
+    let listen = (std::net::Ipv4Addr::LOCALHOST, 0).into();
+    let config = ingest::rtmp::Config { listen, ..ingest::rtmp::Config::default() };
+    let listener = ingest::rtmp::Listener::bind(config).await.expect("binds");
+    let (requests, asked) = mpsc::channel(4);
+    let address = listener.local_addr();
+    (address, tokio::spawn(listener.run(requests, shutdown.clone())), asked)
+}
+
+async fn track(
+    stream: &Stream,
+    what: &str,
+    find: impl Fn() -> Option<Arc<media::Track>>,
+) -> Arc<media::Track> {
+    let mut tracks = stream.watch_tracks();
+    let found = async {
+        loop {
+            tracks.borrow_and_update();
+            if let Some(track) = find() {
+                return track;
+            }
+            tracks.changed().await.expect("the Stream lives");
+        }
+    };
+    tokio::time::timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("no {what}"))
+}
+
+/// Picture by RTMP, sound by RTMP and through the transcoder: each by its own timestamps.
+#[tokio::test]
+async fn flash_and_beep_are_together_behind_rtmp_and_transcode() {
+    use openh264::formats::YUVSource as _;
+    let shutdown = CancellationToken::new();
+    let (address, listening, mut asked) = ingest(&shutdown).await;
+    let options = Options {
+        url: format!("rtmp://{address}/live"),
+        key: "secret".to_owned().into(),
+        size: (320, 180),
+        audio_rate: 44_100,
+        ..Options::default()
+    };
+    let leave = CancellationToken::new();
+    let demo = tokio::spawn(demo::run(options, leave.clone()));
+    let request = tokio::time::timeout(PATIENCE, asked.recv()).await.expect("in time").expect("a request");
+    let hub = Hub::new(Duration::from_secs(10));
+    let channel = media::ChannelName::parse("demo").expect("a name");
+    let wall = NtpTime::from_unix_micros(1);
+    let now = std::time::Instant::now();
+    let writer = hub.publish(&channel, Publication::default(), now, wall).expect("nobody else");
+    let stream = Arc::clone(writer.stream());
+    request.accept(writer);
+    let transcoder = transcode::Transcoder::new(transcode::Config::default()).expect("starts");
+    let attached = tokio::spawn(Arc::clone(&transcoder).attach(Arc::clone(&stream)));
+
+    let video = track(&stream, "picture", || stream.source(Kind::Video)).await;
+    let opus = track(&stream, "Opus", || stream.track(Codec::Opus)).await;
+    let (mut pictures, mut sounds) =
+        (video.read::<Frame>(&Rid::single()), opus.read::<Frame>(&Rid::single()));
+    let mut video_decoder = openh264::decoder::Decoder::new().expect("decoder");
+    let mut audio_decoder = opus::Decoder::new(48_000, opus::Channels::Stereo).expect("decoder");
+    let (left, top, side) = demo::scene::flash_square(320, 180);
+    let (mut flash, mut beep): (Option<f64>, Option<f64>) = (None, None);
+    let (mut dark, mut quiet) = (false, false);
+    let watching = async {
+        while flash.is_none() || beep.is_none() {
+            tokio::select! {
+                frame = pictures.next() => {
+                    let frame = frame.expect("live");
+                    let CodecConfig::H264(config) = &*frame.config else { panic!("{:?}", frame.config) };
+                    let mut bits = Vec::new();
+                    media::h264::write_annex_b(&frame.data, frame.keyframe.then_some(config), &mut bits);
+                    let Ok(Some(picture)) = video_decoder.decode(&bits) else { continue };
+                    let white = picture.y()[(top + side / 2) * picture.strides().0 + left + side / 2] > 180;
+                    if white && dark {
+                        flash.get_or_insert(frame.pts.as_secs_f64());
+                    }
+                    dark = !white;
+                }
+                frame = sounds.next() => {
+                    let frame = frame.expect("live");
+                    let mut samples = [0.0; 2 * 960];
+                    audio_decoder.decode_float(&frame.data, &mut samples, false).expect("decodes");
+                    let first = samples.iter().step_by(2).position(|sample| sample.abs() > 0.12);
+                    if let Some(first) = first.filter(|_| quiet) {
+                        beep.get_or_insert(frame.pts.as_secs_f64() + first as f64 / 48_000.0);
+                    }
+                    quiet = first.is_none();
+                }
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, watching).await.expect("a flash and a beep within a second or two");
+    let late = (beep.expect("heard") - flash.expect("seen")) * 1000.0;
+    // They may be of neighbouring seconds.
+    let late = (late + 500.0).rem_euclid(1000.0) - 500.0;
+    assert!(late.abs() < 12.0, "the beep is {late:.1} ms later than the flash");
+    println!("the beep is {late:.1} ms later than the flash");
+
+    // It says goodbye; the Stream waits for another one until the Hub ends it, and the transcoder with it.
+    leave.cancel();
+    demo.await.expect("no panic").expect("ends well");
+    let mut state = stream.watch_state();
+    let left = state.wait_for(|state| *state != StreamState::Live);
+    tokio::time::timeout(PATIENCE, left).await.expect("in time").expect("the Stream lives");
+    hub.end_all();
+    tokio::time::timeout(PATIENCE, attached).await.expect("ends with the Stream").expect("no panic");
+    shutdown.cancel();
+    listening.await.expect("no panic");
 }

@@ -92,7 +92,9 @@ impl Publication {
             gop_seconds = self.options.gop_seconds,
             "demo publishes"
         );
-        let (start, start_unix_micros) = both_clocks();
+        let (now, unix_micros) = both_clocks();
+        let wait = until_picture(unix_micros, self.options.fps);
+        let (start, start_unix_micros) = (now + Duration::from_micros(wait), unix_micros + wait);
         let mut studio = Some(Studio::new(&self.options, start_unix_micros, self.counter)?);
         loop {
             let Some(waiting) = studio.as_mut() else { return Ok(()) };
@@ -140,6 +142,14 @@ async fn make(studio: Option<Studio>) -> Result<(Option<Studio>, Vec<Tag>), Erro
 fn both_clocks() -> (Instant, u64) {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     (Instant::now(), u64::try_from(unix.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// Microseconds until a picture is due, if one is due at each whole second of the wall clock: then the flash
+/// begins with the beep, not up to a picture later.
+fn until_picture(unix_micros: u64, fps: u32) -> u64 {
+    let fraction = unix_micros % 1_000_000;
+    let next = (fraction * u64::from(fps)).div_ceil(1_000_000);
+    (next * 1_000_000 / u64::from(fps)).saturating_sub(fraction)
 }
 
 /// The connection: bytes to and from the RTMP session.
@@ -239,7 +249,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Says that the publication is over, so that the Stream ends without waiting for us to come back.
+    /// Says that the publication is over, so that the server need not find out by itself.
     async fn goodbye(mut self) -> Result<(), Error> {
         if let Ok(results) = self.session.stop_publishing() {
             self.take(results);
@@ -347,6 +357,19 @@ fn not_rtmp(address: &str, why: impl std::fmt::Display) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_picture_is_due_at_each_whole_second() {
+        for fps in [1, 24, 25, 30, 60, 120] {
+            for unix_micros in [0, 1, 333_333, 333_334, 999_999, 5_500_000] {
+                let wait = until_picture(unix_micros, fps);
+                assert!(wait <= 1_000_000 / u64::from(fps) + 1);
+                let grid = (unix_micros + wait) % 1_000_000 * u64::from(fps);
+                let off = (grid + 500_000) % 1_000_000;
+                assert!(off.abs_diff(500_000) <= u64::from(fps), "{fps} fps at {unix_micros}: {off}");
+            }
+        }
+    }
 
     #[test]
     fn urls_are_read() {

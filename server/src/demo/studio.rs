@@ -92,7 +92,8 @@ impl Studio {
         let mut tags = Vec::new();
         let due = self.due();
         self.make_sound(due, &mut tags)?;
-        let shown_unix_millis = (self.start_unix_micros + due.as_micros() as u64) / 1000;
+        // To nearest: a picture at a whole second must not fall a microsecond before it.
+        let shown_unix_millis = (self.start_unix_micros + due.as_micros() as u64 + 500) / 1000;
         let picture =
             self.scene.draw(Moment { counter: self.counter(), made_unix_millis, shown_unix_millis });
         let gop = u64::from(self.options.gop_seconds) * u64::from(self.options.fps);
