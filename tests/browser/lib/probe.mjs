@@ -1,0 +1,230 @@
+// Runs inside the page: looks at pixels and listens. Defines window.probe.
+
+/** Installed by addInitScript; must not refer to anything outside of itself. */
+export function probe() {
+  const CELLS = 80;
+  const SYNC = 0b10110010;
+
+  function crc8(bytes) {
+    let crc = 0;
+    for (const byte of bytes) {
+      crc ^= byte;
+      for (let bit = 0; bit < 8; bit += 1) crc = crc & 0x80 ? ((crc << 1) ^ 0x07) & 0xff : (crc << 1) & 0xff;
+    }
+    return crc;
+  }
+
+  const canvas = document.createElement('canvas');
+  canvas.width = CELLS * 4;
+  canvas.height = 4;
+  const pen = canvas.getContext('2d', { willReadFrequently: true });
+
+  /** Frame counter and wall clock out of the strip at the top; null where there is no valid strip. */
+  function readStrip(source, width, height) {
+    const strip = Math.max(8, height / 40);
+    // The middle half of the strip: codecs blur its edge.
+    pen.drawImage(source, 0, strip / 4, width, strip / 2, 0, 0, canvas.width, canvas.height);
+    const pixels = pen.getImageData(0, 1, canvas.width, 2).data;
+    const bytes = [];
+    for (let byte = 0; byte < CELLS / 8; byte += 1) {
+      let value = 0;
+      for (let bit = 0; bit < 8; bit += 1) {
+        const at = (byte * 8 + bit) * 4 + 1;
+        let light = 0;
+        for (const x of [at, at + 1]) for (const y of [0, 1]) light += pixels[(y * canvas.width + x) * 4 + 1];
+        value = (value << 1) | (light / 4 > 127 ? 1 : 0);
+      }
+      bytes.push(value);
+    }
+    if (bytes[0] !== SYNC || crc8(bytes.slice(1, 9)) !== bytes[9]) return null;
+    const counter = (bytes[1] << 16) | (bytes[2] << 8) | bytes[3];
+    const clockMs = bytes.slice(4, 9).reduce((value, byte) => value * 256 + byte, 0);
+    return { counter, clockMs };
+  }
+
+  const wall = () => performance.timeOrigin + performance.now();
+  const CLOCK_MODULUS = 2 ** 40;
+
+  /** The light of the flash square of the demo picture (bottom right corner), 0 to 255. */
+  function readFlash(source, width, height) {
+    pen.drawImage(source, width - 80, height - 80, 40, 40, 0, 0, 4, 4);
+    return pen.getImageData(1, 1, 1, 1).data[1];
+  }
+
+  /** Watches a video element: every presented frame. */
+  function watch(video) {
+    const samples = [];
+    let running = true;
+    const onFrame = (now, meta) => {
+      if (!running) return;
+      video.requestVideoFrameCallback(onFrame);
+      const strip = readStrip(video, meta.width, meta.height);
+      samples.push({
+        // When the frame goes to the screen, on the wall clock.
+        at: performance.timeOrigin + (meta.expectedDisplayTime ?? now),
+        mediaTime: meta.mediaTime,
+        presented: meta.presentedFrames,
+        width: meta.width,
+        height: meta.height,
+        counter: strip?.counter ?? null,
+        clockMs: strip?.clockMs ?? null,
+        flash: readFlash(video, meta.width, meta.height),
+      });
+    };
+    video.requestVideoFrameCallback(onFrame);
+    return { samples, stop() { running = false; return samples; } };
+  }
+
+  /** Listens to a video element: loudness over time, and the onsets of the 1 kHz beep. */
+  function listen(video) {
+    const audio = new AudioContext();
+    const node = video.srcObject
+      ? audio.createMediaStreamSource(video.srcObject)
+      : audio.createMediaElementSource(video);
+    const level = audio.createAnalyser();
+    level.fftSize = 512;
+    node.connect(level);
+    const wave = new Float32Array(level.fftSize);
+    let loudest = 0;
+    let energy = 0;
+    let looks = 0;
+    const onsets = [];
+    let beeping = false;
+    const timer = setInterval(() => {
+      level.getFloatTimeDomainData(wave);
+      let sum = 0;
+      for (const value of wave) sum += value * value;
+      const rms = Math.sqrt(sum / wave.length);
+      loudest = Math.max(loudest, rms);
+      energy += rms;
+      looks += 1;
+      // Goertzel at 1 kHz against the whole energy: the beep stands out of the 440 Hz bed.
+      const k = 2 * Math.cos((2 * Math.PI * 1000) / audio.sampleRate);
+      let a = 0;
+      let b = 0;
+      for (const value of wave) { const c = value + k * a - b; b = a; a = c; }
+      const power = (2 * (a * a + b * b - k * a * b)) / (wave.length * wave.length);
+      const on = power > 0.25 * rms * rms && rms > 0.02;
+      if (on && !beeping) onsets.push(wall() - (1000 * wave.length) / audio.sampleRate / 2);
+      beeping = on;
+    }, 5);
+    audio.resume();
+    return {
+      stop() {
+        clearInterval(timer);
+        audio.close();
+        return { loudest, mean: looks ? energy / looks : 0, onsets };
+      },
+    };
+  }
+
+  /** Numbers out of samples: rates, gaps, order, latency. Latency: display time minus the clock in the picture. */
+  function summarise(samples) {
+    const good = samples.filter((it) => it.counter !== null);
+    const counters = new Set(good.map((it) => it.counter));
+    let backwards = 0;
+    let gaps = 0;
+    let longest = 0;
+    for (let i = 1; i < samples.length; i += 1) {
+      const gap = samples[i].at - samples[i - 1].at;
+      longest = Math.max(longest, gap);
+      if (gap > 200) gaps += 1;
+    }
+    for (let i = 1; i < good.length; i += 1) if (good[i].counter < good[i - 1].counter) backwards += 1;
+    const late = good
+      .map((it) => (it.at % CLOCK_MODULUS) - it.clockMs)
+      .map((ms) => (ms < -CLOCK_MODULUS / 2 ? ms + CLOCK_MODULUS : ms))
+      .sort((x, y) => x - y);
+    const quantile = (q) => (late.length ? late[Math.min(late.length - 1, Math.floor(q * late.length))] : null);
+    const span = samples.length > 1 ? (samples.at(-1).at - samples[0].at) / 1000 : 0;
+    const counterSpan = good.length > 1 ? good.at(-1).counter - good[0].counter : 0;
+    return {
+      presented: samples.length,
+      stamped: good.length,
+      distinct: counters.size,
+      seconds: span,
+      presentedPerSecond: span ? (samples.length - 1) / span : 0,
+      counterPerSecond: span ? counterSpan / span : 0,
+      backwards,
+      gapsOver200ms: gaps,
+      longestGapMs: longest,
+      latencyMedianMs: quantile(0.5),
+      latencyP95Ms: quantile(0.95),
+      width: samples.at(-1)?.width ?? 0,
+      height: samples.at(-1)?.height ?? 0,
+    };
+  }
+
+  /** Sound against picture: for each beep the flash nearest to it; positive = sound is late. Milliseconds. */
+  function offsets(samples, onsets) {
+    const flashes = [];
+    for (let i = 1; i < samples.length; i += 1) {
+      if (samples[i].flash > 180 && samples[i - 1].flash <= 180) flashes.push(samples[i].at);
+    }
+    const found = [];
+    for (const onset of onsets) {
+      let best = null;
+      for (const flash of flashes) if (best === null || Math.abs(onset - flash) < Math.abs(best)) best = onset - flash;
+      if (best !== null && Math.abs(best) < 450) found.push({ at: onset, ms: best });
+    }
+    return found;
+  }
+
+  /** A plain WHEP viewer, without our player. Resolves when the answer is set. */
+  async function whep(url, options = {}) {
+    const started = wall();
+    const peer = new RTCPeerConnection();
+    const video = document.createElement('video');
+    video.autoplay = true;
+    video.muted = options.muted ?? false;
+    video.playsInline = true;
+    video.style.width = '640px';
+    document.body.append(video);
+    const stream = new MediaStream();
+    peer.ontrack = (event) => { stream.addTrack(event.track); video.srcObject = stream; };
+    peer.addTransceiver('video', { direction: 'recvonly' });
+    peer.addTransceiver('audio', { direction: 'recvonly' });
+    const first = new Promise((resolve) => video.requestVideoFrameCallback((now) => resolve(performance.timeOrigin + now)));
+    await peer.setLocalDescription(await peer.createOffer());
+    const posted = wall();
+    const response = await fetch(url, {
+      method: 'POST', headers: { 'content-type': 'application/sdp' }, body: peer.localDescription.sdp,
+    });
+    if (response.status !== 201) throw new Error(`WHEP ${response.status}: ${await response.text()}`);
+    const answer = await response.text();
+    const resource = new URL(response.headers.get('location'), url).href;
+    await peer.setRemoteDescription({ type: 'answer', sdp: answer });
+    return { peer, video, first, started, posted, answer, resource };
+  }
+
+  /** What getStats says of a receiving peer connection. */
+  async function stats(peer) {
+    const all = [...(await peer.getStats()).values()];
+    const inbound = (kind) => all.find((it) => it.type === 'inbound-rtp' && it.kind === kind) ?? {};
+    const transport = all.find((it) => it.type === 'transport') ?? {};
+    const video = inbound('video');
+    const audio = inbound('audio');
+    const codec = all.find((it) => it.id === video.codecId) ?? {};
+    return {
+      srtp: transport.srtpCipher ?? null,
+      codec: codec.mimeType ?? null,
+      fmtp: codec.sdpFmtpLine ?? null,
+      framesDecoded: video.framesDecoded ?? 0,
+      framesDropped: video.framesDropped ?? 0,
+      packetsReceived: video.packetsReceived ?? 0,
+      packetsLost: (video.packetsLost ?? 0) + (audio.packetsLost ?? 0),
+      nacks: video.nackCount ?? 0,
+      plis: video.pliCount ?? 0,
+      freezes: video.freezeCount ?? 0,
+      audioPackets: audio.packetsReceived ?? 0,
+      audioEnergy: audio.totalAudioEnergy ?? 0,
+      concealed: audio.concealedSamples ?? 0,
+      jitterBufferMs: video.jitterBufferEmittedCount
+        ? (1000 * video.jitterBufferDelay) / video.jitterBufferEmittedCount : null,
+    };
+  }
+
+  const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+  window.probe = { readStrip, watch, listen, summarise, offsets, whep, stats, sleep, wall };
+}

@@ -1,0 +1,50 @@
+// Our own watch page in Chromium: how it plays, how late, and what it says.
+// Input: { origin, channel, seconds, flags, screenshot, viewport, dark, expectMode, swallow }.
+// `swallow`: rewrites the answer so that its candidates point at a port where nothing answers.
+
+import { input, report, withChromium } from './lib/chromium.mjs';
+
+report(await withChromium(input, async (context) => {
+  const page = await context.newPage();
+  const errors = [];
+  page.on('pageerror', (error) => errors.push(String(error)));
+  if (input.swallow) {
+    await page.addInitScript((port) => {
+      const set = RTCPeerConnection.prototype.setRemoteDescription;
+      RTCPeerConnection.prototype.setRemoteDescription = function swallow(description) {
+        const sdp = description.sdp.replace(/^(a=candidate:\S+ \d+ \S+ \d+ \S+) \d+/gm, `$1 ${port}`);
+        return set.call(this, { type: description.type, sdp });
+      };
+    }, input.swallow);
+  }
+  const opened = Date.now();
+  await page.goto(`${input.origin}/${input.channel}`);
+  // The video that is playing and visible: the player may warm a second one up behind it.
+  const playing = await page.waitForFunction(() => {
+    const roots = [document, ...[...document.querySelectorAll('*')].map((it) => it.shadowRoot).filter(Boolean)];
+    const videos = roots.flatMap((root) => [...root.querySelectorAll('video')]);
+    return videos.find((it) => it.videoWidth > 0 && !it.paused && it.currentTime > 0
+      && getComputedStyle(it).display !== 'none' && getComputedStyle(it).visibility !== 'hidden'
+      && getComputedStyle(it).opacity !== '0' && it.getBoundingClientRect().width > 50) ?? false;
+  }, null, { timeout: input.timeout ?? 20000, polling: 20 });
+  const playingMs = Date.now() - opened;
+  const seen = await page.evaluate(async ([video, seconds]) => {
+    video.muted = false;
+    const eye = probe.watch(video);
+    const ear = probe.listen(video);
+    await probe.sleep(1000 * seconds);
+    const samples = eye.stop();
+    const sound = ear.stop();
+    return { ...probe.summarise(samples), sound, offsets: probe.offsets(samples, sound.onsets) };
+  }, [playing, input.seconds ?? 5]);
+  const state = await page.evaluate(() => {
+    const plain = window.__swiftwater ?? null;
+    return plain && JSON.parse(JSON.stringify(plain));
+  });
+  const text = await page.evaluate(() => {
+    const roots = [document.body, ...[...document.querySelectorAll('*')].map((it) => it.shadowRoot).filter(Boolean)];
+    return roots.map((root) => root.innerText ?? root.textContent ?? '').join('\n');
+  });
+  if (input.screenshot) await page.screenshot({ path: input.screenshot });
+  return { playingMs, ...seen, state, text, errors };
+}));

@@ -1,0 +1,35 @@
+// A plain WHEP viewer in Chromium: how fast it joins, what it sees and hears.
+// Input: { origin, channel, seconds, joins }.
+
+import { input, report, withChromium } from './lib/chromium.mjs';
+
+report(await withChromium(input, async (context) => {
+  const page = await context.newPage();
+  await page.goto(`${input.origin}/healthz`);
+  return page.evaluate(async ({ origin, channel, seconds, joins }) => {
+    const url = `${origin}/whep/${channel}`;
+    const joinMs = [];
+    for (let i = 0; i < (joins ?? 0); i += 1) {
+      const viewer = await probe.whep(url);
+      joinMs.push((await viewer.first) - viewer.posted);
+      viewer.peer.close();
+      viewer.video.remove();
+      await fetch(viewer.resource, { method: 'DELETE' });
+    }
+    if (!seconds) return { joinMs };
+    const viewer = await probe.whep(url);
+    const first = await viewer.first;
+    const eye = probe.watch(viewer.video);
+    const ear = probe.listen(viewer.video);
+    await probe.sleep(1000 * seconds);
+    const samples = eye.stop();
+    const sound = ear.stop();
+    const stats = await probe.stats(viewer.peer);
+    const removed = await fetch(viewer.resource, { method: 'DELETE' });
+    viewer.peer.close();
+    return {
+      joinMs, firstFrameMs: first - viewer.posted, ...probe.summarise(samples), sound,
+      offsets: probe.offsets(samples, sound.onsets), stats, answer: viewer.answer, deleteStatus: removed.status,
+    };
+  }, input);
+}));
