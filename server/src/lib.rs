@@ -1,3 +1,28 @@
-//! The binary swiftwater: config, composition, admission, HTTP, metrics, shutdown.
+//! The binary `swiftwater` as a library: configuration, composition, admission, HTTP, metrics, shutdown.
+//!
+//! [`Server::start`] is the map of the process, top to bottom; tests boot the real thing with it.
+//!
+//! ```text
+//!   config ─► app (composition root) ─► ingest ─► admission ─► control, media::Hub
+//!                                   ├─► sfu, hls-packager, transcode   (started by lifecycle per Stream)
+//!                                   ├─► signaling, chat
+//!                                   └─► http: api, pages, metrics
+//! ```
 
+mod admission;
+#[cfg(feature = "count-allocations")]
+pub mod allocations;
+mod app;
+pub mod cli;
+pub mod config;
 pub mod demo;
+mod first_run;
+mod http;
+mod lifecycle;
+mod metrics;
+mod notices;
+mod telemetry;
+mod tls;
+
+pub use app::{Server, StartError};
+pub use config::Config;

@@ -1,1 +1,18 @@
-//! End-to-end tests, harness, load generator.
+//! The harness of the end-to-end tests: the real server on ports of the kernel's choice, real clients.
+//!
+//! ```text
+//!   Stage (server, temporary data) ◄── rtmp, whip ── ffmpeg 5, ffmpeg 9, the demo, a browser
+//!      └── gateway, WHEP, HLS ──► Chromium (node scripts in tests/browser), ffprobe, str0m
+//! ```
+//!
+//! A browser test looks at pixels: the pictures carry a machine-readable strip with a frame counter and the
+//! wall clock at which they were made. Nothing sleeps to synchronise; waits are for events, with a deadline.
+
+pub mod browser;
+pub mod process;
+pub mod source;
+pub mod stage;
+
+pub use browser::run_script;
+pub use process::Process;
+pub use stage::Stage;

@@ -1,0 +1,285 @@
+//! The composition root: the process, top to bottom.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum_server::Handle;
+use control::{Authority, ChannelConfig, StreamKey};
+use hls_packager::Packager;
+use media::{ChannelName, Hub};
+use secrecy::ExposeSecret;
+use sfu::Sfu;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+use transcode::Transcoder;
+
+use crate::config::Config;
+use crate::http::api::Api;
+use crate::http::health::Health;
+use crate::metrics::Metrics;
+use crate::{admission, demo, first_run, http, lifecycle, tls};
+
+/// Largest request body: an SDP offer is a few kilobytes; WHIP refuses above 64 KiB itself.
+const BODY_BYTES_MAX: usize = 256 * 1024;
+
+/// How long open requests may take at the end. Long enough for a part in flight, short enough for Ctrl-C.
+const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// Why the server cannot start. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] crate::config::Error),
+    /// The kept channels.
+    #[error(transparent)]
+    FirstRun(#[from] first_run::Error),
+    /// HTTPS.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+    /// The HTTP port.
+    #[error("cannot listen for HTTP on {address}: {source}. Is another server running? Use --http to choose another port")]
+    Http {
+        /// Which address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The RTMP port.
+    #[error(transparent)]
+    Rtmp(#[from] ingest::Error),
+    /// The WebRTC port.
+    #[error(transparent)]
+    Rtc(#[from] sfu::Error),
+}
+
+/// A running server.
+pub struct Server {
+    hub: Arc<Hub>,
+    sfu: Sfu,
+    http: SocketAddr,
+    rtmp: SocketAddr,
+    tls: bool,
+    channels: Vec<ChannelConfig>,
+    stopping: Arc<AtomicBool>,
+    stop: CancellationToken,
+    handle: Handle<SocketAddr>,
+    tasks: TaskTracker,
+}
+
+impl Server {
+    /// Starts everything, in the order in which media will flow. Port 0 means the kernel's choice.
+    ///
+    /// # Errors
+    /// [`StartError`] if a port, a file or the configuration cannot be used. Nothing is left running.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        config.validate()?;
+
+        // Who may do what.
+        let mut channels = config.channels.clone();
+        if channels.is_empty() {
+            channels = first_run::channels(&config.data.dir)?;
+        }
+        let demo_key = config.demo.then(StreamKey::generate);
+        if let (Some(key), Ok(name)) = (&demo_key, ChannelName::parse(demo::CHANNEL)) {
+            let key = key.expose().to_owned().into();
+            channels.retain(|channel| channel.name != name);
+            channels.push(ChannelConfig { name, title: "Demo".to_owned(), keys: vec![key] });
+        }
+        let authority = Arc::new(Authority::new(&channels));
+
+        // The bus, and everything that reads it.
+        let hub = Hub::new(media::hub::RECONNECT_GRACE);
+        let sfu = Sfu::start(config.rtc.clone())?;
+        let packager = Packager::new(config.hls.clone());
+        let transcoder = Transcoder::new(config.transcode.clone());
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        tasks.spawn(lifecycle::run(
+            Arc::clone(&hub),
+            Arc::clone(&packager),
+            Arc::clone(&transcoder),
+            tasks.clone(),
+            stop.clone(),
+        ));
+
+        // The way in: every publisher passes admission.
+        let (requests, admissions) = mpsc::channel(admission::REQUESTS_MAX);
+        tasks.spawn(admission::run(admissions, Arc::clone(&authority), Arc::clone(&hub)));
+        let rtmp = ingest::rtmp::Listener::bind(config.rtmp.clone()).await?;
+        let rtmp_address = rtmp.local_addr();
+        let rtmp_stats = rtmp.stats();
+        tasks.spawn(rtmp.run(requests.clone(), stop.clone()));
+
+        // Chat and signaling, one gateway.
+        let chat = chat::Service::new(config.chat.clone());
+        let gateway = signaling::Gateway::new(signaling::GatewayParts {
+            hub: Arc::clone(&hub),
+            sfu: sfu.clone(),
+            chat: Arc::clone(&chat),
+            authority: Arc::clone(&authority),
+        });
+        tasks.spawn(Arc::clone(&gateway).run(stop.clone()));
+
+        // HTTP carries the rest.
+        let tls = tls::load(&config.http, &config.data.dir).await?;
+        let stopping = Arc::new(AtomicBool::new(false));
+        let metrics = Metrics {
+            hub: Arc::clone(&hub),
+            sfu: sfu.clone(),
+            packager: Arc::clone(&packager),
+            transcoder,
+            rtmp: rtmp_stats,
+            gateway: Arc::clone(&gateway),
+        };
+        let public_url: Option<Arc<str>> =
+            config.http.public_url.as_deref().map(|url| url.trim_end_matches('/').into());
+        let api = Api {
+            hub: Arc::clone(&hub),
+            sfu: sfu.clone(),
+            packager: Arc::clone(&packager),
+            rtmp_port: rtmp_address.port(),
+            public_url: public_url.clone(),
+            tls: tls.is_some(),
+            demo: config.demo,
+        };
+        let whip = ingest::whip::Whip::new(requests, sfu.clone(), public_url.clone());
+        let whep = signaling::whep::Whep::new(Arc::clone(&hub), sfu.clone(), Arc::clone(&authority), public_url);
+        let routes = Router::new()
+            .merge(http::api::routes(api))
+            .merge(http::health::routes(Health { stopping: Arc::clone(&stopping), metrics }))
+            .merge(ingest::whip::routes(whip))
+            .merge(signaling::whep::routes(whep))
+            .merge(signaling::routes(gateway))
+            .merge(hls_packager::routes(packager))
+            .fallback(http::player::pages)
+            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
+        let handle = Handle::new();
+        let listener = listen(config.http.listen)?;
+        let service = routes.into_make_service_with_connect_info::<SocketAddr>();
+        let serving = handle.clone();
+        let secured = tls.is_some();
+        tasks.spawn(async move {
+            let result = match tls {
+                Some(tls) => match axum_server::from_tcp_rustls(listener, tls) {
+                    Ok(server) => server.handle(serving).serve(service).await,
+                    Err(error) => Err(error),
+                },
+                None => match axum_server::from_tcp(listener) {
+                    Ok(server) => server.handle(serving).serve(service).await,
+                    Err(error) => Err(error),
+                },
+            };
+            if let Err(error) = result {
+                warn!(%error, "HTTP stopped");
+            }
+        });
+        let http = handle.listening().await.unwrap_or(config.http.listen);
+
+        // A picture for those who have no encoder yet, through the same RTMP port as everybody's.
+        if let Some(key) = demo_key {
+            let url = format!("rtmp://{}/live", loopback(rtmp_address));
+            let options = demo::Options { url, key: key.expose().to_owned().into(), ..demo::Options::default() };
+            let shutdown = stop.clone();
+            tasks.spawn(async move {
+                if let Err(error) = demo::run(options, shutdown).await {
+                    warn!(%error, "the demo stopped");
+                }
+            });
+        }
+
+        Ok(Self { hub, sfu, http, rtmp: rtmp_address, tls: secured, channels, stopping, stop, handle, tasks })
+    }
+
+    /// Where HTTP listens.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Where RTMP listens.
+    pub fn rtmp(&self) -> SocketAddr {
+        self.rtmp
+    }
+
+    /// The UDP port of WebRTC.
+    pub fn rtc_port(&self) -> u16 {
+        self.sfu.port()
+    }
+
+    /// The live Streams, for tests that look inside.
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// The SFU, for tests that look inside.
+    pub fn sfu(&self) -> &Sfu {
+        &self.sfu
+    }
+
+    /// What a person at the terminal wants to know.
+    pub fn greeting(&self) -> Vec<String> {
+        let scheme = if self.tls { "https" } else { "http" };
+        let base = format!("{scheme}://localhost:{}", self.http.port());
+        let mut lines = vec![format!("open {base}/")];
+        for channel in &self.channels {
+            if channel.name.as_str() == demo::CHANNEL {
+                lines.push(format!("demo: {base}/{}", channel.name));
+            } else {
+                lines.push(format!("channel {}: watch {base}/{}", channel.name, channel.name));
+                // On a terminal, to its owner, once: without it nobody could go live at the first start.
+                for key in &channel.keys {
+                    lines.push(format!(
+                        "  OBS server rtmp://localhost:{}/live, stream key {}",
+                        self.rtmp.port(),
+                        key.expose_secret()
+                    ));
+                }
+            }
+        }
+        lines
+    }
+
+    /// Stops gracefully: not ready, publishers and viewers are ended, open requests finish, threads join.
+    pub async fn stop(self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.stop.cancel();
+        self.hub.end_all();
+        self.handle.graceful_shutdown(Some(STOP_GRACE));
+        self.tasks.close();
+        if tokio::time::timeout(STOP_GRACE * 2, self.tasks.wait()).await.is_err() {
+            warn!("some tasks did not end in time");
+        }
+        self.sfu.stop();
+    }
+}
+
+/// Binds the HTTP port; where the kernel has no IPv6, `[::]` becomes `0.0.0.0`.
+fn listen(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
+    let bind = |address: SocketAddr| {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    match bind(address) {
+        Err(_) if address.is_ipv6() && address.ip().is_unspecified() => {
+            bind(SocketAddr::from(([0, 0, 0, 0], address.port())))
+        }
+        result => result,
+    }
+    .map_err(|source| StartError::Http { address, source })
+}
+
+/// The address under which this very machine reaches a listener.
+fn loopback(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => SocketAddr::from(([127, 0, 0, 1], address.port())),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => SocketAddr::from(([127, 0, 0, 1], address.port())),
+        other => other,
+    }
+}

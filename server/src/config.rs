@@ -1,0 +1,190 @@
+//! Configuration: defaults < file < environment < flags.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Env, Format, Toml};
+use serde::Deserialize;
+
+/// Everything that can be set. The annotated `swiftwater.example.toml` is its manual.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Pages, API, gateway, WHIP, WHEP and HLS.
+    pub http: Http,
+    /// RTMP ingest.
+    pub rtmp: ingest::rtmp::Config,
+    /// WebRTC.
+    pub rtc: sfu::Config,
+    /// Low-Latency HLS.
+    pub hls: hls_packager::Config,
+    /// Audio conversion.
+    pub transcode: transcode::Config,
+    /// Chat rooms.
+    pub chat: chat::Config,
+    /// What is kept on disk.
+    pub data: Data,
+    /// The log.
+    pub log: Log,
+    /// Channels and their stream keys. With none, one channel is made at the first start.
+    pub channels: Vec<control::ChannelConfig>,
+    /// Publish the built-in moving picture on the channel `demo`.
+    pub demo: bool,
+}
+
+/// `[http]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// Address and port. `[::]` is IPv4 and IPv6.
+    pub listen: SocketAddr,
+    /// The URL under which the world sees this server, if a proxy stands before it.
+    pub public_url: Option<String>,
+    /// HTTPS.
+    pub tls: Tls,
+    /// PEM file with the certificate chain, for `tls = "files"`.
+    pub certificate: Option<PathBuf>,
+    /// PEM file with the private key, for `tls = "files"`.
+    pub private_key: Option<PathBuf>,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([0u16; 8], 8080)),
+            public_url: None,
+            tls: Tls::Off,
+            certificate: None,
+            private_key: None,
+        }
+    }
+}
+
+/// How HTTP is secured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tls {
+    /// Plain HTTP: for localhost, or behind a proxy that does TLS.
+    #[default]
+    Off,
+    /// A certificate made at the first start. Browsers warn once, then allow camera and microphone.
+    SelfSigned,
+    /// `certificate` and `private_key`.
+    Files,
+}
+
+/// `[data]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Data {
+    /// Directory for everything that is kept.
+    pub dir: PathBuf,
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Self { dir: PathBuf::from("data") }
+    }
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// What is logged, for example `info` or `info,sfu=debug`.
+    pub filter: String,
+    /// How it is written.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Why a configuration cannot be used. The text names the source and the key.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The named file is not there.
+    #[error("no configuration file {}: check the path, or start without --config", .0.display())]
+    NoFile(PathBuf),
+    /// A value has the wrong type, or a key is unknown.
+    #[error("configuration: {0}")]
+    Figment(Box<figment::Error>),
+    /// A value is out of bounds or does not fit another.
+    #[error("configuration: [{section}] {why}")]
+    Invalid {
+        /// The section.
+        section: &'static str,
+        /// What to change.
+        why: String,
+    },
+}
+
+impl Config {
+    /// Reads the file (if any) and the environment (`SWIFTWATER__SECTION__KEY`) over the defaults.
+    ///
+    /// # Errors
+    /// [`Error`] says which key of which source is wrong.
+    pub fn load(file: Option<&Path>) -> Result<Self, Error> {
+        let mut figment = Figment::new();
+        if let Some(file) = file {
+            if !file.exists() {
+                return Err(Error::NoFile(file.to_owned()));
+            }
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        figment
+            .merge(Env::prefixed("SWIFTWATER__").split("__"))
+            .extract()
+            .map_err(|error| Error::Figment(Box::new(error)))
+    }
+
+    /// Checks what types cannot.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with the section and what to change.
+    pub fn validate(&self) -> Result<(), Error> {
+        if self.http.tls == Tls::Files && (self.http.certificate.is_none() || self.http.private_key.is_none()) {
+            let why = "tls = \"files\" needs certificate and private_key".to_owned();
+            return Err(Error::Invalid { section: "http", why });
+        }
+        self.rtmp.validate().map_err(|why| Error::Invalid { section: "rtmp", why: why.to_string() })?;
+        self.rtc.validate().map_err(|why| Error::Invalid { section: "rtc", why: why.to_string() })?;
+        self.hls.validate().map_err(|why| Error::Invalid { section: "hls", why: why.to_string() })?;
+        self.transcode.validate().map_err(|why| Error::Invalid { section: "transcode", why: why.to_string() })?;
+        self.chat.validate().map_err(|why| Error::Invalid { section: "chat", why: why.to_string() })?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_file_states_the_defaults() {
+        let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../swiftwater.example.toml");
+        let read: Config = Figment::from(Toml::file_exact(example)).extract().expect("the example is valid");
+        assert_eq!(format!("{read:#?}"), format!("{:#?}", Config::default()));
+        read.validate().expect("the defaults are valid");
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name() {
+        let error = Figment::from(Toml::string("[http]\nlisten_on = \"x\"")).extract::<Config>().expect_err("unknown");
+        assert!(error.to_string().contains("listen_on"), "{error}");
+    }
+}

@@ -1,0 +1,6 @@
+//! HTTP: API, pages, health and metrics. Media and signaling bring their own routes.
+
+pub(crate) mod api;
+pub(crate) mod health;
+pub(crate) mod player;
+pub(crate) mod problem;

@@ -1,0 +1,130 @@
+//! `/api/v1`: what is live, and where to publish.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::routing::get;
+use axum::{Json, Router};
+use hls_packager::Packager;
+use media::{Hub, Kind, Stream, StreamState, Track};
+use serde_json::{Value, json};
+use sfu::Sfu;
+
+use crate::notices;
+
+/// What the API looks at.
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) sfu: Sfu,
+    pub(crate) packager: Arc<Packager>,
+    pub(crate) rtmp_port: u16,
+    pub(crate) public_url: Option<Arc<str>>,
+    pub(crate) tls: bool,
+    pub(crate) demo: bool,
+}
+
+pub(crate) fn routes(api: Api) -> Router {
+    Router::new()
+        .route("/api/v1/streams", get(streams))
+        .route("/api/v1/info", get(info))
+        .route("/api/v1/stats", get(stats))
+        .with_state(api)
+}
+
+async fn streams(State(api): State<Api>) -> Json<Value> {
+    let mut streams = api.hub.streams();
+    streams.sort_by_key(|stream| stream.id());
+    let streams: Vec<Value> = streams.iter().map(|stream| describe(stream, &api)).collect();
+    Json(json!({ "streams": streams }))
+}
+
+fn describe(stream: &Stream, api: &Api) -> Value {
+    let publication = stream.publication();
+    let zero = media::MediaTime::zero(media::Timescale::MICROS);
+    json!({
+        "id": stream.id().to_string(),
+        "channel": stream.channel().as_str(),
+        "startedAt": stream.clock().ntp(zero).as_unix_micros() / 1000,
+        "state": match stream.state() {
+            StreamState::Live => "live",
+            StreamState::Reconnecting => "reconnecting",
+            StreamState::Ended => "ended",
+        },
+        "transport": publication.transport,
+        "encoder": publication.encoder,
+        "viewers": api.sfu.viewers(stream.id()),
+        "video": stream.source(Kind::Video).map(|track| describe_track(&track)),
+        "audio": stream.source(Kind::Audio).map(|track| describe_track(&track)),
+        "hls": api.packager.status(stream.id()),
+        "notices": notices::of(stream),
+    })
+}
+
+fn describe_track(track: &Arc<Track>) -> Value {
+    let layers: Vec<Value> = track
+        .layers()
+        .iter()
+        .map(|layer| {
+            let info = layer.info();
+            json!({
+                "rid": layer.rid().as_str(),
+                "codecs": info.codecs,
+                "width": info.size.map(|size| size.0),
+                "height": info.size.map(|size| size.1),
+                "bytes": info.bytes,
+                "keyframes": info.keyframes,
+                "keyframeIntervalMs": info.keyframe_interval_micros.map(|micros| micros / 1000),
+                "readers": layer.readers(),
+            })
+        })
+        .collect();
+    let top = layers.last().cloned().unwrap_or(Value::Null);
+    json!({ "codec": track.codec().name(), "width": top["width"], "height": top["height"], "layers": layers })
+}
+
+async fn info(State(api): State<Api>, headers: HeaderMap) -> Json<Value> {
+    let host = headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    let scheme = if api.tls { "https" } else { "http" };
+    let base = api.public_url.as_deref().map_or_else(|| format!("{scheme}://{host}"), str::to_owned);
+    let name = bare_host(&base);
+    Json(json!({
+        "rtmpUrl": format!("rtmp://{name}:{}/live", api.rtmp_port),
+        "whipUrl": format!("{base}/whip"),
+        "demoChannel": api.demo.then_some(crate::demo::CHANNEL),
+        "version": env!("CARGO_PKG_VERSION"),
+    }))
+}
+
+/// The host of a URL or of a Host header, without its port; IPv6 addresses keep their brackets.
+fn bare_host(base: &str) -> &str {
+    let host = base.split_once("://").map_or(base, |(_, rest)| rest);
+    let host = host.split('/').next().unwrap_or(host);
+    match host.rfind(':') {
+        Some(colon) if !host[colon..].contains(']') => &host[..colon],
+        _ => host,
+    }
+}
+
+async fn stats(State(api): State<Api>) -> Json<Value> {
+    Json(json!({ "sfu": api.sfu.stats(), "hls": api.packager.stats() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bare_host;
+
+    #[test]
+    fn a_host_is_found_in_urls_and_headers() {
+        for (text, host) in [
+            ("http://a.example:8080", "a.example"),
+            ("https://a.example/x", "a.example"),
+            ("http://[::1]:8080", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("localhost", "localhost"),
+        ] {
+            assert_eq!(bare_host(text), host);
+        }
+    }
+}

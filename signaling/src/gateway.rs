@@ -1,0 +1,230 @@
+//! The gateway: `GET /api/v1/ws`, sub-protocol `live.v1.json`.
+
+mod connection;
+mod lanes;
+mod presence;
+mod session;
+mod stats;
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{State, WebSocketUpgrade};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use control::Authority;
+use media::{ChannelName, Hub, HubEvent, Stream};
+use serde_json::{Value, json};
+use sfu::Sfu;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use lanes::{Lane, Outbox};
+use presence::Presence;
+use session::Session;
+use stats::Counters;
+pub use stats::Stats;
+
+/// The sub-protocol; its name is the major version.
+const PROTOCOL: &str = "live.v1.json";
+
+/// Sockets at once. An idle one costs about 12 KiB with TLS; beyond it new ones get 503 and try again.
+const CONNECTIONS_MAX: u64 = 50_000;
+
+/// Sessions whose socket is gone and that may come back. Beyond it the oldest is ended: its picture stops
+/// and the player starts a new one.
+const PARKED_MAX: usize = 4096;
+
+/// How long a session waits for its socket to come back. The picture plays on meanwhile.
+const PARKED_FOR: Duration = Duration::from_secs(60);
+
+/// How often viewer counts are told.
+const STATS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The address that the home page joins to hear of every channel.
+const HOME: &str = "home";
+
+/// What the gateway stands on.
+pub struct GatewayParts {
+    /// Live Streams.
+    pub hub: Arc<Hub>,
+    /// Viewers.
+    pub sfu: Sfu,
+    /// Rooms.
+    pub chat: Arc<chat::Service>,
+    /// The door.
+    pub authority: Arc<Authority>,
+}
+
+/// The gateway of this node.
+pub struct Gateway {
+    parts: GatewayParts,
+    presence: Presence,
+    parked: Mutex<HashMap<String, (Session, Instant)>>,
+    counters: Counters,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Gateway {
+    /// A gateway; [`Gateway::run`] keeps it up to date.
+    pub fn new(parts: GatewayParts) -> Arc<Self> {
+        Arc::new(Self {
+            parts,
+            presence: Presence::default(),
+            parked: Mutex::default(),
+            counters: Counters::default(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        })
+    }
+
+    /// Tells members what happens to Streams, and ends parked sessions, until `stop`. Then every socket is
+    /// told to come back later, and is closed.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut events = self.parts.hub.subscribe();
+        let mut tick = tokio::time::interval(STATS_INTERVAL);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                event = events.recv() => match event {
+                    Ok(event) => self.tell(&event),
+                    // Members who missed an event see the state at their next join.
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => break,
+                },
+                _ = tick.tick() => self.tick(),
+            }
+        }
+        self.stop.cancel();
+        self.parked().clear();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> Stats {
+        self.counters.snapshot(self.parts.chat.rooms() as u64, self.parked().len() as u64)
+    }
+
+    fn tell(&self, event: &HubEvent) {
+        let (stream, frame) = match event {
+            HubEvent::Started(stream) => (stream, online(stream)),
+            HubEvent::Ended(stream) => (
+                stream,
+                json!({ "type": "stream.offline", "ch": address(stream.channel()), "stream": stream.id().to_string(),
+                        "channel": { "name": stream.channel().as_str() } }),
+            ),
+            HubEvent::Interrupted(stream) => (stream, rtc_state(stream, "inactive")),
+            HubEvent::Resumed(stream) => (stream, rtc_state(stream, "active")),
+        };
+        let frame: Arc<str> = frame.to_string().into();
+        self.presence.tell(&address(stream.channel()), Lane::Control, &frame);
+        if matches!(event, HubEvent::Started(_) | HubEvent::Ended(_)) {
+            self.presence.tell(HOME, Lane::Control, &frame);
+        }
+    }
+
+    fn tick(&self) {
+        let now = now();
+        self.parked().retain(|_, (_, since)| now.saturating_duration_since(*since) < PARKED_FOR);
+        for stream in self.parts.hub.streams() {
+            let ch = address(stream.channel());
+            let viewers = self.parts.sfu.viewers(stream.id());
+            let frame = json!({ "type": "stats", "ch": ch, "viewers": viewers, "members": self.presence.members(&ch) });
+            self.presence.tell(&ch, Lane::State(format!("stats {ch}")), &frame.to_string().into());
+        }
+    }
+
+    fn parked(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Session, Instant)>> {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a session whose socket is gone.
+    fn park(&self, session: Session) {
+        if !session.worth_keeping() {
+            return;
+        }
+        let mut parked = self.parked();
+        if parked.len() >= PARKED_MAX
+            && let Some(oldest) = parked.iter().min_by_key(|(_, (_, since))| *since).map(|(id, _)| id.clone())
+        {
+            parked.remove(&oldest);
+        }
+        parked.insert(session.id().to_owned(), (session, now()));
+    }
+
+    fn unpark(&self, id: &str) -> Option<Session> {
+        self.parked().remove(id).map(|(session, _)| session)
+    }
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway").field("presence", &self.presence).finish_non_exhaustive()
+    }
+}
+
+/// The channel address of a Channel.
+fn address(channel: &ChannelName) -> String {
+    format!("stream:{channel}")
+}
+
+/// Where a Channel plays by HLS.
+fn hls_url(channel: &ChannelName) -> String {
+    format!("/hls/{channel}/master.m3u8")
+}
+
+/// `stream.online`, also what a member gets at `join` while the Channel is live.
+fn online(stream: &Stream) -> Value {
+    let zero = media::MediaTime::zero(media::Timescale::MICROS);
+    json!({
+        "type": "stream.online",
+        "ch": address(stream.channel()),
+        "channel": { "name": stream.channel().as_str() },
+        "stream": stream.id().to_string(),
+        "startedAt": stream.clock().ntp(zero).as_unix_micros() / 1000,
+        "hls": hls_url(stream.channel()),
+    })
+}
+
+fn rtc_state(stream: &Stream, state: &str) -> Value {
+    json!({ "type": "rtc.state", "ch": address(stream.channel()), "stream": stream.id().to_string(), "state": state })
+}
+
+/// The route of the gateway.
+pub fn routes(gateway: Arc<Gateway>) -> Router {
+    Router::new().route("/api/v1/ws", get(upgrade)).with_state(gateway)
+}
+
+async fn upgrade(State(gateway): State<Arc<Gateway>>, upgrade: WebSocketUpgrade) -> Response {
+    if gateway.counters.connections.load(Ordering::Relaxed) >= CONNECTIONS_MAX {
+        gateway.counters.refused.fetch_add(1, Ordering::Relaxed);
+        let mut response = StatusCode::SERVICE_UNAVAILABLE.into_response();
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        return response;
+    }
+    let tracker = gateway.tasks.clone();
+    upgrade
+        .protocols([PROTOCOL])
+        // The defaults allocate 128 KiB per socket at once; with 1 KiB an idle viewer costs 3 KiB.
+        .read_buffer_size(1024)
+        .write_buffer_size(1024)
+        .max_write_buffer_size(256 * 1024)
+        .max_message_size(connection::FRAME_BYTES_MAX)
+        .max_frame_size(connection::FRAME_BYTES_MAX)
+        .on_upgrade(move |socket| tracker.track_future(connection::run(gateway, socket)))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the gateway is a shell: it ages parked sessions")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// The frames that wait for one socket.
+type Mailbox = Arc<Outbox>;

@@ -1,0 +1,367 @@
+//! What a viewer has on the gateway: a name, memberships, peer connections. Outlives its socket.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use chat::{Refused, User};
+use media::{ChannelName, Kind, Reordering, Stream};
+use rand::RngCore;
+use serde_json::{Value, json};
+use sfu::{PeerEvent, PeerHandle};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::lanes::Lane;
+use super::{Gateway, HOME, Mailbox, address, hls_url, online};
+use crate::protocol::{Id, Refusal, Request, Since, with_re};
+
+/// Peer connections of one session: one plays, one may be starting beside it, and room for a mistake.
+const PEERS_MAX: usize = 4;
+
+/// Channels of one session.
+const CHANNELS_MAX: usize = 16;
+
+/// Messages of history at a join, if the client does not say.
+const HISTORY_DEFAULT: usize = 50;
+
+/// Longest guest name in characters.
+const NAME_CHARS_MAX: usize = 25;
+
+/// One viewer.
+pub(super) struct Session {
+    id: String,
+    user: User,
+    joined: BTreeSet<String>,
+    peers: HashMap<String, Playing>,
+    next_peer: u64,
+    /// Ends the tasks that follow this session's peers.
+    gone: CancellationToken,
+}
+
+struct Playing {
+    handle: PeerHandle,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.gone.cancel();
+    }
+}
+
+impl Session {
+    /// A fresh session of a guest.
+    pub(super) fn new(name: Option<&str>) -> Self {
+        let mut bytes = [0u8; 20];
+        rand::rng().fill_bytes(&mut bytes);
+        let hex = bytes.iter().fold(String::new(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        });
+        let short = &hex[..4];
+        let user = User {
+            id: format!("gst_{}", &hex[4..20]),
+            login: format!("guest-{short}"),
+            display: name.and_then(clean_name).unwrap_or_else(|| format!("Guest-{short}")),
+            badges: Vec::new(),
+        };
+        Self {
+            // The rest is the secret by which the session is resumed; the user's id does not give it away.
+            id: format!("s_{}{}", &hex[20..], random_hex()),
+            user,
+            joined: BTreeSet::new(),
+            peers: HashMap::new(),
+            next_peer: 0,
+            gone: CancellationToken::new(),
+        }
+    }
+
+    /// The secret by which it is resumed.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Who speaks.
+    pub(super) fn user(&self) -> &User {
+        &self.user
+    }
+
+    /// There is a picture to keep alive.
+    pub(super) fn worth_keeping(&self) -> bool {
+        !self.peers.is_empty()
+    }
+
+    /// Leaves every channel: the socket is gone. Joining again is the client's part.
+    pub(super) fn leave_all(&mut self, gateway: &Gateway, mailbox: &Mailbox) {
+        for ch in std::mem::take(&mut self.joined) {
+            gateway.presence.leave(&ch, mailbox);
+        }
+    }
+
+    /// Answers one request; `None` if it has no answer.
+    pub(super) async fn handle(
+        &mut self,
+        gateway: &Arc<Gateway>,
+        mailbox: &Mailbox,
+        request: Request,
+    ) -> Result<Option<Value>, Refusal> {
+        match request {
+            Request::Hello { .. } => Err(Refusal::new(None, "bad_request", "hello was said already")),
+            Request::Pong {} | Request::Candidate {} => Ok(None),
+            Request::Join { id, ch, since, history } => {
+                self.join(gateway, mailbox, id, &ch, since, history).map(Some)
+            }
+            Request::Leave { id, ch } => {
+                self.joined.remove(&ch);
+                gateway.presence.leave(&ch, mailbox);
+                Ok(id.map(|id| json!({ "type": "left", "re": id, "ch": ch })))
+            }
+            Request::Message { id, ch, text } => self.say(gateway, id, &ch, &text),
+            Request::Name { id, name } => {
+                let Some(name) = clean_name(&name) else {
+                    return Err(Refusal::new(
+                        id,
+                        "bad_request",
+                        "a name has 1 to 25 letters, digits, '_' or '-'",
+                    ));
+                };
+                self.user.display = name;
+                Ok(id.map(|id| json!({ "type": "ack", "re": id, "user": self.user })))
+            }
+            Request::Play { id, ch, sdp } => self.play(gateway, mailbox, id, &ch, &sdp).await.map(Some),
+            Request::Pause { id, pc, kind } => self.with_kind(id, &pc, &kind, PeerHandle::pause),
+            Request::ResumeKind { id, pc, kind } => self.with_kind(id, &pc, &kind, PeerHandle::resume),
+            Request::Close { id, pc } => {
+                self.peers.remove(&pc);
+                Ok(id.map(|id| json!({ "type": "ack", "re": id })))
+            }
+        }
+    }
+
+    fn join(
+        &mut self,
+        gateway: &Arc<Gateway>,
+        mailbox: &Mailbox,
+        id: Id,
+        ch: &str,
+        since: Option<Since>,
+        history: Option<usize>,
+    ) -> Result<Value, Refusal> {
+        if self.joined.len() >= CHANNELS_MAX && !self.joined.contains(ch) {
+            return Err(Refusal::new(Some(id), "conflict", "too many channels on one socket"));
+        }
+        if ch == HOME {
+            self.joined.insert(ch.to_owned());
+            gateway.presence.join(ch, mailbox);
+            let live: Vec<Value> = gateway.parts.hub.streams().iter().map(|stream| online(stream)).collect();
+            return Ok(
+                json!({ "type": "joined", "re": id, "ch": ch, "epoch": "", "seq": 0, "recovered": false,
+                              "history": [], "live": live }),
+            );
+        }
+        let channel = channel_of(gateway, &id, ch)?;
+        let limit = history.unwrap_or(HISTORY_DEFAULT).min(gateway.parts.chat.config().history_max);
+        let seen = since.as_ref().map(|since| (since.epoch.as_str(), since.seq));
+        self.joined.insert(ch.to_owned());
+        if gateway.presence.join(ch, mailbox) {
+            follow_room(gateway, ch);
+        }
+        let joined = gateway.parts.chat.join(ch, seen, limit);
+        let live = gateway.parts.hub.stream(&channel).map(|stream| online(&stream));
+        Ok(json!({
+            "type": "joined", "re": id, "ch": ch, "epoch": joined.epoch, "seq": joined.seq,
+            "recovered": joined.recovered, "history": joined.history, "live": live,
+            "hls": hls_url(&channel), "you": { "roles": ["viewer"], "user": self.user },
+        }))
+    }
+
+    fn say(&self, gateway: &Gateway, id: Option<Id>, ch: &str, text: &str) -> Result<Option<Value>, Refusal> {
+        if !self.joined.contains(ch) || ch == HOME {
+            return Err(Refusal::new(id, "not_joined", "join the channel first"));
+        }
+        match gateway.parts.chat.post(ch, self.user.clone(), text) {
+            Ok(message) => {
+                gateway.counters.messages.fetch_add(1, Ordering::Relaxed);
+                Ok(id.map(|id| json!({ "type": "ack", "re": id, "id": message.id, "seq": message.seq })))
+            }
+            Err(Refused::SlowMode { wait_ms }) => {
+                gateway.counters.slowmode.fetch_add(1, Ordering::Relaxed);
+                let frame = json!({ "type": "slowmode", "waitMs": wait_ms, "ch": ch });
+                Ok(Some(with_re(frame, id.as_ref())))
+            }
+            Err(Refused::Empty) => Err(Refusal::new(id, "bad_request", "the message is empty")),
+            Err(Refused::TooLong) => Err(Refusal::new(id, "too_long", "the message is too long")),
+        }
+    }
+
+    async fn play(
+        &mut self,
+        gateway: &Arc<Gateway>,
+        mailbox: &Mailbox,
+        id: Id,
+        ch: &str,
+        sdp: &str,
+    ) -> Result<Value, Refusal> {
+        let channel = channel_of(gateway, &id, ch)?;
+        let re = Some(id.clone());
+        let Some(stream) = gateway.parts.hub.stream(&channel) else {
+            return Err(Refusal::retryable(re, "no_publisher", "the channel is offline"));
+        };
+        if self.peers.len() >= PEERS_MAX {
+            return Err(Refusal::new(re, "conflict", "too many peer connections: close one with rtc.close"));
+        }
+        if unplayable(&stream) {
+            gateway.counters.fallbacks.fetch_add(1, Ordering::Relaxed);
+            return Ok(
+                json!({ "type": "rtc.fallback", "re": id, "reason": "b_frames", "url": hls_url(&channel) }),
+            );
+        }
+        let offer = sfu::sdp::SubscribeOffer::parse(sdp)
+            .map_err(|error| Refusal::new(re.clone(), "bad_request", format!("sdp: {error}")))?;
+        let subscription = gateway.parts.sfu.subscribe(stream, offer).await.map_err(|error| {
+            Refusal::retryable(re, "use_fallback", format!("{error}; play {} instead", hls_url(&channel)))
+        })?;
+        self.next_peer += 1;
+        let pc = format!("pc{}", self.next_peer);
+        let watch =
+            watch_peer(Arc::clone(gateway), Arc::clone(mailbox), subscription.events, pc.clone(), channel);
+        let gone = self.gone.clone();
+        gateway.tasks.spawn(async move {
+            tokio::select! {
+                () = gone.cancelled() => {}
+                () = watch => {}
+            }
+        });
+        self.peers.insert(pc.clone(), Playing { handle: subscription.peer });
+        gateway.counters.plays.fetch_add(1, Ordering::Relaxed);
+        Ok(
+            json!({ "type": "rtc.answer", "re": id, "pc": pc, "sdp": subscription.answer, "iceServers": [], "layers": [] }),
+        )
+    }
+
+    fn with_kind(
+        &self,
+        id: Option<Id>,
+        pc: &str,
+        kind: &str,
+        act: impl FnOnce(&PeerHandle, Kind),
+    ) -> Result<Option<Value>, Refusal> {
+        let kind = match kind {
+            "audio" => Kind::Audio,
+            "video" => Kind::Video,
+            _ => return Err(Refusal::new(id, "bad_request", "kind is audio or video")),
+        };
+        let Some(playing) = self.peers.get(pc) else {
+            return Err(Refusal::new(id, "not_found", "no such peer connection"));
+        };
+        act(&playing.handle, kind);
+        Ok(id.map(|id| json!({ "type": "ack", "re": id })))
+    }
+}
+
+/// The Channel of an address that this viewer may watch.
+fn channel_of(gateway: &Gateway, id: &Id, ch: &str) -> Result<ChannelName, Refusal> {
+    let name = ch.strip_prefix("stream:").and_then(|name| ChannelName::parse(name).ok());
+    let Some(name) = name.filter(|name| address(name) == ch) else {
+        return Err(Refusal::new(Some(id.clone()), "bad_request", "ch is stream: and the name of a channel"));
+    };
+    match gateway.parts.authority.play(&name) {
+        Ok(grant) => Ok(grant.channel),
+        Err(denied) => Err(Refusal::new(Some(id.clone()), "not_found", denied.to_string())),
+    }
+}
+
+/// WebRTC cannot carry the Stream's picture, as known now.
+fn unplayable(stream: &Stream) -> bool {
+    stream
+        .source(Kind::Video)
+        .is_some_and(|track| track.layers().iter().any(|layer| layer.reordering() == Reordering::Unplayable))
+}
+
+/// Hands the messages of a room to its members, until the last one left.
+fn follow_room(gateway: &Arc<Gateway>, ch: &str) {
+    let mut messages = gateway.parts.chat.follow(ch);
+    let ch: Arc<str> = ch.into();
+    let gateway = Arc::clone(gateway);
+    let stop = gateway.stop.clone();
+    let tasks = gateway.tasks.clone();
+    tasks.spawn(async move {
+        loop {
+            let message = tokio::select! {
+                () = stop.cancelled() => return,
+                message = messages.recv() => message,
+            };
+            if gateway.presence.members(&ch) == 0 {
+                return;
+            }
+            // A hole shows in `seq`; clients fetch it again by joining with `since`.
+            let Ok(message) = message else { continue };
+            let Ok(frame) = serde_json::to_string(&*message) else { continue };
+            let lane = Lane::Chat { ch: Arc::clone(&ch), seq: message.seq };
+            gateway.presence.tell(&ch, lane, &frame.into());
+        }
+    });
+}
+
+/// Tells the client what happens to one of its peer connections.
+async fn watch_peer(
+    gateway: Arc<Gateway>,
+    mailbox: Mailbox,
+    mut events: mpsc::Receiver<PeerEvent>,
+    pc: String,
+    channel: ChannelName,
+) {
+    while let Some(event) = events.recv().await {
+        let frame = match event {
+            PeerEvent::Connected { srtp_profile, .. } => {
+                json!({ "type": "rtc.state", "pc": pc, "state": "active", "srtp": srtp_profile })
+            }
+            PeerEvent::Fallback(reason) => {
+                gateway.counters.fallbacks.fetch_add(1, Ordering::Relaxed);
+                json!({ "type": "rtc.fallback", "pc": pc, "reason": reason.as_str(), "url": hls_url(&channel) })
+            }
+            PeerEvent::Closed(reason) => {
+                let frame = json!({ "type": "rtc.closed", "pc": pc, "reason": reason.as_str() });
+                mailbox.push(Lane::Control, frame.to_string().into());
+                return;
+            }
+        };
+        mailbox.push(Lane::Control, frame.to_string().into());
+    }
+}
+
+/// A guest's name: letters and digits of any script, `_`, `-` and single spaces.
+fn clean_name(name: &str) -> Option<String> {
+    let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
+    let fits = (1..=NAME_CHARS_MAX).contains(&name.chars().count());
+    (fits && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | ' '))).then_some(name)
+}
+
+fn random_hex() -> String {
+    let mut bytes = [0u8; 12];
+    rand::rng().fill_bytes(&mut bytes);
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::clean_name;
+
+    #[test]
+    fn guest_names_are_cleaned() {
+        for (from, to) in [
+            (" Ana  B ", Some("Ana B")),
+            ("Ünï-9_", Some("Ünï-9_")),
+            ("", None),
+            ("<b>", None),
+            ("a\u{202e}b", None),
+            ("abcdefghijklmnopqrstuvwxyz", None),
+        ] {
+            assert_eq!(clean_name(from).as_deref(), to, "{from}");
+        }
+    }
+}

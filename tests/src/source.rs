@@ -1,0 +1,102 @@
+//! The fixture clip as a live source, with the machine-readable strip drawn into every frame.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use server::demo::strip;
+
+/// The fixture clip: 1280x720, 25 fps, H.264 and AAC.
+pub fn clip() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/bbb_720p25_10s.mp4")
+}
+
+const WIDTH: usize = 1280;
+const HEIGHT: usize = 720;
+const FPS: u64 = 25;
+
+/// Plays the clip in a loop through an encoder, stamping the strip just before encoding.
+pub struct StampedClip {
+    stop: Arc<AtomicBool>,
+    stamper: Option<JoinHandle<()>>,
+    decoder: Child,
+    encoder: Child,
+}
+
+impl StampedClip {
+    /// Starts. `encode`: arguments of the encoder after its inputs, for example codecs and the target.
+    /// Input 0 is the stamped picture, input 1 the sound of the clip, in a loop.
+    pub fn start(ffmpeg: &str, encode: &[&str]) -> Self {
+        let clip = clip();
+        let mut decoder = Command::new("ffmpeg")
+            .args(["-hide_banner", "-nostdin", "-loglevel", "error", "-stream_loop", "-1", "-i"])
+            .arg(&clip)
+            .args(["-an", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("ffmpeg is installed");
+        let mut encoder = Command::new(ffmpeg)
+            .args(["-hide_banner", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", "1280x720"])
+            .args(["-r", "25", "-thread_queue_size", "64", "-i", "-"])
+            .args(["-re", "-stream_loop", "-1", "-thread_queue_size", "64", "-i"])
+            .arg(&clip)
+            .args(["-map", "0:v", "-map", "1:a"])
+            .args(encode)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the encoder is installed");
+        let stop = Arc::new(AtomicBool::new(false));
+        let frames = decoder.stdout.take().expect("piped");
+        let sink = encoder.stdin.take().expect("piped");
+        let stopped = Arc::clone(&stop);
+        let stamper = std::thread::spawn(move || stamp(frames, sink, &stopped));
+        Self { stop, stamper: Some(stamper), decoder, encoder }
+    }
+
+    /// By RTMP, H.264 without B-frames and AAC at 44.1 kHz, a keyframe every `gop` frames.
+    pub fn rtmp(url: &str, gop: u32) -> Self {
+        let gop = gop.to_string();
+        let video = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-bf", "0", "-g", &gop];
+        let rate = ["-b:v", "2500k", "-maxrate", "2500k", "-bufsize", "2500k"];
+        let audio = ["-c:a", "aac", "-ar", "44100", "-ac", "2", "-b:a", "128k", "-f", "flv", url];
+        Self::start("ffmpeg", &[&video[..], &rate[..], &audio[..]].concat())
+    }
+}
+
+impl Drop for StampedClip {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for child in [&mut self.decoder, &mut self.encoder] {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if let Some(stamper) = self.stamper.take() {
+            let _ = stamper.join();
+        }
+    }
+}
+
+/// Draws counter and clock into each frame at the moment at which it goes to the encoder, at 25 per second.
+#[expect(clippy::disallowed_methods, reason = "a live source runs by the clock")]
+fn stamp(mut frames: ChildStdout, mut sink: ChildStdin, stop: &AtomicBool) {
+    let mut frame = vec![0u8; WIDTH * HEIGHT * 3 / 2];
+    let started = Instant::now();
+    for counter in 0u64.. {
+        if stop.load(Ordering::Relaxed) || frames.read_exact(&mut frame).is_err() {
+            return;
+        }
+        let due = started + Duration::from_micros(counter * 1_000_000 / FPS);
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        strip::draw(&mut frame, WIDTH, HEIGHT, counter as u32, wall.as_millis() as u64);
+        if sink.write_all(&frame).is_err() {
+            return;
+        }
+    }
+}
