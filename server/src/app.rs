@@ -54,6 +54,9 @@ pub enum StartError {
     /// The RTMP port.
     #[error(transparent)]
     Rtmp(#[from] ingest::Error),
+    /// Audio conversion.
+    #[error(transparent)]
+    Transcode(#[from] transcode::Error),
     /// The WebRTC port.
     #[error(transparent)]
     Rtc(#[from] sfu::Error),
@@ -98,7 +101,7 @@ impl Server {
         let hub = Hub::new(media::hub::RECONNECT_GRACE);
         let sfu = Sfu::start(config.rtc.clone())?;
         let packager = Packager::new(config.hls.clone());
-        let transcoder = Transcoder::new(config.transcode.clone());
+        let transcoder = Transcoder::new(config.transcode.clone())?;
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         tasks.spawn(lifecycle::run(

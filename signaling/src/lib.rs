@@ -16,4 +16,4 @@ mod gateway;
 mod protocol;
 pub mod whep;
 
-pub use gateway::{Gateway, GatewayParts, routes};
+pub use gateway::{Gateway, GatewayParts, Stats, routes};

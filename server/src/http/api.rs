@@ -57,7 +57,7 @@ fn describe(stream: &Stream, api: &Api) -> Value {
         "viewers": api.sfu.viewers(stream.id()),
         "video": stream.source(Kind::Video).map(|track| describe_track(&track)),
         "audio": stream.source(Kind::Audio).map(|track| describe_track(&track)),
-        "hls": api.packager.status(stream.id()),
+        "hls": api.packager.status(stream.channel()),
         "notices": notices::of(stream),
     })
 }

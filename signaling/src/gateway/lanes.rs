@@ -64,8 +64,8 @@ impl Lanes {
                 }
                 self.chat.push_back((ch, seq, frame));
             }
-            Lane::State(key) => match self.state.iter_mut().find(|(known, _)| *known == key) {
-                Some((_, old)) => *old = frame,
+            Lane::State(key) => match self.state.iter().position(|(known, _)| *known == key) {
+                Some(at) => self.state[at].1 = frame,
                 None if self.state.len() < STATE_MAX => self.state.push_back((key, frame)),
                 None => {}
             },
