@@ -48,8 +48,17 @@ const SANS_IO: &[&str] = &[
 
 /// What a sans-I/O file may not say.
 const IO_WORDS: &[&str] = &[
-    "Instant::now", "SystemTime::now", "UdpSocket", "TcpStream", "TcpListener", "tokio::spawn", "thread::spawn",
-    "tokio::time", "rand::rng", "std::fs", "tokio::net",
+    "Instant::now",
+    "SystemTime::now",
+    "UdpSocket",
+    "TcpStream",
+    "TcpListener",
+    "tokio::spawn",
+    "thread::spawn",
+    "tokio::time",
+    "rand::rng",
+    "std::fs",
+    "tokio::net",
 ];
 
 fn root() -> PathBuf {
@@ -83,7 +92,8 @@ fn files(path: &Path, endings: &[&str]) -> Vec<PathBuf> {
 
 /// The names under `[dependencies]` of a manifest.
 fn dependencies(name: &str) -> BTreeSet<String> {
-    let manifest = fs::read_to_string(root().join(name).join("Cargo.toml")).expect("every crate has a manifest");
+    let manifest =
+        fs::read_to_string(root().join(name).join("Cargo.toml")).expect("every crate has a manifest");
     let mut inside = false;
     let mut found = BTreeSet::new();
     for line in manifest.lines() {
@@ -172,7 +182,8 @@ fn every_crate_begins_with_its_first_chapter() {
 /// `missing_docs` sees reachable items only; this sees every `pub` in the product.
 #[test]
 fn every_public_item_is_documented() {
-    let starts = ["pub fn ", "pub async fn ", "pub const fn ", "pub struct ", "pub enum ", "pub trait ", "pub type "];
+    let starts =
+        ["pub fn ", "pub async fn ", "pub const fn ", "pub struct ", "pub enum ", "pub trait ", "pub type "];
     let mut bare = Vec::new();
     for name in crates() {
         for file in files(&root().join(name).join("src"), &["rs"]) {

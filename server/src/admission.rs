@@ -14,7 +14,11 @@ use tracing::{info, warn};
 pub(crate) const REQUESTS_MAX: usize = 64;
 
 /// Answers publish requests until all ingests are gone.
-pub(crate) async fn run(mut requests: mpsc::Receiver<PublishRequest>, authority: Arc<Authority>, hub: Arc<Hub>) {
+pub(crate) async fn run(
+    mut requests: mpsc::Receiver<PublishRequest>,
+    authority: Arc<Authority>,
+    hub: Arc<Hub>,
+) {
     while let Some(request) = requests.recv().await {
         admit(request, &authority, &hub);
     }

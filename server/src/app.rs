@@ -44,7 +44,9 @@ pub enum StartError {
     #[error(transparent)]
     Tls(#[from] tls::Error),
     /// The HTTP port.
-    #[error("cannot listen for HTTP on {address}: {source}. Is another server running? Use --http to choose another port")]
+    #[error(
+        "cannot listen for HTTP on {address}: {source}. Is another server running? Use --http to choose another port"
+    )]
     Http {
         /// Which address.
         address: SocketAddr,
@@ -153,7 +155,8 @@ impl Server {
             demo: config.demo,
         };
         let whip = ingest::whip::Whip::new(requests, sfu.clone(), public_url.clone());
-        let whep = signaling::whep::Whep::new(Arc::clone(&hub), sfu.clone(), Arc::clone(&authority), public_url);
+        let whep =
+            signaling::whep::Whep::new(Arc::clone(&hub), sfu.clone(), Arc::clone(&authority), public_url);
         let routes = Router::new()
             .merge(http::api::routes(api))
             .merge(http::health::routes(Health { stopping: Arc::clone(&stopping), metrics }))
@@ -188,7 +191,8 @@ impl Server {
         // A picture for those who have no encoder yet, through the same RTMP port as everybody's.
         if let Some(key) = demo_key {
             let url = format!("rtmp://{}/live", loopback(rtmp_address));
-            let options = demo::Options { url, key: key.expose().to_owned().into(), ..demo::Options::default() };
+            let options =
+                demo::Options { url, key: key.expose().to_owned().into(), ..demo::Options::default() };
             let shutdown = stop.clone();
             tasks.spawn(async move {
                 if let Err(error) = demo::run(options, shutdown).await {

@@ -146,7 +146,12 @@ async fn serve_until_signal(config: Config) -> ExitCode {
 
 async fn demo_until_signal(args: Demo) -> ExitCode {
     let shutdown = CancellationToken::new();
-    let options = demo::Options { url: args.url, key: args.key.into(), gop_seconds: args.gop, ..demo::Options::default() };
+    let options = demo::Options {
+        url: args.url,
+        key: args.key.into(),
+        gop_seconds: args.gop,
+        ..demo::Options::default()
+    };
     tokio::select! {
         result = demo::run(options, shutdown.clone()) => match result {
             Ok(()) => ExitCode::SUCCESS,

@@ -157,14 +157,17 @@ impl Config {
     /// # Errors
     /// [`Error::Invalid`] with the section and what to change.
     pub fn validate(&self) -> Result<(), Error> {
-        if self.http.tls == Tls::Files && (self.http.certificate.is_none() || self.http.private_key.is_none()) {
+        if self.http.tls == Tls::Files && (self.http.certificate.is_none() || self.http.private_key.is_none())
+        {
             let why = "tls = \"files\" needs certificate and private_key".to_owned();
             return Err(Error::Invalid { section: "http", why });
         }
         self.rtmp.validate().map_err(|why| Error::Invalid { section: "rtmp", why: why.to_string() })?;
         self.rtc.validate().map_err(|why| Error::Invalid { section: "rtc", why: why.to_string() })?;
         self.hls.validate().map_err(|why| Error::Invalid { section: "hls", why: why.to_string() })?;
-        self.transcode.validate().map_err(|why| Error::Invalid { section: "transcode", why: why.to_string() })?;
+        self.transcode
+            .validate()
+            .map_err(|why| Error::Invalid { section: "transcode", why: why.to_string() })?;
         self.chat.validate().map_err(|why| Error::Invalid { section: "chat", why: why.to_string() })?;
         Ok(())
     }
@@ -184,7 +187,9 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_refused_by_name() {
-        let error = Figment::from(Toml::string("[http]\nlisten_on = \"x\"")).extract::<Config>().expect_err("unknown");
+        let error = Figment::from(Toml::string("[http]\nlisten_on = \"x\""))
+            .extract::<Config>()
+            .expect_err("unknown");
         assert!(error.to_string().contains("listen_on"), "{error}");
     }
 }

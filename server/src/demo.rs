@@ -30,6 +30,9 @@ const BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// Longest wait: a server that came back is found within 10 s, the reconnect grace of a Stream.
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
+/// The channel of the demo that `swiftwater serve --demo` runs.
+pub const CHANNEL: &str = "demo";
+
 /// What to publish, and where to.
 #[derive(Clone, Debug)]
 pub struct Options {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hls_packager::Packager;
 use media::{Hub, StreamState};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sfu::Sfu;
 use transcode::Transcoder;
 
@@ -40,10 +40,15 @@ impl Metrics {
     }
 }
 
-/// Renders a struct of counters: its field names are the metrics' names. A field `histogram`-shaped as
-/// `{ "buckets": [[upper_bound, count], …], "sum": s, "count": n }` becomes a histogram.
+/// Renders a struct of counters: its field names are the metrics' names, those of nested structs too.
+/// A field with `buckets` becomes a histogram.
 fn section(text: &mut String, name: &str, stats: &impl Serialize) {
-    let Ok(Value::Object(fields)) = serde_json::to_value(stats) else { return };
+    if let Ok(Value::Object(fields)) = serde_json::to_value(stats) {
+        render_fields(text, name, &fields);
+    }
+}
+
+fn render_fields(text: &mut String, name: &str, fields: &Map<String, Value>) {
     for (field, value) in fields {
         let metric = format!("swiftwater_{name}_{field}");
         match value {
@@ -56,14 +61,9 @@ fn section(text: &mut String, name: &str, stats: &impl Serialize) {
                 }
             }
             Value::Object(histogram) if histogram.contains_key("buckets") => {
-                render_histogram(text, &metric, &histogram);
+                render_histogram(text, &format!("{metric}_seconds"), histogram);
             }
-            Value::Object(labelled) => {
-                let _ = writeln!(text, "# TYPE {metric}_total counter");
-                for (label, value) in labelled.iter().filter_map(|(label, value)| Some((label, value.as_f64()?))) {
-                    let _ = writeln!(text, "{metric}_total{{kind=\"{label}\"}} {value}");
-                }
-            }
+            Value::Object(nested) => render_fields(text, name, nested),
             _ => {}
         }
     }
@@ -71,24 +71,34 @@ fn section(text: &mut String, name: &str, stats: &impl Serialize) {
 
 /// Fields that go up and down.
 const GAUGES: [&str; 10] = [
-    "viewers", "publishers", "peers", "waiting", "connections", "rooms", "jobs", "streams", "sessions", "bytes_held",
+    "viewers",
+    "publishers",
+    "peers",
+    "waiting",
+    "connections",
+    "rooms",
+    "jobs",
+    "streams",
+    "sessions",
+    "bytes_held",
 ];
 
 fn gauge(text: &mut String, metric: &str, value: f64) {
     let _ = writeln!(text, "# TYPE {metric} gauge\n{metric} {value}");
 }
 
-fn render_histogram(text: &mut String, metric: &str, histogram: &serde_json::Map<String, Value>) {
-    let _ = writeln!(text, "# TYPE {metric} histogram");
-    let mut seen = 0.0;
-    for bucket in histogram["buckets"].as_array().into_iter().flatten() {
-        let (Some(bound), Some(count)) = (bucket[0].as_f64(), bucket[1].as_f64()) else { continue };
-        seen += count;
-        let _ = writeln!(text, "{metric}_bucket{{le=\"{bound}\"}} {seen}");
-    }
+/// Buckets are counts below the bounds of `sfu::stats`, the last one without a bound.
+fn render_histogram(text: &mut String, metric: &str, histogram: &Map<String, Value>) {
     let number = |key: &str| histogram.get(key).and_then(Value::as_f64).unwrap_or(0.0);
+    let _ = writeln!(text, "# TYPE {metric} histogram");
+    let counts = histogram.get("buckets").and_then(Value::as_array).into_iter().flatten();
+    let mut seen = 0.0;
+    for (bound, count) in sfu::stats::BUCKETS_MICROS.iter().zip(counts) {
+        seen += count.as_f64().unwrap_or(0.0);
+        let _ = writeln!(text, "{metric}_bucket{{le=\"{}\"}} {seen}", *bound as f64 / 1e6);
+    }
     let _ = writeln!(text, "{metric}_bucket{{le=\"+Inf\"}} {}", number("count"));
-    let _ = writeln!(text, "{metric}_sum {}\n{metric}_count {}", number("sum"), number("count"));
+    let _ = writeln!(text, "{metric}_sum {}\n{metric}_count {}", number("sum_micros") / 1e6, number("count"));
 }
 
 #[cfg(test)]
@@ -100,17 +110,23 @@ mod tests {
         #[derive(Serialize)]
         struct Stats {
             viewers: u64,
-            packets: u64,
-            delay: Value,
+            socket: Socket,
+            delay: sfu::stats::Histogram,
         }
-        let delay = serde_json::json!({ "buckets": [[0.1, 2], [0.2, 3]], "sum": 0.5, "count": 6 });
+        #[derive(Serialize)]
+        struct Socket {
+            packets: u64,
+        }
+        let mut delay = sfu::stats::Histogram::default();
+        (delay.buckets[0], delay.buckets[1], delay.count, delay.sum_micros) = (2, 3, 6, 500_000);
         let mut text = String::new();
-        section(&mut text, "sfu", &Stats { viewers: 3, packets: 9, delay });
+        section(&mut text, "sfu", &Stats { viewers: 3, socket: Socket { packets: 9 }, delay });
         for line in [
             "# TYPE swiftwater_sfu_viewers gauge",
             "swiftwater_sfu_packets_total 9",
-            "swiftwater_sfu_delay_bucket{le=\"0.2\"} 5",
-            "swiftwater_sfu_delay_bucket{le=\"+Inf\"} 6",
+            "swiftwater_sfu_delay_seconds_bucket{le=\"0.0002\"} 5",
+            "swiftwater_sfu_delay_seconds_bucket{le=\"+Inf\"} 6",
+            "swiftwater_sfu_delay_seconds_sum 0.5",
         ] {
             assert!(text.lines().any(|it| it == line), "{line} in {text}");
         }

@@ -26,10 +26,11 @@ pub(crate) fn of(stream: &Stream) -> Vec<Notice> {
             Reordering::None => {}
             Reordering::DropDiscardable => notices.push(Notice {
                 code: "b_frames_dropped",
-                message: "The encoder sends B-frames. WebRTC viewers get a lower frame rate, because B-frames \
+                message:
+                    "The encoder sends B-frames. WebRTC viewers get a lower frame rate, because B-frames \
                           must be left out for them. Set B-frames to 0 (OBS: Output, Advanced, \
                           \"Max B-frames\"; ffmpeg: -bf 0)."
-                    .to_owned(),
+                        .to_owned(),
             }),
             Reordering::Unplayable => notices.push(Notice {
                 code: "b_frames",
@@ -39,7 +40,8 @@ pub(crate) fn of(stream: &Stream) -> Vec<Notice> {
                     .to_owned(),
             }),
         }
-        if let Some(interval) = info.keyframe_interval_micros.filter(|&it| it > KEYFRAME_INTERVAL_MICROS_MAX) {
+        if let Some(interval) = info.keyframe_interval_micros.filter(|&it| it > KEYFRAME_INTERVAL_MICROS_MAX)
+        {
             notices.push(Notice {
                 code: "keyframe_interval",
                 message: format!(

@@ -9,8 +9,9 @@ use crate::config::{Log, LogFormat};
 /// Starts the log of the process, on standard error. A filter that cannot be read falls back to `info`.
 pub(crate) fn init(log: &Log) {
     // The libraries under us log per packet at info and below; they speak up on warnings only.
-    let quiet = "rtc=warn,rtc_dtls=warn,rtc_ice=warn,rtc_srtp=warn,rtc_interceptor=warn,symphonia=warn";
-    let filter = EnvFilter::try_new(format!("{quiet},{}", log.filter)).unwrap_or_else(|_| EnvFilter::new("info"));
+    let quiet = "rtc=warn,rtc_dtls=error,rtc_ice=warn,rtc_srtp=warn,rtc_interceptor=warn,symphonia=warn";
+    let filter =
+        EnvFilter::try_new(format!("{quiet},{}", log.filter)).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second call (tests start several servers) keeps the first log.
     let _ = match log.format {

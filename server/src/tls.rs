@@ -55,7 +55,9 @@ fn self_signed(dir: &Path) -> Result<(PathBuf, PathBuf), Error> {
     let made = rcgen::generate_simple_self_signed(names)?;
     let write = |path: &PathBuf, mode: u32, text: &str| {
         fs::create_dir_all(dir)
-            .and_then(|()| fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path))
+            .and_then(|()| {
+                fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)
+            })
             .and_then(|mut file| file.write_all(text.as_bytes()))
             .map_err(|source| Error::File { path: path.clone(), source })
     };

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 use tokio::sync::mpsc;
 
+use crate::audience::Seat;
+
 /// One WebRTC peer connection on this node.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId(pub(crate) u64);
@@ -112,13 +114,15 @@ const EVENTS_MAX: usize = 8;
 pub(crate) struct EventSender {
     sender: mpsc::Sender<PeerEvent>,
     closed: mpsc::OwnedPermit<PeerEvent>,
+    /// A viewer's place in the audience; given up with the Peer.
+    _seat: Option<Seat>,
 }
 
 impl EventSender {
-    pub(crate) fn new() -> (Self, mpsc::Receiver<PeerEvent>) {
+    pub(crate) fn new(seat: Option<Seat>) -> (Self, mpsc::Receiver<PeerEvent>) {
         let (sender, receiver) = mpsc::channel(EVENTS_MAX + 1);
         let closed = sender.clone().try_reserve_owned().expect("a new channel has room");
-        (Self { sender, closed }, receiver)
+        (Self { sender, closed, _seat: seat }, receiver)
     }
 
     /// Tells of anything but `Closed`. False: the holder does not listen.
@@ -138,7 +142,7 @@ mod tests {
 
     #[test]
     fn closed_arrives_even_if_nobody_took_the_events_before() {
-        let (sender, mut receiver) = EventSender::new();
+        let (sender, mut receiver) = EventSender::new(None);
         let sent = (0..100).filter(|_| sender.send(PeerEvent::Fallback(FallbackReason::Codec))).count();
         assert_eq!(sent, EVENTS_MAX);
         sender.close(CloseReason::Remote);

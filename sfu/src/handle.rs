@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use media::{Kind, Stream, StreamWriter};
+use media::{Kind, Stream, StreamId, StreamWriter};
 use tokio::sync::mpsc;
 use tracing::{debug, info};
 
+use crate::audience::{Audience, Seat};
 use crate::core::peer::{Local, Peer};
 use crate::core::viewer::{Entropy, Identity, Spec};
 use crate::core::{Command, Negotiated};
@@ -78,6 +79,7 @@ impl Sfu {
                 bitrate_max_bps: config.publish_bitrate_max_bps,
             },
             identity,
+            audience: Arc::default(),
             next_peer: AtomicU64::new(1),
             registry,
             threads: Mutex::default(),
@@ -112,10 +114,11 @@ impl Sfu {
     pub async fn subscribe(&self, stream: Arc<Stream>, offer: SubscribeOffer) -> Result<Subscription, Error> {
         self.node.registry.refuse_if_stopping()?;
         let channel = stream.channel().clone();
+        let seat = self.node.audience.seat(stream.id());
         let candidates = &self.node.local.candidates;
         let (spec, answer) =
             Spec::negotiate(self.next_id(), stream, &offer, &self.node.identity, candidates, &entropy());
-        let (peer, events) = self.admit(Negotiated::Viewer(spec))?;
+        let (peer, events) = self.admit(Negotiated::Viewer(spec), Some(seat))?;
         debug!(%channel, peer = %peer.id, "a viewer negotiated");
         Ok(Subscription { answer, events, peer })
     }
@@ -134,9 +137,14 @@ impl Sfu {
         let (peer, answer) = tokio::task::spawn_blocking(negotiation)
             .await
             .map_err(|_panicked| Error::Connection("the negotiation panicked".to_owned()))??;
-        let (peer, events) = self.admit(Negotiated::Publisher(peer))?;
+        let (peer, events) = self.admit(Negotiated::Publisher(peer), None)?;
         debug!(%channel, peer = %peer.id, "a publisher negotiated");
         Ok(Ingestion { answer, events, peer })
+    }
+
+    /// How many viewers a Stream has here.
+    pub fn viewers(&self, stream: StreamId) -> u64 {
+        self.node.audience.viewers(stream)
     }
 
     /// What was counted, summed over the shards; at most 250 ms old.
@@ -153,8 +161,12 @@ impl Sfu {
         self.node.stop();
     }
 
-    fn admit(&self, negotiated: Negotiated) -> Result<(PeerHandle, mpsc::Receiver<PeerEvent>), Error> {
-        let (sender, events) = EventSender::new();
+    fn admit(
+        &self,
+        negotiated: Negotiated,
+        seat: Option<Seat>,
+    ) -> Result<(PeerHandle, mpsc::Receiver<PeerEvent>), Error> {
+        let (sender, events) = EventSender::new(seat);
         let id = negotiated.id();
         let ufrag = negotiated.ufrag().to_owned();
         self.node.registry.claims.insert(clock(), Box::new(negotiated), sender)?;
@@ -177,6 +189,7 @@ struct Node {
     port: u16,
     local: Local,
     identity: Identity,
+    audience: Arc<Audience>,
     next_peer: AtomicU64,
     registry: Arc<Registry>,
     threads: Mutex<Vec<JoinHandle<()>>>,

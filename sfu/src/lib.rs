@@ -14,6 +14,7 @@
 //! HTTP, authorisation, SQL, chat. Whoever calls [`Sfu::subscribe`] or [`Sfu::publish`] was let in before.
 
 mod announce;
+mod audience;
 mod config;
 pub mod core;
 pub mod egress;

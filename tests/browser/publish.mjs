@@ -44,7 +44,7 @@ report(await withChromium(input, async (context) => {
         }
       });
       pen.fillStyle = now % 1000 < 100 ? '#fff' : '#000';
-      pen.fillRect(width - 120, height - 120, 120, 120);
+      pen.fillRect((width * 39) / 64, (height * 12) / 45, (height * 5) / 45, (height * 5) / 45);
       counter += 1;
       // The beep is scheduled ahead of its second, on the audio clock.
       const nextSecond = Math.ceil(now / 1000) * 1000;

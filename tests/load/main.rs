@@ -92,7 +92,7 @@ fn print(arguments: &Arguments, before: &Snapshot, after: &Snapshot, tally: &Tal
         "cpu_us_per_packet": micros(after.cpu.user + after.cpu.system, before.cpu.user + before.cpu.system),
         "user_us_per_packet": micros(after.cpu.user, before.cpu.user),
         "system_us_per_packet": micros(after.cpu.system, before.cpu.system),
-        "syscalls_per_packet": per_packet("swiftwater_sfu_syscalls_total"),
+        "syscalls_per_packet": per_packet("swiftwater_sfu_send_calls_total"),
         "allocations_per_packet": per_packet("swiftwater_allocations_total"),
         "allocations_per_second":
             (after.counters.get("swiftwater_allocations_total") - before.counters.get("swiftwater_allocations_total"))
@@ -101,7 +101,7 @@ fn print(arguments: &Arguments, before: &Snapshot, after: &Snapshot, tally: &Tal
         "full_viewers_decrypted": tally.decrypted(),
         "full_viewers_lost": tally.lost(),
         "join_ms": tally.join_percentiles(),
-        "profiles": after.counters.labelled("swiftwater_sfu_srtp_profile"),
+        "profiles": after.counters.starting_with("swiftwater_sfu_srtp"),
     });
     let _ = writeln!(std::io::stdout(), "{result:#}");
 }

@@ -1,5 +1,7 @@
 //! One WHEP viewer: str0m for ICE, DTLS and SRTP over one real socket.
 
+#![expect(clippy::disallowed_methods, reason = "a real client runs by the clock")]
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -51,7 +53,9 @@ impl Tally {
     pub(crate) fn join_percentiles(&self) -> Vec<f64> {
         let mut joins = self.joins.lock().expect("no panic while held").clone();
         joins.sort_by(f64::total_cmp);
-        let at = |q: f64| joins.get(((joins.len() as f64 * q) as usize).min(joins.len().saturating_sub(1))).copied();
+        let at = |q: f64| {
+            joins.get(((joins.len() as f64 * q) as usize).min(joins.len().saturating_sub(1))).copied()
+        };
         [0.5, 0.95, 0.99].into_iter().filter_map(at).collect()
     }
 }
@@ -188,7 +192,11 @@ impl Viewer {
         *first = (*first).min(seq);
         *newest = (*newest).max(seq);
         *count += 1;
-        let lost: u64 = self.seen.values().map(|(first, newest, count)| (newest - first + 1).saturating_sub(*count)).sum();
+        let lost: u64 = self
+            .seen
+            .values()
+            .map(|(first, newest, count)| (newest - first + 1).saturating_sub(*count))
+            .sum();
         if lost >= self.told_lost {
             self.tally.lost.fetch_add(lost - self.told_lost, Ordering::Relaxed);
         } else {

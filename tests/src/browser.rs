@@ -38,5 +38,6 @@ fn run_blocking(script: &str, input: &Value, within: Duration) -> Value {
     let errors = errors.join().expect("the reader ends with the process");
     assert!(status.success(), "{script} ended with {status}\n--- output\n{output}\n--- errors\n{errors}");
     let last = output.lines().last().unwrap_or_default();
-    serde_json::from_str(last).unwrap_or_else(|error| panic!("{script} printed no JSON: {error}\n{output}\n{errors}"))
+    serde_json::from_str(last)
+        .unwrap_or_else(|error| panic!("{script} printed no JSON: {error}\n{output}\n{errors}"))
 }

@@ -1,5 +1,7 @@
 //! Third-party programs: started, watched, and ended by their own id.
 
+#![expect(clippy::disallowed_methods, reason = "deadlines of third-party programs run by the clock")]
+
 use std::ffi::OsStr;
 use std::io::Read;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -85,7 +87,8 @@ where
     I: IntoIterator<Item = S>,
     S: AsRef<OsStr>,
 {
-    let quiet = ["-hide_banner", "-nostdin", "-loglevel", "warning"].iter().map(|it| OsStr::new(it).to_owned());
+    let quiet =
+        ["-hide_banner", "-nostdin", "-loglevel", "warning"].iter().map(|it| OsStr::new(it).to_owned());
     quiet.chain(arguments.into_iter().map(|it| it.as_ref().to_owned())).collect()
 }
 
@@ -98,7 +101,6 @@ pub fn ffmpeg9_path() -> String {
 }
 
 /// A setting of the test run.
-#[expect(clippy::disallowed_methods, reason = "bin/test tells the tests by the environment what it installed")]
 pub fn setting(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

@@ -41,7 +41,17 @@ impl StampedClip {
             .spawn()
             .expect("ffmpeg is installed");
         let mut encoder = Command::new(ffmpeg)
-            .args(["-hide_banner", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", "1280x720"])
+            .args([
+                "-hide_banner",
+                "-loglevel",
+                "error",
+                "-f",
+                "rawvideo",
+                "-pix_fmt",
+                "yuv420p",
+                "-s",
+                "1280x720",
+            ])
             .args(["-r", "25", "-thread_queue_size", "64", "-i", "-"])
             .args(["-re", "-stream_loop", "-1", "-thread_queue_size", "64", "-i"])
             .arg(&clip)
@@ -62,7 +72,8 @@ impl StampedClip {
     /// By RTMP, H.264 without B-frames and AAC at 44.1 kHz, a keyframe every `gop` frames.
     pub fn rtmp(url: &str, gop: u32) -> Self {
         let gop = gop.to_string();
-        let video = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-bf", "0", "-g", &gop];
+        let video =
+            ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-bf", "0", "-g", &gop];
         let rate = ["-b:v", "2500k", "-maxrate", "2500k", "-bufsize", "2500k"];
         let audio = ["-c:a", "aac", "-ar", "44100", "-ac", "2", "-b:a", "128k", "-f", "flv", url];
         Self::start("ffmpeg", &[&video[..], &rate[..], &audio[..]].concat())
@@ -94,9 +105,25 @@ fn stamp(mut frames: ChildStdout, mut sink: ChildStdin, stop: &AtomicBool) {
         let due = started + Duration::from_micros(counter * 1_000_000 / FPS);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        strip::draw(&mut frame, WIDTH, HEIGHT, counter as u32, wall.as_millis() as u64);
+        draw(&mut frame, &strip::encode(counter as u32, wall.as_millis() as u64));
         if sink.write_all(&frame).is_err() {
             return;
         }
+    }
+}
+
+/// Draws the strip into the top rows of a planar 4:2:0 picture.
+fn draw(frame: &mut [u8], bits: &[u8; strip::CELLS / 8]) {
+    let rows = strip::rows(HEIGHT);
+    let cell_width = WIDTH / strip::CELLS;
+    let (luma, chroma) = frame.split_at_mut(WIDTH * HEIGHT);
+    for line in luma.chunks_mut(WIDTH).take(rows) {
+        for (cell, pixels) in line.chunks_mut(cell_width).enumerate() {
+            let light = (bits[cell / 8] >> (7 - cell % 8)) & 1 == 1;
+            pixels.fill(if light { 235 } else { 16 });
+        }
+    }
+    for plane in chroma.chunks_mut(WIDTH * HEIGHT / 4) {
+        plane[..WIDTH / 2 * rows / 2].fill(128);
     }
 }

@@ -45,9 +45,10 @@ export function probe() {
   const wall = () => performance.timeOrigin + performance.now();
   const CLOCK_MODULUS = 2 ** 40;
 
-  /** The light of the flash square of the demo picture (bottom right corner), 0 to 255. */
+  /** The light of the flash square, 0 to 255: where the demo (`scene::flash_square`) and publish.mjs draw it. */
   function readFlash(source, width, height) {
-    pen.drawImage(source, width - 80, height - 80, 40, 40, 0, 0, 4, 4);
+    const side = (height * 5) / 45;
+    pen.drawImage(source, (width * 39) / 64 + side / 4, (height * 12) / 45 + side / 4, side / 2, side / 2, 0, 0, 4, 4);
     return pen.getImageData(1, 1, 1, 1).data[1];
   }
 

@@ -1,0 +1,3 @@
+//! End to end without a browser: the real server, real encoders, real HTTP.
+
+mod hls;
