@@ -146,8 +146,14 @@ fn write_formats(text: &mut String, section: &Section, accepted: &Accepted, ours
 fn fmtp(accepted: &Accepted, start_bitrate_bps: u32) -> Option<String> {
     let offered = match accepted.codec {
         Codec::Opus => return Some(OPUS_FMTP.to_owned()),
-        // RFC 6184 section 8.2.2: the profile must be the one of the offer.
-        _ => accepted.fmtp.clone().unwrap_or_default(),
+        // RFC 6184 section 8.2.2: the profile must be the one of the offer; `sprop-*` describes what the
+        // offerer sends and is not ours to repeat.
+        _ => {
+            let offered = accepted.fmtp.as_deref().unwrap_or_default();
+            let mine: Vec<&str> =
+                offered.split(';').filter(|pair| !pair.trim_start().starts_with("sprop-")).collect();
+            mine.join(";")
+        }
     };
     // Only libwebrtc knows these; others match a format by its whole parameter list.
     let google = accepted.libwebrtc.then(|| format!("x-google-start-bitrate={}", start_bitrate_bps / 1000));

@@ -92,6 +92,7 @@ fn answers_are_valid_and_answer_every_line() {
         assert_eq!(lines(&answer, "a=candidate:"), 2, "{name}");
         assert_eq!(lines(&answer, "a=end-of-candidates"), 1, "{name}");
         assert_eq!(lines(&answer, "b=TIAS:8000000"), 1, "{name}");
+        assert!(!answer.contains("sprop-"), "{name}");
         assert!(!answer.contains("m=audio 0") && !answer.contains("m=video 0"), "{name}");
         let mids = |text: &str| -> Vec<String> {
             text.lines().filter(|line| line.starts_with("a=mid:")).map(str::to_owned).collect()

@@ -35,9 +35,10 @@ use crate::sdp_publish::{Extension, PublishOffer, Setup, canonical_offer};
 /// keyframe of 8 Mbit/s is a thousand packets. The library's default of 64 would throw it away.
 const REPLAY_WINDOW_PACKETS: usize = 1024;
 
-/// Addresses that a publisher checks from (several networks, NAT rebinding). Beyond it the oldest answer
-/// leaves from the first announced address.
-const REMOTES_MAX: usize = 16;
+/// Addresses that a publisher checks from (several networks, NAT rebinding). Each costs the library a
+/// candidate for ever; beyond it new ones are ignored, and a publisher that is still moving ends by silence
+/// and comes again.
+const REMOTES_MAX: usize = 64;
 
 /// A peer connection of the library.
 pub(super) struct Connection {
@@ -127,9 +128,10 @@ impl Connection {
     }
 
     pub(super) fn handle_datagram(&mut self, now: Instant, from: SocketAddr, to: IpAddr, data: &[u8]) {
-        if self.locals.len() < REMOTES_MAX || self.locals.contains_key(&from) {
-            self.locals.insert(from, to);
+        if self.locals.len() >= REMOTES_MAX && !self.locals.contains_key(&from) {
+            return;
         }
+        self.locals.insert(from, to);
         self.remote = Some(from);
         let Some(local_addr) = self.candidate_for(to) else { return };
         let transport = TransportContext {
