@@ -209,7 +209,7 @@ mod tests {
             let stream = self.hub.stream(&ChannelName::parse("test").unwrap()).unwrap();
             let id = PeerId(self.made.into());
             let (spec, _) = Spec::negotiate(id, stream, &self.offer, &self.identity, &[], &[self.made; 96]);
-            let (sender, receiver) = EventSender::new();
+            let (sender, receiver) = EventSender::new(None);
             (Box::new(Negotiated::Viewer(spec)), sender, receiver)
         }
 
