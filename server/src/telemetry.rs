@@ -8,8 +8,9 @@ use crate::config::{Log, LogFormat};
 
 /// Starts the log of the process, on standard error. A filter that cannot be read falls back to `info`.
 pub(crate) fn init(log: &Log) {
-    // The libraries under us log per packet at info and below; they speak up on warnings only.
-    let quiet = "rtc=warn,rtc_dtls=error,rtc_ice=warn,rtc_srtp=warn,rtc_interceptor=warn,symphonia=warn";
+    // The libraries under us log per packet at info and below, and those of WebRTC warn of every datagram
+    // that they refuse: a stranger could fill the disk. What they refuse is counted by `sfu`.
+    let quiet = "rtc=error,rtc_dtls=error,rtc_ice=off,rtc_srtp=error,rtc_interceptor=error,symphonia=warn";
     let filter =
         EnvFilter::try_new(format!("{quiet},{}", log.filter)).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
