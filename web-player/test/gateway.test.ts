@@ -329,7 +329,7 @@ describe('decoding', () => {
   });
 
   it('takes numbers and strings as peer ids, and channels by name or object', () => {
-    expect(decodeMessage('{"type":"rtc.state","pc":7,"state":"active"}')[0]).toMatchObject({ pc: '7' });
+    expect(decodeMessage('{"type":"rtc.state","pc":7,"state":"active"}')[0]).toMatchObject({ pc: '7', ch: null });
     expect(decodeMessage('{"type":"stream.online","channel":{"name":"ana"},"stream":"s"}')[0]).toMatchObject({ channel: 'ana' });
     expect(decodeMessage('{"type":"stream.offline","ch":"stream:ana"}')[0]).toMatchObject({ channel: 'ana' });
   });

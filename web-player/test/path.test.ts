@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { DRAIN_MS, FRAME_BY_MS, ICE_BY_MS, IDLE, RESTARTS_MAX, RESTART_AFTER_DISCONNECT_MS, RESTART_AFTER_STALL_MS, RETRY_PLAYED_WEBRTC_MS, RETRY_WEBRTC_MS, STALL_MS, WARM_HLS_AFTER_MS, nextDeadline, step } from '../src/player/path';
+import { DRAIN_MS, FRAME_BY_MS, HLS_RESTART_AFTER_STALL_MS, HLS_STALL_MS, ICE_BY_MS, IDLE, RESTARTS_MAX, RESTART_AFTER_DISCONNECT_MS, RESTART_AFTER_STALL_MS, RETRY_PLAYED_WEBRTC_MS, RETRY_WEBRTC_MS, STALL_MS, WARM_HLS_AFTER_MS, nextDeadline, step } from '../src/player/path';
 import type { Path, PathEvent, Preference } from '../src/player/path';
 
 /** A path in fake time: `at` runs every deadline on the way to `ms`, as the player's timer would. */
@@ -30,9 +30,9 @@ class Rig {
   }
 
   /** Frames every 100 ms until `ms`. */
-  frames(ms: number): this {
-    while (this.now + 100 <= ms) this.at(this.now + 100).send({ type: 'frame', via: 'webrtc' });
-    return this;
+  frames(ms: number, via: 'webrtc' | 'hls' = 'webrtc'): this {
+    while (this.now + 100 <= ms) this.at(this.now + 100).send({ type: 'frame', via });
+    return this.at(ms);
   }
 }
 
@@ -72,7 +72,7 @@ describe('blocked UDP', () => {
 
   it('tries WebRTC again after a while, hidden behind the playing HLS', () => {
     const rig = new Rig().at(2_000).send({ type: 'frame', via: 'hls' }).at(ICE_BY_MS);
-    rig.at(ICE_BY_MS + RETRY_WEBRTC_MS);
+    rig.frames(ICE_BY_MS + RETRY_WEBRTC_MS, 'hls');
     expect(rig.path).toMatchObject({ shown: 'hls' });
     expect(rig.path.webrtc).toMatchObject({ state: 'connecting', attempt: 2 });
     rig.at(rig.now + 200).send({ type: 'frame', via: 'webrtc' });
@@ -164,7 +164,7 @@ describe('stalls', () => {
     }
     expect(rig.path).toMatchObject({ reason: 'unstable' });
     expect(rig.path.hls.state).toBe('warming');
-    rig.send({ type: 'frame', via: 'hls' }).at(rig.now + RETRY_PLAYED_WEBRTC_MS);
+    rig.send({ type: 'frame', via: 'hls' }).frames(rig.now + RETRY_PLAYED_WEBRTC_MS, 'hls');
     expect(rig.path.webrtc.state).toBe('connecting');
   });
 
@@ -188,6 +188,18 @@ describe('HLS that does not play either', () => {
     rig.at(5_100);
     expect(rig.path.webrtc.attempt).toBe(2);
   });
+});
+
+it('opens HLS anew when it hangs, but not while the encoder is away', () => {
+  const rig = new Rig('hls').at(800).send({ type: 'frame', via: 'hls' }).at(800 + HLS_STALL_MS);
+  expect(rig.path.hls).toMatchObject({ state: 'stalled', attempt: 1 });
+  rig.at(rig.now + HLS_RESTART_AFTER_STALL_MS);
+  expect(rig.path.hls).toMatchObject({ state: 'waiting', failures: 1 });
+  rig.at(rig.now + 1_000);
+  expect(rig.path.hls).toMatchObject({ state: 'warming', attempt: 2 });
+  expect(rig.path.shown).toBe('hls');
+  rig.send({ type: 'frame', via: 'hls' }).send({ type: 'away', away: true }).at(rig.now + 60_000);
+  expect(rig.path.hls.attempt).toBe(2);
 });
 
 describe('preferences', () => {

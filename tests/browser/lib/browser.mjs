@@ -17,7 +17,7 @@ const AWAKE = ['--disable-background-timer-throttling', '--disable-renderer-back
 const FAKE_MEDIA = ['--use-fake-device-for-media-stream=fps=30', '--use-fake-ui-for-media-stream'];
 const AUTOPLAY = ['--autoplay-policy=no-user-gesture-required'];
 /** One of the two ways of the tests to block UDP; the other is an answer whose port swallows everything. */
-const NO_UDP = ['--force-webrtc-ip-handling-policy=disable_non_proxied_udp'];
+const NO_UDP = ['--webrtc-ip-handling-policy=disable_non_proxied_udp', '--force-webrtc-ip-handling-policy=disable_non_proxied_udp'];
 
 /**
  * Starts a browser of its own with a fresh profile.

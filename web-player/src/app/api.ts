@@ -44,14 +44,16 @@ export async function fetchInfo(): Promise<Info> {
 
 export async function fetchStreams(): Promise<LiveStream[]> {
   const body = await get('/api/v1/streams');
-  return (Array.isArray(body.streams) ? body.streams : []).flatMap((value: unknown) => {
+  const streams = (Array.isArray(body.streams) ? body.streams : []).flatMap((value: unknown) => {
     const stream = liveStream(value);
     return stream === null ? [] : [stream];
   });
+  // One Stream per Channel: the newest, where an ended one is still listed.
+  return [...new Map(streams.map((stream) => [stream.channel, stream])).values()];
 }
 
 export function liveStream(value: unknown): LiveStream | null {
-  if (!isFields(value)) return null;
+  if (!isFields(value) || value.state === 'ended') return null;
   const channel = text(value.channel);
   if (channel === null) return null;
   const video = isFields(value.video) ? value.video : null;
@@ -62,11 +64,16 @@ export function liveStream(value: unknown): LiveStream | null {
     transport: text(value.transport),
     viewers: number(value.viewers),
     video: video === null ? null : { codec: text(video.codec), width: number(video.width) ?? 0, height: number(video.height) ?? 0 },
-    notices: (Array.isArray(value.notices) ? value.notices : []).flatMap((notice: unknown) => {
+    notices: unique((Array.isArray(value.notices) ? value.notices : []).flatMap((notice: unknown) => {
       const words = text(notice) ?? (isFields(notice) ? (text(notice.message) ?? text(notice.text)) : null);
       return words === null ? [] : [words];
-    }),
+    })),
   };
+}
+
+/** Several Layers may give the same advice. */
+function unique(words: string[]): string[] {
+  return [...new Set(words)];
 }
 
 function text(value: unknown): string | null {

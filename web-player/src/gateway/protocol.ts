@@ -49,7 +49,8 @@ export type ServerFrame =
   | { type: 'reconnect'; url: string | null; inMs: number }
   | { type: 'rtc.answer'; re: number; pc: string; sdp: string; iceServers: IceServer[]; serverDelayMs: number | null }
   | { type: 'rtc.fallback'; re: number | null; pc: string | null; reason: string; url: string | null }
-  | { type: 'rtc.state'; pc: string; state: 'active' | 'inactive' | 'ended' }
+  /** Of one peer connection (`pc`), or of everybody who watches `ch`. */
+  | { type: 'rtc.state'; pc: string | null; ch: string | null; state: 'active' | 'inactive' | 'ended' }
   | { type: 'rtc.closed'; pc: string }
   | { type: 'rtc.restart'; pc: string }
   | ({ type: 'message'; id: string; ts: number | null; user: ChatUser; text: string; nonce: string | null } & Addressed)
@@ -184,7 +185,7 @@ export function decodeFrame(value: unknown): ServerFrame | null {
     case 'rtc.state': {
       const state = value.state;
       if (state !== 'active' && state !== 'inactive' && state !== 'ended') return null;
-      return { type: 'rtc.state', pc: identifier(value.pc), state };
+      return { type: 'rtc.state', pc: value.pc === undefined ? null : identifier(value.pc), ch, state };
     }
     case 'rtc.closed':
       return { type: 'rtc.closed', pc: identifier(value.pc) };

@@ -32,6 +32,10 @@ export const RETRY_WEBRTC_MS = 300_000;
 export const RETRY_PLAYED_WEBRTC_MS = 60_000;
 /** … and this soon where HLS does not play either. */
 export const RETRY_BOTH_MS = 5_000;
+/** HLS plays from a buffer of seconds: without progress for this long it hangs … */
+export const HLS_STALL_MS = 3_000;
+/** … and is opened anew after this long. */
+export const HLS_RESTART_AFTER_STALL_MS = 5_000;
 const HLS_RETRY_FIRST_MS = 1_000;
 const HLS_RETRY_MAX_MS = 10_000;
 
@@ -70,7 +74,8 @@ interface Webrtc {
 }
 
 interface Hls {
-  readonly state: 'off' | 'warming' | 'playing' | 'waiting';
+  readonly state: 'off' | 'warming' | 'playing' | 'stalled' | 'waiting';
+  readonly lastFrameAt: number;
   readonly attempt: number;
   readonly failures: number;
   readonly retryAt: number | null;
@@ -110,7 +115,7 @@ export const IDLE: Path = {
   active: false,
   preference: 'auto',
   webrtc: { state: 'off', attempt: 0, since: 0, lastFrameAt: 0, restartAt: null, played: false, restarts: [], retryAt: null },
-  hls: { state: 'off', attempt: 0, failures: 0, retryAt: null },
+  hls: { state: 'off', attempt: 0, lastFrameAt: 0, failures: 0, retryAt: null },
   shown: 'none',
   reason: null,
   hlsUrl: null,
@@ -127,7 +132,7 @@ export function step(path: Path, event: PathEvent, now: number): Path {
     case 'ice':
       return ice(path, event.state, now);
     case 'frame':
-      return event.via === 'webrtc' ? webrtcFrame(path, now) : hlsFrame(path);
+      return event.via === 'webrtc' ? webrtcFrame(path, now) : hlsFrame(path, now);
     case 'peerLost':
       return path.webrtc.state === 'off' ? path : restart(path, now);
     case 'fallback':
@@ -161,6 +166,8 @@ export function nextDeadline(path: Path): number | null {
   if (webrtc.state === 'stalled' && webrtc.restartAt !== null) deadlines.push(webrtc.restartAt);
   if (webrtc.retryAt !== null) deadlines.push(webrtc.retryAt);
   if (hls.retryAt !== null) deadlines.push(hls.retryAt);
+  if (path.awaySince === null && hls.state === 'playing') deadlines.push(hls.lastFrameAt + HLS_STALL_MS);
+  if (path.awaySince === null && hls.state === 'stalled') deadlines.push(hls.lastFrameAt + HLS_STALL_MS + HLS_RESTART_AFTER_STALL_MS);
   return deadlines.length === 0 ? null : Math.min(...deadlines);
 }
 
@@ -201,7 +208,7 @@ function openWebrtc(path: Path, now: number): Path {
 }
 
 function openHls(path: Path): Path {
-  if (path.hls.state === 'warming' || path.hls.state === 'playing') return path;
+  if (path.hls.state !== 'off' && path.hls.state !== 'waiting') return path;
   return { ...path, hls: { ...path.hls, state: 'warming', attempt: path.hls.attempt + 1, retryAt: null } };
 }
 
@@ -224,6 +231,7 @@ function tick(before: Path, now: number): Path {
     path = openHls({ ...path, hls: { ...path.hls, state: 'off', retryAt: null } });
   }
   if (path.webrtc.retryAt !== null && now >= path.webrtc.retryAt) path = openWebrtc(path, now);
+  path = hlsTick(path, now);
   const { webrtc } = path;
   if (webrtc.state === 'connecting' || webrtc.state === 'connected') {
     if (webrtc.state === 'connecting' && now >= webrtc.since + ICE_BY_MS) return giveUp(path, 'udp_blocked', now);
@@ -234,6 +242,14 @@ function tick(before: Path, now: number): Path {
     return stall(path, now + RESTART_AFTER_STALL_MS);
   }
   if (webrtc.state === 'stalled' && webrtc.restartAt !== null && now >= webrtc.restartAt) return restart(path, now);
+  return path;
+}
+
+function hlsTick(path: Path, now: number): Path {
+  const { hls } = path;
+  if (path.awaySince !== null) return path;
+  if (hls.state === 'playing' && now >= hls.lastFrameAt + HLS_STALL_MS) return { ...path, hls: { ...hls, state: 'stalled' } };
+  if (hls.state === 'stalled' && now >= hls.lastFrameAt + HLS_STALL_MS + HLS_RESTART_AFTER_STALL_MS) return hlsFailed(path, now);
   return path;
 }
 
@@ -262,6 +278,7 @@ function away(path: Path, gone: boolean, now: number): Path {
   return {
     ...path,
     awaySince: gone ? (path.awaySince ?? now) : null,
+    hls: { ...path.hls, lastFrameAt: now },
     webrtc: { ...webrtc, state, since: state === 'connected' ? now : webrtc.since, lastFrameAt: now, restartAt: null },
   };
 }
@@ -274,9 +291,9 @@ function webrtcFrame(path: Path, now: number): Path {
   return closeHls({ ...path, webrtc: playing, shown: 'webrtc', reason: null, awaySince: draining ? path.awaySince : null });
 }
 
-function hlsFrame(path: Path): Path {
+function hlsFrame(path: Path, now: number): Path {
   if (path.hls.state === 'off' || path.hls.state === 'waiting') return path;
-  const playing: Path = { ...path, hls: { ...path.hls, state: 'playing', failures: 0 } };
+  const playing: Path = { ...path, hls: { ...path.hls, state: 'playing', lastFrameAt: now, failures: 0 } };
   // HLS shows itself as soon as it can, unless WebRTC already has the screen with a moving picture.
   return path.webrtc.state === 'playing' ? playing : { ...playing, shown: 'hls' };
 }

@@ -156,9 +156,7 @@ export class Player {
         if (frame.channel === this.#options.channel) this.dispatch({ type: 'ended' });
         return;
       case 'rtc.state':
-        if (frame.pc !== this.#webrtc?.pc) return;
-        if (frame.state === 'ended') this.dispatch({ type: 'ended' });
-        else this.dispatch({ type: 'away', away: frame.state === 'inactive' });
+        this.#rtcState(frame, ch);
         return;
       case 'rtc.fallback':
         // The answer to a request is handled where the request was made.
@@ -172,6 +170,21 @@ export class Player {
         if (frame.ch === ch && frame.viewers !== null) this.dispatch({ type: 'viewers', viewers: frame.viewers });
         return;
       default:
+    }
+  }
+
+  /** The encoder left, came back, or will not come back. */
+  #rtcState(frame: Extract<ServerFrame, { type: 'rtc.state' }>, ch: string): void {
+    const ours = frame.pc === null ? frame.ch === ch : frame.pc === this.#webrtc?.pc;
+    if (!ours) return;
+    if (frame.state === 'ended') {
+      this.dispatch({ type: 'ended' });
+    } else if (frame.state === 'inactive') {
+      this.dispatch({ type: 'away', away: true });
+    } else if (frame.pc === null) {
+      // Of one peer, `active` says that it is connected, which it may be to a stream whose encoder is away.
+      this.dispatch({ type: 'away', away: false });
+      this.dispatch({ type: 'path', event: { type: 'tryWebrtc' } });
     }
   }
 
@@ -203,11 +216,11 @@ export class Player {
       this.#webrtc = null;
     }
     if (this.#hls !== null && (path.hls.state === 'off' || path.hls.state === 'waiting' || path.hls.attempt !== this.#hls.attempt)) {
-      if (path.shown !== 'hls' || path.hls.state !== 'waiting') this.#retire(this.#hls.source);
+      this.#retire(this.#hls.source);
       this.#hls = null;
     }
     if (path.webrtc.state !== 'off' && this.#webrtc === null) this.#openWebrtc(path.webrtc.attempt);
-    if ((path.hls.state === 'warming' || path.hls.state === 'playing') && this.#hls === null) this.#openHls(path.hls.attempt);
+    if (path.hls.state !== 'off' && path.hls.state !== 'waiting' && this.#hls === null) this.#openHls(path.hls.attempt);
     this.#stageShown();
     this.#schedule();
   }
@@ -326,8 +339,8 @@ export class Player {
       () => {
         // A hidden page may not decode, and that is no stall; a paused one does not want to.
         const excused = document.hidden || this.#state.paused;
-        const { awaySince, webrtc } = this.#state.path;
-        if (excused && webrtc.state === 'playing') this.dispatch({ type: 'path', event: { type: 'away', away: awaySince !== null } });
+        const { awaySince, webrtc, hls } = this.#state.path;
+        if (excused && (webrtc.state === 'playing' || hls.state === 'playing')) this.dispatch({ type: 'path', event: { type: 'away', away: awaySince !== null } });
         else this.dispatch({ type: 'path', event: { type: 'tick' } });
         // A timer that fired a little early changed nothing, and would not be set again.
         this.#schedule();

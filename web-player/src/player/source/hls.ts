@@ -4,6 +4,8 @@ import { makeVideo } from './source';
 import type { Source, SourceEvents } from './source';
 
 const LOOK_EVERY_MS = 500;
+/** Further behind than the playlist asks by this much: seek, for playing faster would take minutes. */
+const BEHIND_MAX_S = 4;
 /** So many recoveries of the decoder are tried before the source gives up. */
 const RECOVERIES_MAX = 2;
 
@@ -117,10 +119,19 @@ export class HlsSource implements Source {
       this.#lastTime = video.currentTime;
       this.#events.frame();
     }
+    this.#catchUp();
     const latency = fromProgramDate(this.#playingDate(), this.#serverNow());
     if (latency === null || video.paused) return;
     this.#latency = smooth(this.#latency, latency);
     this.#events.latency(this.#latency);
+  }
+
+  #catchUp(): void {
+    const hls = this.#hls;
+    if (hls === null || this.video.paused || this.video.seeking) return;
+    const edge = hls.liveSyncPosition;
+    if (edge === null || hls.targetLatency === null || hls.latency <= hls.targetLatency + BEHIND_MAX_S) return;
+    this.video.currentTime = edge;
   }
 
   #playingDate(): number | null {
