@@ -28,7 +28,7 @@ it.each([
   ['/', { page: 'home' }],
   ['/live', { page: 'live' }],
   ['/ana', { page: 'watch', channel: 'ana' }],
-  ['/ana/', { page: 'watch', channel: 'ana' }],
+  ['/Ana/', { page: 'watch', channel: 'ana' }],
   ['/%C3%A9', { page: 'watch', channel: 'é' }],
   ['/a/b', { page: 'missing' }],
   ['/%', { page: 'missing' }],

@@ -8,7 +8,8 @@ export function routeOf(path: string): Route {
   if (parts.length > 1) return { page: 'missing' };
   if (first === 'live') return { page: 'live' };
   try {
-    return { page: 'watch', channel: decodeURIComponent(first) };
+    // The server knows names in lower case only.
+    return { page: 'watch', channel: decodeURIComponent(first).toLowerCase() };
   } catch {
     return { page: 'missing' };
   }
