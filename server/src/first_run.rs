@@ -25,7 +25,7 @@ struct File {
     channels: Vec<ChannelConfig>,
 }
 
-/// Reads the kept channels, or makes one called `live` with a fresh key.
+/// Reads the kept channels, or makes one called `main` with a fresh key.
 pub(crate) fn channels(data: &Path) -> Result<Vec<ChannelConfig>, Error> {
     let path = data.join(FILE);
     let failed = |why: String| Error { path: path.clone(), why };
@@ -34,7 +34,7 @@ pub(crate) fn channels(data: &Path) -> Result<Vec<ChannelConfig>, Error> {
         let text = format!(
             "# Made at the first start, because the configuration names no channels.\n\
              # Move it into your configuration file to add channels of your own.\n\
-             [[channels]]\nname = \"live\"\ntitle = \"Live\"\nkeys = [\"{}\"]\n",
+             [[channels]]\nname = \"main\"\ntitle = \"Main\"\nkeys = [\"{}\"]\n",
             key.expose()
         );
         fs::create_dir_all(data)
