@@ -40,12 +40,13 @@ it('writes durations', () => {
   expect([0, 65_000, 3_723_000, -5].map(duration)).toEqual(['0:00', '1:05', '1:02:03', '0:00']);
 });
 
-it('puts the chosen codec first, packetization-mode 1 before 0, and keeps the rest', () => {
+it('offers the chosen codec alone, packetization-mode 1 before 0, with its repair formats; all without it', () => {
   const codec = (mimeType: string, sdpFmtpLine?: string): RTCRtpCodec => ({ mimeType, clockRate: 90_000, ...(sdpFmtpLine === undefined ? {} : { sdpFmtpLine }) });
   const codecs = [codec('video/VP8'), codec('video/rtx'), codec('video/H264', 'packetization-mode=0'), codec('video/H264', 'packetization-mode=1')];
   const names = (list: RTCRtpCodec[]): string[] => list.map(({ mimeType, sdpFmtpLine }) => `${mimeType} ${sdpFmtpLine ?? ''}`.trim());
-  expect(names(preferCodec(codecs, 'H264'))).toEqual(['video/H264 packetization-mode=1', 'video/H264 packetization-mode=0', 'video/VP8', 'video/rtx']);
-  expect(names(preferCodec(codecs, 'VP8'))[0]).toBe('video/VP8');
+  expect(names(preferCodec(codecs, 'H264'))).toEqual(['video/H264 packetization-mode=1', 'video/H264 packetization-mode=0', 'video/rtx']);
+  expect(names(preferCodec(codecs, 'VP8'))).toEqual(['video/VP8', 'video/rtx']);
+  expect(names(preferCodec(codecs.slice(1), 'VP8'))).toHaveLength(3);
 });
 
 it('reads problem documents, and lives without', async () => {

@@ -29,6 +29,7 @@ const RETRY_FIRST_MS = 1_000;
 const RETRY_MAX_MS = 10_000;
 const LOOK_EVERY_MS = 1_000;
 const POST_TIMEOUT_MS = 10_000;
+const DELETE_TIMEOUT_MS = 2_000;
 
 /** What the server said against it, in its own words (RFC 9457). */
 export interface Problem {
@@ -80,12 +81,16 @@ function encodings(quality: Quality): RTCRtpEncodingParameters[] {
   return [{ maxBitrate: quality.bitrateBps, maxFramerate: 30 }];
 }
 
-/** The wanted codec first; the others stay, so that a browser without it still gets through. */
+/** Formats that carry no picture of their own: repair and redundancy, useful beside every codec. */
+const AUXILIARY = new Set(['VIDEO/RTX', 'VIDEO/RED', 'VIDEO/ULPFEC', 'VIDEO/FLEXFEC-03']);
+
+/** The wanted codec alone, for the answer and not the offer decides among several; all where the browser lacks it. */
 export function preferCodec(codecs: readonly RTCRtpCodec[], choice: CodecChoice): RTCRtpCodec[] {
   const wanted = (codec: RTCRtpCodec): boolean => codec.mimeType.toUpperCase() === `VIDEO/${choice}`;
   const packetized = (codec: RTCRtpCodec): number => (codec.sdpFmtpLine?.includes('packetization-mode=1') === true ? 0 : 1);
   const first = codecs.filter(wanted).sort((a, b) => packetized(a) - packetized(b));
-  return [...first, ...codecs.filter((codec) => !wanted(codec))];
+  if (first.length === 0) return [...codecs];
+  return [...first, ...codecs.filter((codec) => AUXILIARY.has(codec.mimeType.toUpperCase()))];
 }
 
 interface Counters {
@@ -185,7 +190,7 @@ export class WhipPublisher {
     this.#resource = location === null ? null : new URL(location, response.url).href;
     const answer = await response.text();
     // Stopped in the meantime: the session that was just made must not stay.
-    if (this.#stopped) this.#release();
+    if (this.#stopped) void this.#release();
     return answer;
   }
 
@@ -224,18 +229,19 @@ export class WhipPublisher {
     clearTimeout(this.#grace);
     clearInterval(this.#looking);
     this.#before = null;
-    this.#release();
     const peer = this.#peer;
     this.#peer = null;
-    peer?.close();
+    // The DELETE first: a closed peer ends the session by itself, and there would be nothing left to delete.
+    void this.#release().finally(() => peer?.close());
   }
 
   /** DELETE, also from a page that is going away. */
-  #release(): void {
+  async #release(): Promise<void> {
     if (this.#resource === null) return;
     const resource = this.#resource;
     this.#resource = null;
-    void fetch(resource, { method: 'DELETE', headers: { Authorization: `Bearer ${this.#options.key}` }, keepalive: true }).catch(() => undefined);
+    const headers = { Authorization: `Bearer ${this.#options.key}` };
+    await fetch(resource, { method: 'DELETE', headers, keepalive: true, signal: AbortSignal.timeout(DELETE_TIMEOUT_MS) }).catch(() => undefined);
   }
 
   async #look(peer: RTCPeerConnection): Promise<void> {
