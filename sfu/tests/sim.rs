@@ -1,5 +1,6 @@
 //! A whole SFU core with viewers of another stack, in virtual time. Every run prints its seed.
 
+#[cfg(test)]
 #[path = "sim/world.rs"]
 mod world;
 

@@ -338,7 +338,7 @@ impl World {
 
     fn transmit(&mut self) {
         while let Some(transmit) = self.core.poll_transmit() {
-            self.to_viewer(transmit.to, transmit.data);
+            self.post(transmit.to, transmit.data);
         }
     }
 
@@ -513,7 +513,7 @@ impl World {
         self.net.push(Datagram { at, order: self.order, viewer, to_server, data });
     }
 
-    fn to_viewer(&mut self, to: SocketAddr, data: Vec<u8>) {
+    fn post(&mut self, to: SocketAddr, data: Vec<u8>) {
         if let Some(at) = self.viewers.iter().position(|viewer| viewer.address == to) {
             self.send(at, false, data);
         }
@@ -524,7 +524,7 @@ impl World {
         for run in batch.runs() {
             for data in batch.bytes(run).chunks(run.segment) {
                 self.tap(run.dest.to, data);
-                self.to_viewer(run.dest.to, data.to_vec());
+                self.post(run.dest.to, data.to_vec());
             }
         }
         self.batch = batch;
