@@ -164,6 +164,8 @@ pub struct Core {
     /// Viewers in a catch-up burst, and when the first of them may go on.
     catching_up: Vec<u32>,
     catch_up_due: Option<Instant>,
+    /// When the next part of a paced keyframe may go.
+    paced_due: Option<Instant>,
     transmits: VecDeque<Transmit>,
     actions: VecDeque<Action>,
     next_tick: Option<Instant>,
@@ -201,6 +203,7 @@ impl Core {
             resends: VecDeque::new(),
             catching_up: Vec::new(),
             catch_up_due: None,
+            paced_due: None,
             transmits: VecDeque::new(),
             actions: VecDeque::new(),
             next_tick: None,
@@ -577,7 +580,7 @@ impl Core {
         let publishers = (0..self.publishers.end())
             .filter_map(|slot| self.publishers.get(slot)?.peer.poll_timeout())
             .min();
-        [self.next_tick, self.catch_up_due, publishers].into_iter().flatten().min()
+        [self.next_tick, self.catch_up_due, self.paced_due, publishers].into_iter().flatten().min()
     }
 
     /// The next control datagram to send.

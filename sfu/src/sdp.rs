@@ -27,8 +27,6 @@ const FINGERPRINTS_MAX: usize = 8;
 
 /// Transport-wide congestion control.
 const TRANSPORT_CC: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
-/// Absolute send time, for receivers that estimate themselves (REMB).
-const ABS_SEND_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time";
 /// RFC 9143 section 14.
 const SDES_MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 
@@ -71,7 +69,6 @@ pub(crate) struct Section {
     pub(crate) kind: Option<Kind>,
     pub(crate) codecs: Vec<OfferedCodec>,
     pub(crate) transport_cc: Option<u8>,
-    pub(crate) abs_send_time: Option<u8>,
     pub(crate) mid_extension: Option<u8>,
 }
 
@@ -184,7 +181,6 @@ impl Section {
             kind: kind.filter(|_| receives && open && rtp && !codecs.is_empty()),
             codecs,
             transport_cc: extension(media, TRANSPORT_CC),
-            abs_send_time: extension(media, ABS_SEND_TIME),
             mid_extension: extension(media, SDES_MID),
         }
     }

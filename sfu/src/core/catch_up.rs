@@ -65,7 +65,7 @@ pub(crate) enum Turn {
 pub(crate) struct CatchUp {
     /// The source's number of the next packet.
     pub(crate) next: u64,
-    /// Packets of the frame under way have been sent: it is finished whatever the clock says.
+    /// Packets of the frame under way have been sent: it is finished, however long that takes.
     pub(crate) in_frame: bool,
     began: Instant,
     due: Instant,
@@ -92,7 +92,7 @@ impl CatchUp {
 
     pub(crate) fn turn(&self, now: Instant) -> Turn {
         if self.in_frame {
-            return Turn::Go;
+            return if self.due <= now { Turn::Go } else { Turn::Wait(self.due) };
         }
         if now.saturating_duration_since(self.began) > GIVE_UP {
             return Turn::GiveUp;
@@ -109,6 +109,11 @@ impl CatchUp {
         // A late wake-up is made up for, by no more than a window.
         let due = self.due.max(now.checked_sub(WINDOW).unwrap_or(now));
         self.due = due + FRAME_GAP.max(sending_time(bytes as u64, self.rate_bps));
+    }
+
+    /// More of the same frame is sent.
+    pub(crate) fn go_on(&mut self, bytes: usize) {
+        self.due += sending_time(bytes as u64, self.rate_bps);
     }
 
     /// The viewer lost something or asked for a keyframe: the line does not take this rate.

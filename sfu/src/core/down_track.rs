@@ -185,7 +185,7 @@ impl DownTrack {
             self.rewriter.begin(packet.seq);
             self.fresh = false;
         }
-        let source = source(packet);
+        let source = self.source(packet);
         let placement = match self.rewriter.place(&source, stamp) {
             Ok(placement) => placement,
             Err(Refused::Late) => {
@@ -230,6 +230,17 @@ impl DownTrack {
         self.packets = self.packets.wrapping_add(1);
         self.octets = self.octets.wrapping_add(packet.payload.len() as u32);
         Outcome::Sent
+    }
+
+    fn source(&self, packet: &RtpPacket) -> Source {
+        Source {
+            seq: packet.seq,
+            ticks: packet.time.ticks(),
+            epoch: packet.epoch,
+            begins_keyframe: packet.starts_keyframe && packet.frame_start,
+            // Sound that overlaps what was sent (a reconnect) is dropped: clamped, it would be played as noise.
+            reorders: packet.reorders || self.line.kind == Kind::Audio,
+        }
     }
 
     fn remember(
@@ -406,16 +417,6 @@ impl DownTrack {
 pub(crate) enum Missed {
     Unknown,
     TooSoon,
-}
-
-fn source(packet: &RtpPacket) -> Source {
-    Source {
-        seq: packet.seq,
-        ticks: packet.time.ticks(),
-        epoch: packet.epoch,
-        begins_keyframe: packet.starts_keyframe && packet.frame_start,
-        reorders: packet.reorders,
-    }
 }
 
 fn buf_len(plain: usize, sealer: &Sealer) -> u64 {

@@ -17,6 +17,15 @@ pub(crate) const STALE: Duration = Duration::from_millis(200);
 const BURSTS_MAX: usize = 256;
 /// Requests to an encoder: one per viewer's wish would make it send nothing but keyframes.
 const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(500);
+/// Packets of a keyframe that go at once; the rest follows at [`PACE`] times the Layer's rate. A keyframe is
+/// many times a frame, and a burst of it overflows the buffers of home routers on clean lines too.
+const UNPACED_PACKETS: u32 = 16;
+/// 2.5, in tenths.
+const PACE_TENTHS: u64 = 25;
+/// Latest packet of a paced keyframe: beyond it the delay hurts more than the burst.
+const PACE_MAX: Duration = Duration::from_millis(100);
+/// Over which the Layer's rate is measured.
+const RATE_WINDOW: Duration = Duration::from_millis(1000);
 /// A frame lasts at least and at most this, for the live edge: 120 and 10 frames per second.
 const FRAME_MIN: Duration = Duration::from_millis(8);
 const FRAME_MAX: Duration = Duration::from_millis(100);
@@ -28,6 +37,8 @@ pub(crate) struct Burst {
     /// Exclusive.
     pub(crate) to: u64,
     pub(crate) arrival: Instant,
+    /// Not before then.
+    pub(crate) due: Instant,
     /// Its frame.
     ticks: i64,
     epoch: u32,
@@ -53,6 +64,40 @@ pub(crate) struct Feed {
     pub(crate) queued: bool,
     keyframe_requested: Option<Instant>,
     edge: Option<Edge>,
+    /// The first packets came: what comes now is live.
+    primed: bool,
+    rate: Rate,
+    pace: Pace,
+}
+
+/// Measures the payload of a Layer.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rate {
+    since: Option<Instant>,
+    bytes: u64,
+    bps: Option<u64>,
+}
+
+impl Rate {
+    fn count(&mut self, now: Instant, bytes: usize) {
+        let since = *self.since.get_or_insert(now);
+        self.bytes += bytes as u64;
+        let elapsed = now.saturating_duration_since(since);
+        if elapsed >= RATE_WINDOW {
+            let bps = self.bytes * 8_000 / (elapsed.as_millis() as u64).max(1);
+            self.bps = Some(self.bps.map_or(bps, |old| (old + bps) / 2));
+            (self.since, self.bytes) = (Some(now), 0);
+        }
+    }
+}
+
+/// When the packets of the newest frame are due.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    keyframe: bool,
+    packets: u32,
+    began: Option<Instant>,
+    behind: Duration,
 }
 
 /// Where the source is.
@@ -88,6 +133,9 @@ impl Feed {
             queued: false,
             keyframe_requested: None,
             edge: None,
+            primed: false,
+            rate: Rate::default(),
+            pace: Pace::default(),
         }
     }
 
@@ -100,10 +148,15 @@ impl Feed {
         if self.kind == Kind::Video {
             self.reordering = self.layer.as_ref().map_or(Reordering::None, |layer| layer.reordering());
         }
+        let primed = self.primed;
+        self.primed |= !packets.is_empty();
         for packet in packets.drain(..) {
-            let (seq, arrival, ticks) = (packet.seq, packet.arrival, packet.time.ticks());
+            let (seq, ticks) = (packet.seq, packet.time.ticks());
             let (epoch, begins) = (packet.epoch, packet.starts_keyframe && packet.frame_start);
-            let frame_start = packet.frame_start;
+            let (frame_start, bytes) = (packet.frame_start, packet.payload.len());
+            let backlog = !primed && now.saturating_duration_since(packet.arrival) > STALE;
+            // What is made here has taken its time already; only its wait from now on can be shortened.
+            let arrival = if self.track.spec().derived { now } else { packet.arrival };
             match self.history.push(now, packet) {
                 Placed::Useless => {
                     taken.useless += 1;
@@ -117,13 +170,23 @@ impl Feed {
                 }
                 Placed::Late => taken.may_start = true,
             }
-            if now.saturating_duration_since(arrival) > STALE {
+            if backlog {
                 // What the bus had kept for us: it is for catch-up bursts only.
                 taken.backlog += 1;
                 continue;
             }
-            taken.dropped_bursts +=
-                self.enqueue(Burst { from: seq, to: seq + 1, arrival, ticks, epoch, viewer: 0, next: seq });
+            self.rate.count(now, bytes);
+            let due = self.due(now, bytes, frame_start, begins);
+            taken.dropped_bursts += self.enqueue(Burst {
+                from: seq,
+                to: seq + 1,
+                arrival,
+                due,
+                ticks,
+                epoch,
+                viewer: 0,
+                next: seq,
+            });
         }
         taken
     }
@@ -131,7 +194,7 @@ impl Feed {
     fn enqueue(&mut self, burst: Burst) -> u64 {
         if let Some(last) = self.bursts.back_mut()
             && last.to == burst.from
-            && (last.ticks, last.epoch) == (burst.ticks, burst.epoch)
+            && (last.ticks, last.epoch, last.due) == (burst.ticks, burst.epoch, burst.due)
             && last.viewer == 0
             && last.next == last.from
         {
@@ -146,6 +209,28 @@ impl Feed {
         }
         self.bursts.push_back(burst);
         dropped
+    }
+
+    /// When a packet may go: at once, unless it is far inside a keyframe.
+    fn due(&mut self, now: Instant, bytes: usize, frame_start: bool, begins_keyframe: bool) -> Instant {
+        if frame_start || self.pace.began.is_none() {
+            self.pace = Pace { keyframe: begins_keyframe, began: Some(now), ..Pace::default() };
+        }
+        let Pace { keyframe, packets, began, behind } = &mut self.pace;
+        let (true, Kind::Video, Some(bps), Some(began)) = (*keyframe, self.kind, self.rate.bps, *began)
+        else {
+            return now;
+        };
+        let group = *packets / UNPACED_PACKETS;
+        let first_of_group = (*packets).is_multiple_of(UNPACED_PACKETS);
+        *packets += 1;
+        if group > 0 && first_of_group {
+            // The group before this one has been on the line for so long.
+            let group_bytes = u64::from(UNPACED_PACKETS) * bytes as u64;
+            let pace_bps = (bps * PACE_TENTHS / 10).max(1);
+            *behind = (*behind + Duration::from_micros(group_bytes * 8_000_000 / pace_bps)).min(PACE_MAX);
+        }
+        (began + *behind).max(now)
     }
 
     fn move_edge(&mut self, ticks: i64, epoch: u32, arrival: Instant) {
@@ -247,6 +332,38 @@ mod tests {
         assert!(taken.may_start);
         let ranges: Vec<(u64, u64)> = feed.bursts.iter().map(|burst| (burst.from, burst.to)).collect();
         assert_eq!(ranges, [(1, 3), (3, 4)]);
+    }
+
+    #[test]
+    fn a_large_keyframe_is_paced_and_other_frames_are_not() {
+        let mut now = beginning();
+        let mut feed = feed(now);
+        // 2.4 Mbit/s of small frames.
+        for seq in 0..600 {
+            now += Duration::from_millis(4);
+            let mut one = packet(seq, seq as i64 * 360, seq == 0, true, now);
+            one.payload = bytes::Bytes::from(vec![0; 1200]);
+            feed.take(now, &mut vec![one]);
+        }
+        feed.bursts.clear();
+        for (first, key) in [(1000, true), (1100, false)] {
+            let mut frame: Vec<RtpPacket> = (0..50)
+                .map(|at| {
+                    let mut one = packet(first + at, 300_000 + first as i64, key && at == 0, at == 0, now);
+                    one.payload = bytes::Bytes::from(vec![0; 1200]);
+                    one
+                })
+                .collect();
+            feed.take(now, &mut frame);
+        }
+        let bursts: Vec<(u64, u128)> =
+            feed.bursts.iter().map(|b| (b.to - b.from, (b.due - now).as_millis())).collect();
+        // 16 packets of 1200 bytes at 6 Mbit/s: 25.6 ms.
+        assert_eq!(bursts.len(), 5, "{bursts:?}");
+        assert_eq!(bursts.iter().map(|burst| burst.0).collect::<Vec<_>>(), [16, 16, 16, 2, 50]);
+        for (at, expected) in [(0, 0), (1, 25), (2, 51), (3, 76), (4, 0)] {
+            assert!(bursts[at].1.abs_diff(expected) <= 2, "{bursts:?}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! and go on after the shell has sent and looked at its sockets. Per viewer, the packets of a burst are pushed
 //! one after the other, so that they leave as one GSO run.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use media::{Kind, Reordering, RtpPacket};
@@ -20,6 +21,8 @@ use crate::forward::rewriter::Stamp;
 
 /// Bytes of a slice: half a millisecond of sealing. After it the shell sends, and reads its sockets.
 const SLICE_BYTES: usize = 256 * 1024;
+/// Packets of a frame of a burst that go at once.
+const PART_PACKETS: u64 = 16;
 /// Retransmissions that wait at most; more are not taken on (`nack_throttled`).
 pub(super) const RESENDS_MAX: usize = 4096;
 
@@ -65,33 +68,47 @@ impl Core {
     }
 
     fn live_slice(&mut self, now: Instant, kind: Kind, batch: &mut Batch, budget: &Budget) -> Step {
-        loop {
-            let queue = match kind {
-                Kind::Audio => &mut self.audio_queue,
-                Kind::Video => &mut self.video_queue,
-            };
-            let Some(id) = queue.front().copied() else { return Step::Done };
+        // Feeds in a row whose next burst is paced and not due yet; when all are, there is nothing to do.
+        let mut early = 0;
+        let mut due: Option<Instant> = None;
+        while let Some(id) = self.queue(kind).front().copied() {
+            if early == self.queue(kind).len() {
+                break;
+            }
             if budget.spent(batch) {
                 return Step::Stop;
             }
-            queue.pop_front();
+            self.queue(kind).pop_front();
+            let next = self.feeds.get(&id).and_then(|feed| feed.bursts.front()).map(|burst| burst.due);
+            if let Some(next) = next.filter(|next| *next > now) {
+                due = Some(due.map_or(next, |due| due.min(next)));
+                early += 1;
+                self.queue(kind).push_back(id);
+                continue;
+            }
+            early = 0;
             if self.send_burst(now, id, batch, budget) == Step::Stop {
                 // The same frame goes on first.
-                match kind {
-                    Kind::Audio => self.audio_queue.push_front(id),
-                    Kind::Video => self.video_queue.push_front(id),
-                }
+                self.queue(kind).push_front(id);
                 return Step::Stop;
             }
             let Some(feed) = self.feeds.get_mut(&id) else { continue };
             feed.queued = !feed.bursts.is_empty();
             if feed.queued {
                 // One burst of each feed in turn.
-                match kind {
-                    Kind::Audio => self.audio_queue.push_back(id),
-                    Kind::Video => self.video_queue.push_back(id),
-                }
+                self.queue(kind).push_back(id);
             }
+        }
+        if kind == Kind::Video {
+            self.paced_due = due;
+        }
+        Step::Done
+    }
+
+    fn queue(&mut self, kind: Kind) -> &mut VecDeque<FeedId> {
+        match kind {
+            Kind::Audio => &mut self.audio_queue,
+            Kind::Video => &mut self.video_queue,
         }
     }
 
@@ -202,11 +219,14 @@ impl Core {
             }
             let Flow::CatchUp(catch_up) = &mut down.flow else { return Progress::Ended };
             let from = catch_up.next;
-            let to = frame_end(feed, from);
-            if !catch_up.in_frame {
-                let bytes = (from..to).filter_map(|seq| feed.history.get(seq)).map(|p| p.payload.len()).sum();
+            let end = frame_end(feed, from);
+            // A large keyframe goes in parts, at the rate of the burst.
+            let to = end.min(from + PART_PACKETS);
+            let bytes = (from..to).filter_map(|seq| feed.history.get(seq)).map(|p| p.payload.len()).sum();
+            if std::mem::replace(&mut catch_up.in_frame, true) {
+                catch_up.go_on(bytes);
+            } else {
                 catch_up.begin_frame(now, bytes);
-                catch_up.in_frame = true;
             }
             if let Err(next) = send_frame(now, viewer, feed, from, to, batch, &mut self.counters) {
                 if let Some(Flow::CatchUp(catch_up)) = viewer.video.as_mut().map(|down| &mut down.flow) {
@@ -222,7 +242,7 @@ impl Core {
             }
             if let Flow::CatchUp(catch_up) = &mut down.flow {
                 catch_up.next = to;
-                catch_up.in_frame = false;
+                catch_up.in_frame = to < end;
             }
             if budget.spent(batch) {
                 return Progress::Full;

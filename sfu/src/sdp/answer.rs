@@ -123,11 +123,7 @@ impl SubscribeOffer {
 }
 
 fn write_extensions(text: &mut String, section: &Section) {
-    let extensions = [
-        (section.mid_extension, super::SDES_MID),
-        (section.transport_cc, super::TRANSPORT_CC),
-        (section.abs_send_time.filter(|_| section.transport_cc.is_none()), super::ABS_SEND_TIME),
-    ];
+    let extensions = [(section.mid_extension, super::SDES_MID), (section.transport_cc, super::TRANSPORT_CC)];
     for (id, uri) in extensions {
         if let Some(id) = id {
             line(text, format_args!("a=extmap:{id} {uri}"));

@@ -347,10 +347,13 @@ impl World {
             self.write_frame();
             self.next_frame += FRAME;
         }
-        while self.audio.is_some() && self.next_audio <= self.now {
+        while self.next_audio <= self.now {
             let packet = self.packet(Timescale::OPUS, self.audio_seq, self.next_audio, true, true);
-            let packet = RtpPacket { payload: stamp(self.audio_number, 0, 1, 100), ..packet };
-            self.audio.as_mut().unwrap().write_rtp(&Rid::single(), packet);
+            let Some(audio) = &mut self.audio else { break };
+            audio.write_rtp(
+                &Rid::single(),
+                RtpPacket { payload: stamp(self.audio_number, 0, 1, 100), ..packet },
+            );
             self.audio_seq += 1;
             self.audio_number += 1;
             self.next_audio += Duration::from_millis(20);
