@@ -134,15 +134,8 @@ impl Server {
 
         // HTTP carries the rest.
         let tls = tls::load(&config.http, &config.data.dir).await?;
+        let secured = tls.is_some();
         let stopping = Arc::new(AtomicBool::new(false));
-        let metrics = Metrics {
-            hub: Arc::clone(&hub),
-            sfu: sfu.clone(),
-            packager: Arc::clone(&packager),
-            transcoder,
-            rtmp: rtmp_stats,
-            gateway: Arc::clone(&gateway),
-        };
         let public_url: Option<Arc<str>> =
             config.http.public_url.as_deref().map(|url| url.trim_end_matches('/').into());
         let api = Api {
@@ -154,9 +147,21 @@ impl Server {
             tls: tls.is_some(),
             demo: config.demo,
         };
-        let whip = ingest::whip::Whip::new(requests, sfu.clone(), public_url.clone());
+        let whip =
+            Arc::new(ingest::whip::Whip::new(requests, sfu.clone(), public_url.clone()).secure(secured));
         let whep =
             signaling::whep::Whep::new(Arc::clone(&hub), sfu.clone(), Arc::clone(&authority), public_url);
+        let whep = Arc::new(whep.secure(secured));
+        let metrics = Metrics {
+            hub: Arc::clone(&hub),
+            sfu: sfu.clone(),
+            packager: Arc::clone(&packager),
+            transcoder,
+            rtmp: rtmp_stats,
+            gateway: Arc::clone(&gateway),
+            whip: Arc::clone(&whip),
+            whep: Arc::clone(&whep),
+        };
         let routes = Router::new()
             .merge(http::api::routes(api))
             .merge(http::health::routes(Health { stopping: Arc::clone(&stopping), metrics }))
@@ -170,7 +175,6 @@ impl Server {
         let listener = listen(config.http.listen)?;
         let service = routes.into_make_service_with_connect_info::<SocketAddr>();
         let serving = handle.clone();
-        let secured = tls.is_some();
         tasks.spawn(async move {
             let result = match tls {
                 Some(tls) => match axum_server::from_tcp_rustls(listener, tls) {

@@ -19,6 +19,8 @@ pub(crate) struct Metrics {
     pub(crate) transcoder: Arc<Transcoder>,
     pub(crate) rtmp: Arc<ingest::rtmp::Stats>,
     pub(crate) gateway: Arc<signaling::Gateway>,
+    pub(crate) whip: Arc<ingest::whip::Whip>,
+    pub(crate) whep: Arc<signaling::whep::Whep>,
 }
 
 impl Metrics {
@@ -36,6 +38,8 @@ impl Metrics {
         section(&mut text, "transcode", &self.transcoder.stats());
         section(&mut text, "rtmp", &self.rtmp.snapshot());
         section(&mut text, "gateway", &self.gateway.stats());
+        section(&mut text, "whip", &self.whip.stats());
+        section(&mut text, "whep", &self.whep.stats());
         text
     }
 }

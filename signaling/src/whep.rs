@@ -85,12 +85,13 @@ impl Whep {
 }
 
 /// `/whep/{channel}` and `/whep/s/{id}`.
-pub fn routes(whep: Whep) -> Router {
+pub fn routes(whep: impl Into<Arc<Whep>>) -> Router {
+    let whep: Arc<Whep> = whep.into();
     Router::new()
         .route("/whep/{channel}", any(channel))
         .route("/whep/s/{id}", any(session))
         .layer(map_response(cors))
-        .with_state(Arc::new(whep))
+        .with_state(whep)
 }
 
 async fn channel(State(whep): State<Arc<Whep>>, Path(channel): Path<String>, request: Request) -> Response {

@@ -112,13 +112,14 @@ fn problem_of(why: &Rejection) -> Problem {
 }
 
 /// `/whip`, `/whip/{channel}` and `/whip/s/{id}`.
-pub fn routes(whip: Whip) -> Router {
+pub fn routes(whip: impl Into<Arc<Whip>>) -> Router {
+    let whip: Arc<Whip> = whip.into();
     Router::new()
         .route("/whip", any(by_key))
         .route("/whip/{channel}", any(by_channel))
         .route("/whip/s/{id}", any(session))
         .layer(map_response(cors))
-        .with_state(Arc::new(whip))
+        .with_state(whip)
 }
 
 async fn by_key(State(whip): State<Arc<Whip>>, request: Request) -> Response {
