@@ -28,8 +28,9 @@ report(await withChromium(input, async (context) => {
       && getComputedStyle(it).opacity !== '0' && it.getBoundingClientRect().width > 50) ?? false;
   }, null, { timeout: input.timeout ?? 20000, polling: 20 });
   const playingMs = Date.now() - opened;
+  // As a viewer would: tap to unmute.
+  await page.getByText('Tap to unmute').first().click({ timeout: 2000 }).catch(() => {});
   const seen = await page.evaluate(async ([video, seconds]) => {
-    video.muted = false;
     const eye = probe.watch(video);
     const ear = probe.listen(video);
     await probe.sleep(1000 * seconds);

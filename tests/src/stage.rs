@@ -12,8 +12,13 @@ pub const CHANNEL: &str = "stage";
 /// Its stream key.
 pub const KEY: &str = "live_stage_key";
 
+/// Held by the one stage that runs.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// A running server, its data in a temporary directory.
 pub struct Stage {
+    /// Real media runs by the clock: two stages on two cores would disturb each other's figures.
+    _alone: tokio::sync::MutexGuard<'static, ()>,
     server: Option<Server>,
     http: SocketAddr,
     rtmp: SocketAddr,
@@ -28,6 +33,7 @@ impl Stage {
 
     /// Boots the server with changed settings.
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        let alone = ALONE.lock().await;
         let data = tempfile::tempdir().expect("a temporary directory");
         let mut config = Config::default();
         config.http.listen = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -42,7 +48,7 @@ impl Stage {
         }];
         change(&mut config);
         let server = Server::start(config).await.expect("the server starts");
-        Self { http: server.http(), rtmp: server.rtmp(), server: Some(server), _data: data }
+        Self { http: server.http(), rtmp: server.rtmp(), server: Some(server), _data: data, _alone: alone }
     }
 
     /// The server itself.

@@ -41,6 +41,8 @@ pub(super) struct Studio {
     start_unix_micros: u64,
     /// The next frame of this publication.
     next_frame: u64,
+    /// From which frame on the next one is a keyframe.
+    keyframe_due: u64,
     /// What the frame counter in the picture says for frame 0.
     first_counter: u32,
     /// Sound encoded so far, in AAC frames.
@@ -64,6 +66,7 @@ impl Studio {
             samples: Vec::new(),
             start_unix_micros,
             next_frame: 0,
+            keyframe_due: 0,
             first_counter,
             audio_frames: 0,
             video_configured: false,
@@ -97,8 +100,10 @@ impl Studio {
         let picture =
             self.scene.draw(Moment { counter: self.counter(), made_unix_millis, shown_unix_millis });
         let gop = u64::from(self.options.gop_seconds) * u64::from(self.options.fps);
-        if self.next_frame.is_multiple_of(gop) {
+        // Not only on the very frame: it may have been skipped on a machine that is late.
+        if self.next_frame >= self.keyframe_due {
             self.video.force_keyframe();
+            self.keyframe_due = (self.next_frame / gop + 1) * gop;
         }
         self.next_frame += 1;
         let pts = MediaTime::from_micros(due.as_micros() as i64, Timescale::VIDEO);

@@ -220,12 +220,40 @@ export function probe() {
       audioPackets: audio.packetsReceived ?? 0,
       audioEnergy: audio.totalAudioEnergy ?? 0,
       concealed: audio.concealedSamples ?? 0,
+      // When the browser believes that what it plays was captured: sound minus picture, by our sender reports.
+      playoutSkewMs: video.estimatedPlayoutTimestamp && audio.estimatedPlayoutTimestamp
+        ? audio.estimatedPlayoutTimestamp - video.estimatedPlayoutTimestamp : null,
+      audioDelayMs: audio.jitterBufferEmittedCount
+        ? (1000 * audio.jitterBufferDelay) / audio.jitterBufferEmittedCount : null,
       jitterBufferMs: video.jitterBufferEmittedCount
         ? (1000 * video.jitterBufferDelay) / video.jitterBufferEmittedCount : null,
     };
   }
 
+  /** How late `listen` hears a beep of a local MediaStream: the audio path of the browser itself. */
+  async function calibrate(beeps = 4) {
+    const audio = new AudioContext();
+    await audio.resume();
+    const sink = audio.createMediaStreamDestination();
+    const ear = listen({ srcObject: sink.stream });
+    const planned = [];
+    for (let i = 0; i < beeps; i += 1) {
+      const at = audio.currentTime + 0.4 + i * 0.5;
+      planned.push(wall() + (at - audio.currentTime) * 1000);
+      const beep = new OscillatorNode(audio, { frequency: 1000 });
+      const gain = new GainNode(audio, { gain: 0.5 });
+      beep.connect(gain).connect(sink);
+      beep.start(at);
+      beep.stop(at + 0.1);
+    }
+    await sleep(600 + beeps * 500);
+    const { onsets } = ear.stop();
+    audio.close();
+    const late = onsets.map((onset) => Math.min(...planned.map((it) => onset - it).filter((it) => it > -200)));
+    return late.sort((x, y) => x - y)[Math.floor(late.length / 2)] ?? null;
+  }
+
   const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-  window.probe = { readStrip, watch, listen, summarise, offsets, whep, stats, sleep, wall };
+  window.probe = { readStrip, watch, listen, summarise, offsets, whep, stats, calibrate, sleep, wall };
 }

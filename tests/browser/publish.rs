@@ -1,0 +1,88 @@
+//! Publishing by WHIP: from a browser and from ffmpeg.
+
+use media::Kind;
+use serde_json::{Value, json};
+use tests::source::StampedClip;
+use tests::stage::{CHANNEL, KEY};
+use tests::{Stage, run_script};
+
+use crate::{SCRIPT_TIMEOUT, median, number};
+
+async fn publish(codec: &str, hls: bool) -> Value {
+    let stage = Stage::start().await;
+    let engine = concat!(env!("CARGO_MANIFEST_DIR"), "/../web-player/node_modules/hls.js/dist/hls.min.js");
+    let input = json!({
+        "origin": stage.url(""), "channel": CHANNEL, "key": KEY, "codec": codec, "seconds": 10,
+        "hls": hls.then_some(engine),
+    });
+    let seen = run_script("publish.mjs", input, SCRIPT_TIMEOUT).await;
+    stage.stop().await;
+    seen
+}
+
+fn assert_plays(seen: &Value) {
+    assert!(number(seen, "stamped") > 80.0, "{seen:#}");
+    assert_eq!(seen["backwards"], 0, "{seen:#}");
+    assert!(number(&seen["sound"], "loudest") > 0.01, "{seen:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chromium_publishes_h264_and_others_watch_by_webrtc_and_hls() {
+    let seen = publish("H264", true).await;
+    assert_plays(&seen["webrtc"]);
+    assert_eq!(seen["webrtc"]["stats"]["codec"], "video/H264", "{seen:#}");
+    assert_plays(&seen["hls"]);
+    // Sound against picture by ear and eye, where the page's own audio path does not distort it.
+    let offsets = seen["hls"]["offsets"].as_array().expect("offsets");
+    let apart: Vec<f64> = offsets.iter().filter_map(|it| it["ms"].as_f64()).collect();
+    assert!(median(apart).abs() < 80.0, "{seen:#}");
+    assert_eq!(seen["deleteStatus"], 200, "{seen:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chromium_publishes_vp8_and_others_watch_by_webrtc() {
+    let seen = publish("VP8", false).await;
+    assert_plays(&seen["webrtc"]);
+    assert_eq!(seen["webrtc"]["stats"]["codec"], "video/VP8", "{seen:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ffmpeg_publishes_by_whip_and_chromium_watches() {
+    let stage = Stage::start().await;
+    let url = stage.url("/whip");
+    let encode = [
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-tune",
+        "zerolatency",
+        "-profile:v",
+        "baseline",
+        "-bf",
+        "0",
+        "-g",
+        "50",
+        "-b:v",
+        "2500k",
+        "-pix_fmt",
+        "yuv420p",
+        "-c:a",
+        "libopus",
+        "-ar",
+        "48000",
+        "-ac",
+        "2",
+        "-f",
+        "whip",
+        "-authorization",
+        KEY,
+        &url,
+    ];
+    let _clip = StampedClip::start(&tests::process::ffmpeg9_path(), &encode);
+    stage.live(&[Kind::Video, Kind::Audio]).await;
+    let input = json!({ "origin": stage.url(""), "channel": CHANNEL, "seconds": 8 });
+    let seen = run_script("whep.mjs", input, SCRIPT_TIMEOUT).await;
+    assert_plays(&seen);
+    stage.stop().await;
+}

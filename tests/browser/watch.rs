@@ -1,0 +1,82 @@
+//! WebRTC viewers of an RTMP source.
+
+use media::Kind;
+use serde_json::{Value, json};
+use tests::source::StampedClip;
+use tests::stage::CHANNEL;
+use tests::{Stage, run_script};
+
+use crate::{SCRIPT_TIMEOUT, median, number};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chromium_plays_an_rtmp_stream_by_whep() {
+    let stage = Stage::start().await;
+    let _clip = StampedClip::rtmp(&stage.rtmp_url(), 50);
+    stage.live(&[Kind::Video, Kind::Audio]).await;
+    let input = json!({ "origin": stage.url(""), "channel": CHANNEL, "seconds": 10 });
+    let seen = run_script("whep.mjs", input, SCRIPT_TIMEOUT).await;
+    assert_eq!(seen["stats"]["srtp"], "SRTP_AEAD_AES_128_GCM", "{seen:#}");
+    assert_eq!(seen["backwards"], 0, "{seen:#}");
+    let rate = number(&seen, "counterPerSecond");
+    assert!((22.0..28.0).contains(&rate), "the counter runs at the source's 25 per second: {seen:#}");
+    assert!(number(&seen, "stamped") > 100.0, "{seen:#}");
+    assert!(number(&seen["sound"], "loudest") > 0.01, "{seen:#}");
+    assert!(number(&seen, "latencyMedianMs") < 1000.0, "well below a second: {seen:#}");
+    assert_eq!(seen["deleteStatus"], 200, "{seen:#}");
+    stage.stop().await;
+}
+
+/// The GOP is ten seconds: who joins does not wait for the next keyframe.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_joins_a_long_gop_sees_a_picture_at_once() {
+    let stage = Stage::start().await;
+    let _clip = StampedClip::rtmp(&stage.rtmp_url(), 250);
+    stage.live(&[Kind::Video, Kind::Audio]).await;
+    let input = json!({ "origin": stage.url(""), "channel": CHANNEL, "seconds": 0, "joins": 10 });
+    let seen = run_script("whep.mjs", input, SCRIPT_TIMEOUT).await;
+    let joins: Vec<f64> =
+        seen["joinMs"].as_array().expect("joins").iter().filter_map(Value::as_f64).collect();
+    assert_eq!(joins.len(), 10);
+    assert!(median(joins.clone()) < 1000.0, "milliseconds from the offer to the first picture: {joins:?}");
+    stage.stop().await;
+}
+
+/// The page plays by the gateway, says so, and chat is beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_plays_by_webrtc_and_says_how_late() {
+    let stage = Stage::start().await;
+    let _clip = StampedClip::rtmp(&stage.rtmp_url(), 50);
+    stage.live(&[Kind::Video, Kind::Audio]).await;
+    let input = json!({ "origin": stage.url(""), "channel": CHANNEL, "seconds": 8 });
+    let seen = run_script("watch.mjs", input, SCRIPT_TIMEOUT).await;
+    assert_eq!(seen["state"]["mode"], "webrtc", "{seen:#}");
+    assert!(seen["text"].as_str().is_some_and(|text| text.contains("WebRTC 0.")), "{seen:#}");
+    assert!(number(&seen, "stamped") > 80.0, "{seen:#}");
+    assert!(number(&seen["sound"], "loudest") > 0.01, "{seen:#}");
+    assert_eq!(seen["errors"], json!([]), "{seen:#}");
+    stage.stop().await;
+}
+
+/// The encoder is killed and comes back within the grace window: the viewer stays and sees it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_viewer_stays_while_the_encoder_reconnects() {
+    let stage = Stage::start().await;
+    let first = StampedClip::rtmp(&stage.rtmp_url(), 50);
+    let before = stage.live(&[Kind::Video, Kind::Audio]).await;
+    let input = json!({ "origin": stage.url(""), "channel": CHANNEL, "seconds": 14 });
+    let script = tokio::spawn(run_script("whep.mjs", input, SCRIPT_TIMEOUT));
+    while stage.server().sfu().viewers(before.id()) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let mut state = before.watch_state();
+    drop(first);
+    state.wait_for(|state| *state == media::StreamState::Reconnecting).await.expect("the stream lives");
+    let _second = StampedClip::rtmp(&stage.rtmp_url(), 50);
+    state.wait_for(|state| *state == media::StreamState::Live).await.expect("the stream lives");
+    let seen = script.await.expect("the script runs");
+    assert_eq!(stage.live(&[Kind::Video]).await.id(), before.id(), "the same key continues the same stream");
+    // The second encoder counts from zero again: exactly one step back, and pictures after it.
+    assert_eq!(seen["backwards"], 1, "{seen:#}");
+    assert!(number(&seen, "stamped") > 100.0, "{seen:#}");
+    stage.stop().await;
+}
