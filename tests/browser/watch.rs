@@ -64,7 +64,8 @@ async fn a_viewer_stays_while_the_encoder_reconnects() {
     let first = StampedClip::rtmp(&stage.rtmp_url(), 50);
     let before = stage.live(&[Kind::Video, Kind::Audio]).await;
     let input = json!({ "origin": stage.url(""), "channel": CHANNEL, "seconds": 14 });
-    let script = tokio::spawn(run_script("whep.mjs", input, SCRIPT_TIMEOUT));
+    let mut scripts = tokio::task::JoinSet::new();
+    scripts.spawn(run_script("whep.mjs", input, SCRIPT_TIMEOUT));
     while stage.server().sfu().viewers(before.id()) == 0 {
         tokio::task::yield_now().await;
     }
@@ -73,7 +74,7 @@ async fn a_viewer_stays_while_the_encoder_reconnects() {
     state.wait_for(|state| *state == media::StreamState::Reconnecting).await.expect("the stream lives");
     let _second = StampedClip::rtmp(&stage.rtmp_url(), 50);
     state.wait_for(|state| *state == media::StreamState::Live).await.expect("the stream lives");
-    let seen = script.await.expect("the script runs");
+    let seen = scripts.join_next().await.expect("one script").expect("the script runs");
     assert_eq!(stage.live(&[Kind::Video]).await.id(), before.id(), "the same key continues the same stream");
     // The second encoder counts from zero again: exactly one step back, and pictures after it.
     assert_eq!(seen["backwards"], 1, "{seen:#}");
