@@ -363,3 +363,18 @@ fn the_end_of_the_stream_ends_its_viewers() {
     world.run(ms(200));
     assert_eq!(world.viewers[viewer].events.last(), Some(&PeerEvent::Closed(CloseReason::StreamEnded)));
 }
+
+#[test]
+fn forwarding_allocates_nothing() {
+    let mut world = World::new(17, Source::default());
+    world.run(ms(100));
+    for _ in 0..10 {
+        world.join_plain(Line::default());
+    }
+    world.run(5 * SECOND);
+    let (before, sealed) = (world.allocations, world.core.counters().packets_forwarded);
+    world.run(5 * SECOND);
+    let packets = world.core.counters().packets_forwarded - sealed;
+    assert!(packets > 10_000);
+    assert_eq!(world.allocations - before, 0, "for {packets} packets");
+}

@@ -16,6 +16,9 @@ use crate::{FallbackReason, PeerEvent, PeerId};
 /// A cache is replayed to a viewer that lost its picture at most this often: if it did not help, it will not.
 const REPLAY_INTERVAL: Duration = Duration::from_secs(2);
 
+/// How often a viewer's Layer is compared with the others: each look takes their locks.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
 impl Core {
     /// Chooses the Tracks of a connected viewer anew.
     pub(super) fn resolve(&mut self, now: Instant, slot: u32) {
@@ -138,6 +141,7 @@ impl Core {
         {
             self.resolve(now, slot);
         }
+        self.look_for_better_layer(now, slot);
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         let Some(feed) = viewer.video_feed.and_then(|id| self.feeds.get(&id)) else { return };
         let Some(down) = &mut viewer.video else { return };
@@ -157,6 +161,21 @@ impl Core {
             }
             (Flow::Waiting, _) => self.ask_encoder(now, slot),
             _ => {}
+        }
+    }
+
+    /// Moves a viewer to a larger Layer that has appeared since it came.
+    fn look_for_better_layer(&mut self, now: Instant, slot: u32) {
+        let Some(viewer) = self.viewers.get_mut(slot) else { return };
+        if now < viewer.next_look {
+            return;
+        }
+        viewer.next_look = now + LOOK_INTERVAL;
+        let Some(feed) = viewer.video_feed.and_then(|id| self.feeds.get(&id)) else { return };
+        if let Some(better) = selector::better_layer(&feed.track, &feed.rid) {
+            let track = Arc::clone(&feed.track);
+            self.detach(slot, Kind::Video);
+            self.attach(now, slot, track, better);
         }
     }
 

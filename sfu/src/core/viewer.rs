@@ -221,6 +221,8 @@ pub(crate) struct Viewer {
     /// A Track that it wants has no Layer yet.
     pub(crate) pending: bool,
     pub(crate) told: Option<FallbackReason>,
+    /// When its Layer is compared with the others again.
+    pub(crate) next_look: Instant,
     secure: Secure,
     sealer: Option<Box<Sealer>>,
     announced: bool,
@@ -257,6 +259,7 @@ impl Viewer {
             tracks_version: None,
             pending: false,
             told: None,
+            next_look: now,
             secure: Secure::new(spec.identity, spec.fingerprints, is_client),
             sealer: None,
             announced: false,

@@ -29,9 +29,31 @@ pub(crate) fn track(
 /// The Layer of a Track to send: the largest that is there. `None`: it has none yet.
 pub(crate) fn layer(track: &Track) -> Option<Rid> {
     let layers = track.layers();
-    let size = |layer: &media::Layer| {
-        layer.info().size.map_or(0, |(width, height)| u64::from(width) * u64::from(height))
-    };
     // The first of several equals: the order in which they appeared.
-    layers.iter().rev().max_by_key(|layer| size(layer)).map(|layer| layer.rid().clone())
+    layers.iter().rev().max_by_key(|layer| weight(layer)).map(|layer| layer.rid().clone())
+}
+
+/// A Layer that is clearly better than the one that is sent: encoders ramp up, so the largest appears last.
+pub(crate) fn better_layer(track: &Track, current: &Rid) -> Option<Rid> {
+    let layers = track.layers();
+    if layers.len() < 2 {
+        return None;
+    }
+    let (pixels, bytes) = weight(layers.iter().find(|layer| layer.rid() == current)?);
+    layers
+        .iter()
+        .filter(|layer| layer.rid() != current)
+        .filter(|layer| {
+            let (others, received) = weight(layer);
+            // Where no size is known, only a good lead in bytes counts: nobody should be sent to and fro.
+            others > pixels || (others == pixels && received > bytes.saturating_mul(2))
+        })
+        .max_by_key(|layer| weight(layer))
+        .map(|layer| layer.rid().clone())
+}
+
+/// Pixels, and payload received so far.
+fn weight(layer: &media::Layer) -> (u64, u64) {
+    let info = layer.info();
+    (info.size.map_or(0, |(width, height)| u64::from(width) * u64::from(height)), info.bytes)
 }

@@ -171,6 +171,8 @@ pub(crate) struct World {
     sealed: HashMap<(SocketAddr, u32, u16), u64>,
     pub(crate) sealed_twice: u64,
     pub(crate) keyframe_requests: u64,
+    /// Of the packet path: from the bus to the batch.
+    pub(crate) allocations: u64,
     channel: ChannelName,
     audio: Option<TrackWriter>,
     video: Option<TrackWriter>,
@@ -217,6 +219,7 @@ impl World {
             sealed: HashMap::new(),
             sealed_twice: 0,
             keyframe_requests: 0,
+            allocations: 0,
             channel,
             audio: None,
             video: None,
@@ -321,7 +324,9 @@ impl World {
         // The end of a handshake goes before what only it lets the viewer read.
         self.transmit();
         loop {
-            let more = self.core.next_slice(self.now, &mut self.batch);
+            let (core, batch, now, mut more) = (&mut self.core, &mut self.batch, self.now, false);
+            let measured = allocation_counter::measure(|| more = core.next_slice(now, batch));
+            self.allocations += measured.count_total;
             self.flush();
             if !more {
                 break;
@@ -552,7 +557,9 @@ impl World {
         let mut ended = Vec::new();
         for (feed, reader) in &mut self.feeds {
             let poll = reader.poll_drain(&mut cx, &mut packets);
-            self.core.handle_packets(self.now, *feed, &mut packets);
+            let (core, now) = (&mut self.core, self.now);
+            let measured = allocation_counter::measure(|| core.handle_packets(now, *feed, &mut packets));
+            self.allocations += measured.count_total;
             if poll == Poll::Ready(()) {
                 ended.push(*feed);
             }

@@ -290,3 +290,6 @@ fn matches(fingerprint: &Fingerprint, certificate: &[u8]) -> bool {
 fn caught<T>(call: impl FnOnce() -> T) -> Result<T, Failure> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|_| Failure::Panic)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+use rtc_crypto::RTCCryptoProvider;
+use rtc_dtls::config::{ClientAuthType, ConfigBuilder};
+use rtc_dtls::crypto::Certificate;
+
+use super::*;
+use crate::core::up_track::beginning;
+
+/// A viewer's end of DTLS, with the profiles that it offers.
+struct Client {
+    endpoint: Endpoint,
+    fingerprint: Fingerprint,
+}
+
+impl Client {
+    fn new(identity: &Identity, profiles: &[SrtpProtectionProfile], is_client: bool) -> Self {
+        let provider: &dyn RTCCryptoProvider = identity.provider.as_ref();
+        let certificate =
+            Certificate::generate_self_signed(vec!["viewer".to_owned()], provider.crypto()).unwrap();
+        let bytes = digest::digest(&digest::SHA256, &certificate.certificate[0]).as_ref().to_vec();
+        let config = ConfigBuilder::default()
+            .with_crypto_provider(identity.provider.clone())
+            .with_certificates(vec![certificate])
+            .with_srtp_protection_profiles(profiles.to_vec())
+            .with_client_auth(ClientAuthType::RequireAnyClientCert)
+            .with_insecure_skip_verify(true)
+            .with_server_name("swiftwater".to_owned())
+            .build(is_client, None)
+            .unwrap();
+        let config = std::sync::Arc::new(config);
+        let protocol = rtc_shared::TransportProtocol::UDP;
+        let mut endpoint = Endpoint::new(PSEUDO_REMOTE, protocol, (!is_client).then(|| config.clone()));
+        if is_client {
+            endpoint.connect(beginning(), PSEUDO_REMOTE, config, None).unwrap();
+        }
+        Self { endpoint, fingerprint: Fingerprint { hash: Hash::Sha256, bytes } }
+    }
+
+    fn material(&self, profile: Profile) -> Vec<u8> {
+        let state = self.endpoint.get_connection_state(PSEUDO_REMOTE).unwrap();
+        let length = 2 * (profile.key_len() + profile.salt_len());
+        state.export_keying_material(EXPORTER_LABEL, &[], length).unwrap().as_ref().to_vec()
+    }
+}
+
+/// Carries datagrams both ways until nobody has anything to say.
+fn shake(client: &mut Client, secure: &mut Secure) -> Result<Option<Box<Sealer>>, Failure> {
+    let now = beginning();
+    let mut sealer = None;
+    secure.start(now)?;
+    for _ in 0..20 {
+        while let Some(transmit) = client.endpoint.poll_transmit() {
+            if let Progress::Connected(connected) = secure.handle_datagram(now, &transmit.message)? {
+                sealer = Some(connected);
+            }
+        }
+        while let Some(datagram) = secure.poll_transmit() {
+            client.endpoint.read(now, PSEUDO_REMOTE, None, BytesMut::from(&datagram[..])).unwrap();
+        }
+    }
+    Ok(sealer)
+}
+
+const GCM: SrtpProtectionProfile = SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm;
+const CM: SrtpProtectionProfile = SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80;
+
+#[test]
+fn both_profiles_and_both_roles_give_the_same_keys_on_both_ends() {
+    let identity = Identity::generate().unwrap();
+    for (offered, chosen) in [
+        (&[CM, GCM][..], Profile::AeadAes128Gcm),
+        (&[GCM], Profile::AeadAes128Gcm),
+        (&[CM], Profile::Aes128CmSha1_80),
+    ] {
+        for they_begin in [true, false] {
+            let mut client = Client::new(&identity, offered, they_begin);
+            let mut secure = Secure::new(identity.clone(), vec![client.fingerprint.clone()], !they_begin);
+            let sealer = shake(&mut client, &mut secure).unwrap().expect("connected");
+            assert_eq!(sealer.profile(), chosen, "{offered:?}, they begin: {they_begin}");
+            // SRTCP both ways with the keys that the other end derived for itself.
+            let material = client.material(chosen);
+            let (first, second) = split_material(chosen, &material).unwrap();
+            let (theirs, ours) = if they_begin { (first, second) } else { (second, first) };
+            let mut other = Srtcp::new(&identity, chosen, theirs, ours).unwrap();
+            let report = [0x80, 201, 0, 1, 0, 0, 0, 7];
+            let sealed = other.outbound.encrypt_rtcp(&report).unwrap();
+            assert_eq!(secure.open_rtcp(&sealed).unwrap().as_deref(), Some(&report[..]));
+            assert_eq!(secure.open_rtcp(&sealed).unwrap(), None, "a replay");
+            let sealed = secure.seal_rtcp(&report).unwrap().expect("sealed");
+            assert_eq!(other.open(&sealed).as_deref(), Some(&report[..]));
+        }
+    }
+}
+
+#[test]
+fn another_certificate_than_the_offered_one_is_refused() {
+    let identity = Identity::generate().unwrap();
+    let mut client = Client::new(&identity, &[GCM], true);
+    let other = Client::new(&identity, &[GCM], true);
+    let mut secure = Secure::new(identity, vec![other.fingerprint], false);
+    assert_eq!(shake(&mut client, &mut secure).unwrap_err(), Failure::Certificate);
+    assert!(!secure.is_connected());
+}
+
+#[test]
+fn forged_reports_leave_no_state_behind() {
+    let identity = Identity::generate().unwrap();
+    let mut client = Client::new(&identity, &[GCM], true);
+    let mut secure = Secure::new(identity.clone(), vec![client.fingerprint.clone()], false);
+    shake(&mut client, &mut secure).unwrap().expect("connected");
+    for ssrc in 0..10_000_u32 {
+        let mut forged = vec![0x80, 201, 0, 1];
+        forged.extend_from_slice(&ssrc.to_be_bytes());
+        forged.extend_from_slice(&[0x55; 40]);
+        assert_eq!(secure.open_rtcp(&forged).unwrap(), None);
+    }
+    let srtcp = secure.srtcp.as_ref().expect("connected");
+    assert!(srtcp.reporters.is_empty() && srtcp.trials <= TRIALS_MAX);
+    // Short and broken ones neither.
+    for length in 0..40 {
+        assert_eq!(secure.open_rtcp(&vec![0x80; length]).unwrap(), None, "{length}");
+    }
+}
