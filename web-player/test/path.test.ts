@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { DRAIN_MS, FRAME_BY_MS, HLS_RESTART_AFTER_STALL_MS, HLS_STALL_MS, ICE_BY_MS, IDLE, RESTARTS_MAX, RESTART_AFTER_DISCONNECT_MS, RESTART_AFTER_STALL_MS, RETRY_PLAYED_WEBRTC_MS, RETRY_WEBRTC_MS, STALL_MS, WARM_HLS_AFTER_MS, nextDeadline, step } from '../src/player/path';
+import { BACK_AFTER_MS, FRAME_BY_MS, HLS_RESTART_AFTER_STALL_MS, HLS_STALL_MS, ICE_BY_MS, IDLE, RESTARTS_MAX, RESTART_AFTER_DISCONNECT_MS, RESTART_AFTER_STALL_MS, RETRY_PLAYED_WEBRTC_MS, RETRY_WEBRTC_MS, STALL_MS, WARM_HLS_AFTER_MS, nextDeadline, step } from '../src/player/path';
 import type { Path, PathEvent, Preference } from '../src/player/path';
 
 /** A path in fake time: `at` runs every deadline on the way to `ms`, as the player's timer would. */
@@ -137,17 +137,29 @@ describe('stalls', () => {
   });
 
   it('are nobody’s fault while the encoder is away, also with the last frames still coming', () => {
-    const rig = playing().send({ type: 'away', away: true }).frames(200 + DRAIN_MS - 100).at(11_000);
-    expect(rig.path.webrtc).toMatchObject({ state: 'playing', attempt: 1 });
-    rig.send({ type: 'away', away: false }).send({ type: 'frame', via: 'webrtc' });
+    const rig = playing().send({ type: 'away', away: true }).frames(1_500).at(5_000).frames(7_000).at(11_000);
+    expect(rig.path.awaySince).toBe(200);
     expect(rig.path.webrtc.attempt).toBe(1);
+    rig.send({ type: 'away', away: false });
+    expect(rig.path.webrtc.state).toBe('stalled');
+    rig.send({ type: 'frame', via: 'webrtc' });
+    expect(rig.path.webrtc).toMatchObject({ state: 'playing', attempt: 1 });
+  });
+
+  it('a picture that keeps moving says that the encoder is back, if the server’s word got lost', () => {
+    const rig = playing().send({ type: 'away', away: true }).at(5_000).frames(5_000 + BACK_AFTER_MS);
+    expect(rig.path.awaySince).toBe(200);
+    rig.frames(5_300 + BACK_AFTER_MS);
+    expect(rig.path.awaySince).toBeNull();
   });
 
   it('a stall that turns out to be the encoder’s is forgiven', () => {
     const rig = playing().at(200 + STALL_MS);
     expect(rig.path.webrtc.state).toBe('stalled');
     rig.send({ type: 'away', away: true }).at(20_000);
-    expect(rig.path.webrtc).toMatchObject({ state: 'playing', attempt: 1 });
+    expect(rig.path.webrtc.attempt).toBe(1);
+    rig.send({ type: 'away', away: false }).at(20_000 + RESTART_AFTER_STALL_MS);
+    expect(rig.path.webrtc.attempt).toBe(2);
   });
 
   it('gives a viewer who joined while the encoder was away time after it is back', () => {
@@ -175,6 +187,12 @@ describe('stalls', () => {
     }
     expect(rig.path).toMatchObject({ shown: 'webrtc', reason: null });
   });
+});
+
+it('does not take a hidden or paused page for a stalled one', () => {
+  const rig = new Rig().at(200).send({ type: 'frame', via: 'webrtc' });
+  for (let second = 1; second < 100; second += 1) rig.at(second * 1_000).send({ type: 'excused' });
+  expect(rig.path.webrtc).toMatchObject({ state: 'playing', attempt: 1 });
 });
 
 describe('HLS that does not play either', () => {

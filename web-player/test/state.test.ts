@@ -22,6 +22,7 @@ describe('the words of the page', () => {
     ['offline', 'when an offline channel ends again', [START, { type: 'notLive' }, { type: 'ended' }]],
     ['away', 'while the encoder is away', [START, LIVE, FRAME, { type: 'away', away: true }]],
     ['playing', 'when the encoder is back', [START, LIVE, FRAME, { type: 'away', away: true }, { type: 'away', away: false }, FRAME]],
+    ['reconnecting', 'until the first frame of an encoder that is back', [START, LIVE, FRAME, { type: 'away', away: true }, { type: 'away', away: false }]],
     ['away', 'while the last frames come out of the buffer', [START, LIVE, FRAME, { type: 'away', away: true }, FRAME]],
     ['ended', 'when a refusal overtakes the word that the stream ended', [START, LIVE, FRAME, { type: 'notLive' }]],
     ['reconnecting', 'when ICE is interrupted', [START, LIVE, FRAME, { type: 'path', event: { type: 'ice', state: 'disconnected' } }]],
@@ -32,9 +33,10 @@ describe('the words of the page', () => {
   });
 });
 
-it('frames that come after the drain say that the encoder is back', () => {
-  const away = run(START, LIVE, FRAME, { type: 'away', away: true });
-  expect(phase(reduce(away, FRAME, 5_000))).toBe('playing');
+it('a picture that moves on says that the encoder is back', () => {
+  let state = run(START, LIVE, FRAME, { type: 'away', away: true });
+  for (let now = 400; now < 6_000; now += 500) state = reduce(state, FRAME, now);
+  expect(phase(state)).toBe('playing');
 });
 
 describe('a reconnected gateway', () => {

@@ -22,8 +22,14 @@ export const STALL_MS = 2_000;
 export const RESTART_AFTER_STALL_MS = 10_000;
 /** One whose ICE is interrupted (itself noticed only after some 5 s) is made anew sooner. */
 export const RESTART_AFTER_DISCONNECT_MS = 1_500;
-/** After the server said that the encoder is away, frames of before still come out of the jitter buffer for this long. */
-export const DRAIN_MS = 1_500;
+/**
+ * After the server said that the encoder is away, frames of before still come: out of the jitter buffer, and when the
+ * server answers a plea for a keyframe from its cache. Only a picture that moves for this long says that the encoder is
+ * back (where the server's own word got lost).
+ */
+export const BACK_AFTER_MS = 4_000;
+/** Frames further apart than this do not make one movement. */
+const RUN_GAP_MS = 1_200;
 /** More restarts than this within the window: the network does not carry WebRTC well, HLS takes over. */
 export const RESTARTS_MAX = 3;
 export const RESTART_WINDOW_MS = 60_000;
@@ -63,6 +69,8 @@ interface Webrtc {
   /** When the present attempt began. */
   readonly since: number;
   readonly lastFrameAt: number;
+  /** Since when the picture moves without a gap. */
+  readonly runSince: number;
   /** When a stalled peer is made anew. */
   readonly restartAt: number | null;
   /** Whether it has brought a frame since `start`. */
@@ -108,13 +116,15 @@ export type PathEvent =
   | { type: 'gatewayBack' }
   | { type: 'hlsFailed' }
   | { type: 'away'; away: boolean }
+  /** Nobody looks (a hidden page, a pause): that no frame came is no stall. */
+  | { type: 'excused' }
   /** Something changed that may let WebRTC through: another network, a page that was long hidden, a new Stream. */
   | { type: 'tryWebrtc' };
 
 export const IDLE: Path = {
   active: false,
   preference: 'auto',
-  webrtc: { state: 'off', attempt: 0, since: 0, lastFrameAt: 0, restartAt: null, played: false, restarts: [], retryAt: null },
+  webrtc: { state: 'off', attempt: 0, since: 0, lastFrameAt: 0, runSince: 0, restartAt: null, played: false, restarts: [], retryAt: null },
   hls: { state: 'off', attempt: 0, lastFrameAt: 0, failures: 0, retryAt: null },
   shown: 'none',
   reason: null,
@@ -147,6 +157,8 @@ export function step(path: Path, event: PathEvent, now: number): Path {
       return hlsFailed(path, now);
     case 'away':
       return away(path, event.away, now);
+    case 'excused':
+      return { ...path, webrtc: { ...path.webrtc, lastFrameAt: now }, hls: { ...path.hls, lastFrameAt: now } };
     case 'tryWebrtc':
       return path.webrtc.state === 'off' && path.reason !== 'chosen' && path.reason !== 'no_webrtc' ? openWebrtc(path, now) : path;
   }
@@ -271,24 +283,33 @@ function stall(path: Path, restartAt: number): Path {
   return { ...path, webrtc: { ...path.webrtc, state: 'stalled', restartAt } };
 }
 
-/** The encoder dropped, or came back. Either way the wait for frames begins anew. */
+/** The encoder dropped, or came back. Either way the wait for frames begins anew; a picture counts as moving when it moves. */
 function away(path: Path, gone: boolean, now: number): Path {
-  const { webrtc } = path;
-  const state = webrtc.state === 'stalled' ? 'playing' : webrtc.state;
+  if (!gone && path.awaySince === null) return path;
+  const { webrtc, hls } = path;
+  const stands = webrtc.state === 'playing' || webrtc.state === 'stalled';
   return {
     ...path,
     awaySince: gone ? (path.awaySince ?? now) : null,
-    hls: { ...path.hls, lastFrameAt: now },
-    webrtc: { ...webrtc, state, since: state === 'connected' ? now : webrtc.since, lastFrameAt: now, restartAt: null },
+    hls: { ...hls, state: hls.state === 'playing' && !gone ? 'stalled' : hls.state, lastFrameAt: now },
+    webrtc: {
+      ...webrtc,
+      state: stands ? 'stalled' : webrtc.state,
+      since: webrtc.state === 'connected' ? now : webrtc.since,
+      lastFrameAt: now,
+      restartAt: stands && !gone ? now + RESTART_AFTER_STALL_MS : null,
+    },
   };
 }
 
 function webrtcFrame(path: Path, now: number): Path {
   const { webrtc } = path;
   if (webrtc.state === 'off') return path;
-  const playing: Webrtc = { ...webrtc, state: 'playing', played: true, lastFrameAt: now, restartAt: null };
-  const draining = path.awaySince !== null && now < path.awaySince + DRAIN_MS;
-  return closeHls({ ...path, webrtc: playing, shown: 'webrtc', reason: null, awaySince: draining ? path.awaySince : null });
+  const runSince = now - webrtc.lastFrameAt > RUN_GAP_MS || webrtc.state === 'connecting' ? now : webrtc.runSince;
+  const { awaySince } = path;
+  const stillAway = awaySince !== null && now < Math.max(awaySince, runSince) + BACK_AFTER_MS;
+  const playing: Webrtc = { ...webrtc, state: 'playing', played: true, lastFrameAt: now, runSince, restartAt: null };
+  return closeHls({ ...path, webrtc: playing, shown: 'webrtc', reason: null, awaySince: stillAway ? awaySince : null });
 }
 
 function hlsFrame(path: Path, now: number): Path {

@@ -339,8 +339,8 @@ export class Player {
       () => {
         // A hidden page may not decode, and that is no stall; a paused one does not want to.
         const excused = document.hidden || this.#state.paused;
-        const { awaySince, webrtc, hls } = this.#state.path;
-        if (excused && (webrtc.state === 'playing' || hls.state === 'playing')) this.dispatch({ type: 'path', event: { type: 'away', away: awaySince !== null } });
+        const { webrtc, hls } = this.#state.path;
+        if (excused && (webrtc.state === 'playing' || hls.state === 'playing')) this.dispatch({ type: 'path', event: { type: 'excused' } });
         else this.dispatch({ type: 'path', event: { type: 'tick' } });
         // A timer that fired a little early changed nothing, and would not be set again.
         this.#schedule();
