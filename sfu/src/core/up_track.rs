@@ -366,8 +366,8 @@ const fn timescale(codec: Codec) -> Timescale {
 #[derive(Debug, Default)]
 struct Jitter {
     last_transit: Option<i64>,
-    /// In sixteenths of a tick.
-    estimate: u32,
+    /// In sixteenths of a tick. Timestamps are what a stranger says they are: 64 bits hold any step.
+    estimate: u64,
 }
 
 impl Jitter {
@@ -376,10 +376,10 @@ impl Jitter {
         let transit = arrival.wrapping_sub(i64::from(packet.timestamp));
         if let Some(last) = self.last_transit.replace(transit) {
             // Modulo the timestamp's 32 bits.
-            let step = (transit.wrapping_sub(last) as i32).unsigned_abs();
-            self.estimate = (self.estimate + step).saturating_sub((self.estimate + 8) >> 4);
+            let step = u64::from((transit.wrapping_sub(last) as i32).unsigned_abs());
+            self.estimate = self.estimate + step - ((self.estimate + 8) >> 4);
         }
-        self.estimate >> 4
+        u32::try_from(self.estimate >> 4).unwrap_or(u32::MAX)
     }
 }
 

@@ -235,6 +235,12 @@ impl Connection {
         }
     }
 
+    /// As a defect of the library would.
+    #[cfg(test)]
+    pub(super) fn panic(&mut self) {
+        self.guarded(|_| panic!("a defect of the library"));
+    }
+
     /// The negotiated SRTP profile, as IANA spells it.
     pub(super) fn srtp_profile(&mut self, now: Instant) -> &'static str {
         let name = self.guarded(|inner| {

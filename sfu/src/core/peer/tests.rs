@@ -313,6 +313,57 @@ fn a_take_over_ends_the_old_publication() {
 }
 
 #[test]
+fn a_defect_of_the_library_ends_only_its_peer() {
+    let mut world = World::new(vp8, false);
+    world.connect();
+    world.peer.connection.panic();
+    world.run_for(100);
+    assert_eq!(world.closed(), Some(CloseReason::Internal));
+    assert_eq!(world.state(), StreamState::Reconnecting);
+}
+
+/// A publisher that authenticates and sends nonsense.
+#[test]
+fn nonsense_in_payloads_does_no_harm() {
+    for codec in [Codec::H264, Codec::Vp8] {
+        let mut world = World::new(
+            |config| {
+                let config = config.clear_codecs().enable_opus(true, false);
+                if codec == Codec::H264 { config.enable_h264(true) } else { config.enable_vp8(true) }
+            },
+            true,
+        );
+        world.connect();
+        let (video, audio) = (world.video.unwrap(), world.audio.unwrap());
+        let (video_track, audio_track) = (world.track(Kind::Video), world.track(Kind::Audio));
+        let mut frames =
+            (video_track.read::<Frame>(&Rid::single()), audio_track.read::<Frame>(&Rid::single()));
+        let mut next = random(0x0123_4567_89ab_cdef);
+        let mut seq = 100;
+        for _ in 0..2000 {
+            let payload: Vec<u8> = (0..1 + next(60)).map(|_| next(256) as u8).collect();
+            let mid = if next(3) == 0 { audio } else { video };
+            seq += next(4) as u64;
+            world.send(mid, seq, next(1 << 32) as u32, next(2) == 0, &payload);
+            world.run_for(2);
+        }
+        let frames: [Vec<Frame>; 2] = [drain!(frames.0), drain!(frames.1)];
+        assert!(!frames[1].is_empty(), "whatever it is, it is sound");
+        assert_eq!(world.closed(), None);
+    }
+}
+
+/// Numbers below a bound, always the same.
+fn random(mut state: u64) -> impl FnMut(u64) -> usize {
+    move |below| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below) as usize
+    }
+}
+
+#[test]
 fn every_real_offer_gets_an_answer() {
     let hub = Hub::new(Duration::from_secs(10));
     let wall = NtpTime::from_unix_micros(1_795_327_200_000_000);
@@ -341,13 +392,7 @@ fn every_real_offer_gets_an_answer() {
 fn garbage_does_no_harm() {
     let mut world = World::new(vp8, true);
     let (server, client) = World::addresses();
-    let mut random: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut next = move |below: usize| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        (random % below as u64) as usize
-    };
+    let mut next = random(0x9e37_79b9_7f4a_7c15);
     let mut garble = |world: &mut World, count: usize| {
         for _ in 0..count {
             let mut data: Vec<u8> = (0..next(200)).map(|_| next(256) as u8).collect();

@@ -78,10 +78,11 @@ impl Arrivals {
             self.missing.retain(|missing| missing.seq != seq);
             return Arrival::New;
         }
-        for hole in self.highest + 1..seq {
-            if hole + WINDOW_PACKETS > seq {
-                self.unmark(hole);
-            }
+        // Of a jump over the whole window nothing needs to be looked at but the window.
+        let begin = (self.highest + 1).max(seq.saturating_sub(WINDOW_PACKETS - 1));
+        *lost += begin - (self.highest + 1);
+        for hole in begin..seq {
+            self.unmark(hole);
             if hole + MISSING_MAX as u64 >= seq {
                 self.missing.push_back(Missing {
                     seq: hole,
