@@ -178,7 +178,7 @@ impl Presentation {
     pub(crate) fn finish(&mut self, now: Instant) {
         if let Some(probe) = self.probe.take() {
             let targets = probe.verdict(&self.config, self.expected, true);
-            self.begin(targets.unwrap_or_else(|| Targets::fit(&self.config, None, None)), probe, now);
+            self.begin(targets.unwrap_or_else(|| Targets::fit(&self.config, None, None, None)), probe, now);
         }
         while let Some(frame) = self.audio_queue.pop_front() {
             self.push_audio(frame, now);

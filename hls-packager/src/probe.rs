@@ -35,7 +35,12 @@ pub(crate) struct Targets {
 
 impl Targets {
     /// Fits both to a GOP and to the length of a frame, where they are known.
-    pub(crate) fn fit(config: &Config, gop: Option<Duration>, frame: Option<Duration>) -> Self {
+    pub(crate) fn fit(
+        config: &Config,
+        gop: Option<Duration>,
+        video_frame: Option<Duration>,
+        audio_frame: Option<Duration>,
+    ) -> Self {
         let wanted = Duration::from_millis(u64::from(config.part_target_ms));
         let target_duration = match gop {
             Some(gop) => {
@@ -44,30 +49,28 @@ impl Targets {
             None => config.target_duration_max_s,
         }
         .clamp(config.target_duration_min_s, config.target_duration_max_s);
-        let part_target = frame.map_or(wanted, |frame| part_target(wanted, gop, frame));
+        let fitted = [video_frame, audio_frame].into_iter().flatten();
+        let part_target = fitted.map(|frame| part_target(wanted, gop, frame)).max().unwrap_or(wanted);
         Self { target_duration, part_target: part_target.min(Duration::from_secs(target_duration.into())) }
     }
 
     /// The constants while the source says when a segment ends: TARGETDURATION is the shortest.
-    fn on_request(config: &Config, frame: Option<Duration>) -> Self {
+    fn on_request(config: &Config, video_frame: Option<Duration>, audio_frame: Option<Duration>) -> Self {
         let gop = Duration::from_secs(config.target_duration_min_s.into());
-        Self::fit(config, Some(gop), frame)
+        Self::fit(config, Some(gop), video_frame, audio_frame)
     }
 }
 
 /// A part target that whole frames fill: the GOP in equal parts near the wanted length, and 2 % more so
-/// that millisecond stamps do not push a frame over it (an RTMP frame of 33.3 ms is 33 or 34).
+/// that millisecond stamps do not push a frame over it (an RTMP frame of 33.3 ms is 33 or 34). Fitted to audio
+/// frames too: what is left over at the end of a segment would be a part of its own, and players that take
+/// parts by time lose parts of two frames.
 fn part_target(wanted: Duration, gop: Option<Duration>, frame: Duration) -> Duration {
     let (wanted, frame) = (wanted.as_micros() as f64, (frame.as_micros() as f64).max(1.0));
-    let frames_per_part = match gop {
-        Some(gop) => {
-            let gop = gop.as_micros() as f64;
-            let parts = (gop / wanted).round().max(1.0);
-            ((gop / frame).round() / parts).ceil()
-        }
-        None => (wanted / frame).round(),
-    }
-    .max(1.0);
+    let gop = gop.map_or(wanted, |gop| gop.as_micros() as f64);
+    let parts = (gop / wanted).round().max(1.0);
+    // A hundredth of a frame is not a frame: stamps are rounded.
+    let frames_per_part = (gop / frame / parts - 0.01).ceil().max(1.0);
     Duration::from_millis((frames_per_part * frame * 1.02 / 1000.0).ceil() as u64)
 }
 
@@ -149,15 +152,16 @@ impl Probe {
             let span = span(self.audio_first, self.audio_last);
             let enough = full || span >= AUDIO_SPAN;
             let gop = Duration::from_secs(config.target_duration_min_s.into());
-            return enough.then(|| Targets::fit(config, Some(gop), micros(self.audio_step)));
+            return enough.then(|| Targets::fit(config, Some(gop), None, micros(self.audio_step)));
         }
         let span = span(self.keyframe_at, self.video_last);
         let frame = self.frame_duration();
         if expected.keyframes_on_request && (full || span >= ON_REQUEST_SPAN) {
-            return Some(Targets::on_request(config, frame));
+            return Some(Targets::on_request(config, frame, micros(self.audio_step)));
         }
         let watched = Duration::from_millis(u64::from(config.measure_ms)) + LATE;
-        (full || self.gop.is_some() || span >= watched).then(|| Targets::fit(config, self.gop, frame))
+        (full || self.gop.is_some() || span >= watched)
+            .then(|| Targets::fit(config, self.gop, frame, micros(self.audio_step)))
     }
 
     /// Frames per second of the video, as measured.
@@ -193,6 +197,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn audio_frames_fill_parts_too() {
+        for (audio_us, part_ms) in [(21_333, 523), (23_220, 522), (20_000, 510)] {
+            let gop = Some(Duration::from_secs(2));
+            let (video, audio) = (Duration::from_micros(33_333), Duration::from_micros(audio_us));
+            let targets = Targets::fit(&Config::default(), gop, Some(video), Some(audio));
+            assert_eq!(targets.part_target.as_millis(), part_ms, "{audio_us}");
+        }
+    }
+
+    #[test]
     fn constants_fit_the_source() {
         let config = Config::default();
         for (gop_ms, frame_us, target_duration, part_ms) in [
@@ -210,6 +224,7 @@ mod tests {
                 &config,
                 gop_ms.map(Duration::from_millis),
                 Some(Duration::from_micros(frame_us)),
+                None,
             );
             assert_eq!(
                 (targets.target_duration, targets.part_target.as_millis()),

@@ -105,7 +105,10 @@ fn hls_d12_d13_d14_a_delta_skips_what_is_further_than_can_skip_until() {
     // Young: nothing to skip, so the full playlist.
     let mut young = Sim::run(&Source { seconds: 9.3, ..Source::default() });
     let skip = Directives::parse("_HLS_skip=YES").expect("readable");
-    assert_eq!(young.text(Name::Video, &skip), young.text(Name::Video, &Directives::default()));
+    let delta = List::read(&young.text(Name::Video, &skip));
+    let full = young.list(Name::Video);
+    // Rendered at different times, so what they report of the audio Rendition may differ.
+    assert_eq!(List { reports: Vec::new(), ..delta }, List { reports: Vec::new(), ..full });
 }
 
 #[test]

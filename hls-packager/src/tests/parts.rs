@@ -75,6 +75,15 @@ fn hls_l07_part_never_exceeds_target() {
     let full: Vec<_> =
         list.segments.iter().filter(|segment| segment.uri.is_some() && !segment.parts.is_empty()).collect();
     assert!(full.iter().all(|segment| segment.parts.len() == 4), "whole frames fill the parts evenly");
+    for hz in [44_100, 48_000] {
+        let sim = Sim::run(&Source { millisecond_stamps: true, audio_hz: Some(hz), ..Source::default() });
+        let list = sim.lists(Name::Audio).last().expect("a playlist");
+        let full = list.segments.iter().filter(|found| found.uri.is_some() && !found.parts.is_empty());
+        assert!(full.clone().count() > 1);
+        for segment in full {
+            assert_eq!(segment.parts.len(), 4, "{hz}: no part of two frames is left over");
+        }
+    }
 }
 
 #[test]
