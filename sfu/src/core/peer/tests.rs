@@ -312,6 +312,26 @@ fn a_take_over_ends_the_old_publication() {
     drop(writer);
 }
 
+/// A NAT gave it another port in the middle; ICE of the library would stay on the first pair for ever.
+#[test]
+fn feedback_follows_a_publisher_to_a_new_address() {
+    let mut world = World::new(vp8, false);
+    world.connect();
+    let video = world.video.unwrap();
+    world.send(video, 1, 0, true, VP8_KEYFRAME);
+    world.run_for(100);
+    let old = world.seen_at;
+    world.seen_at.set_port(41_000);
+    world.send(video, 2, 3000, true, VP8_INTERFRAME);
+    world.run_for(100);
+    world.sent_to.clear();
+    world.track(Kind::Video).layer(&Rid::single()).unwrap().request_keyframe();
+    world.run_for(1500);
+    let rtcp = |to| world.sent_to.iter().filter(|sent| **sent == (to, 0x80) || **sent == (to, 0x81)).count();
+    assert_eq!((rtcp(old), rtcp(world.seen_at) > 0), (0, true), "{:?}", world.sent_to);
+    assert!(world.client_events.iter().any(|event| matches!(event, Event::KeyframeRequest(_))));
+}
+
 #[test]
 fn a_defect_of_the_library_ends_only_its_peer() {
     let mut world = World::new(vp8, false);

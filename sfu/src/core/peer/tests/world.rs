@@ -39,6 +39,10 @@ pub(super) struct World {
     pub(super) client_due: Instant,
     pub(super) client_events: Vec<Event>,
     pub(super) peer_events: Vec<PeerEvent>,
+    /// Where the client is, as the server sees it.
+    pub(super) seen_at: SocketAddr,
+    /// Where the server sent to, and the first byte of what.
+    pub(super) sent_to: Vec<(SocketAddr, u8)>,
     /// Decides about each SRTP datagram of the client: true loses it.
     pub(super) lose: Loss,
 }
@@ -85,6 +89,8 @@ impl World {
             client_due: now,
             client_events: Vec::new(),
             peer_events: Vec::new(),
+            seen_at: address,
+            sent_to: Vec::new(),
             lose: Box::new(|_| false),
         }
     }
@@ -112,9 +118,10 @@ impl World {
     }
 
     pub(super) fn pump_peer(&mut self) {
-        let (server, client) = Self::addresses();
+        let (server, _) = Self::addresses();
         while let Some(transmit) = self.peer.poll_transmit() {
-            assert_eq!((transmit.to, transmit.from), (client, server.ip()));
+            assert_eq!(transmit.from, server.ip());
+            self.sent_to.push((transmit.to, transmit.data[0]));
             self.to_client.push_back((self.now + LATENCY, transmit.data));
         }
         while let Some(event) = self.peer.poll_event() {
@@ -142,7 +149,7 @@ impl World {
             self.now = next;
             if self.to_server.front().is_some_and(|(at, _)| *at <= next) {
                 let (_, mut data) = self.to_server.pop_front().unwrap();
-                self.peer.handle_datagram(next, client, server.ip(), &mut data);
+                self.peer.handle_datagram(next, self.seen_at, server.ip(), &mut data);
             } else if self.to_client.front().is_some_and(|(at, _)| *at <= next) {
                 let (_, data) = self.to_client.pop_front().unwrap();
                 if let Ok(contents) = data.as_slice().try_into() {
