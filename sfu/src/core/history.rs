@@ -13,8 +13,8 @@ use media::RtpPacket;
 const PACKETS_MAX: usize = 8192;
 /// Payload bytes kept at most: a 10 s GOP at 12 Mbit/s. The same rule.
 const BYTES_MAX: usize = 16 << 20;
-/// How long a packet from before the newest keyframe is kept: a viewer that asks again after a second has
-/// given up on it.
+/// How long packets from before the newest keyframe are kept, since they came and since it came: a burst of
+/// them may have been sent just now, and a viewer asks for what it missed for about a second.
 const KEEP: Duration = Duration::from_secs(1);
 /// A larger step of the source's numbers is no loss but a new beginning: everything before is forgotten.
 const STEP_MAX: u64 = 4096;
@@ -30,8 +30,8 @@ pub(crate) struct Gop {
     packets: u64,
     /// Payload bytes.
     pub(crate) bytes: usize,
-    /// Ticks of the keyframe.
-    pub(crate) first_ticks: i64,
+    /// When its keyframe came.
+    since: Instant,
 }
 
 /// How a packet fitted in.
@@ -95,13 +95,8 @@ impl History {
         }
         self.bytes += packet.payload.len();
         if packet.starts_keyframe && packet.frame_start {
-            self.gop = Some(Gop {
-                first: packet.seq,
-                frames: 0,
-                packets: 0,
-                bytes: 0,
-                first_ticks: packet.time.ticks(),
-            });
+            self.gop =
+                Some(Gop { first: packet.seq, frames: 0, packets: 0, bytes: 0, since: packet.arrival });
         }
         count(&mut self.gop, &packet);
         self.packets.push_back(Some(packet));
@@ -126,7 +121,7 @@ impl History {
                     frames: 0,
                     packets: 0,
                     bytes: 0,
-                    first_ticks: packet.time.ticks(),
+                    since: packet.arrival,
                 });
                 count(&mut gop, packet);
             }
@@ -140,9 +135,11 @@ impl History {
 
     fn forget(&mut self, now: Instant) {
         let gop_first = self.gop.map_or(u64::MAX, |gop| gop.first);
+        let superseded = self.gop.is_none_or(|gop| now.saturating_duration_since(gop.since) > KEEP);
         while let Some(oldest) = self.packets.front() {
             let over = self.packets.len() > PACKETS_MAX || self.bytes > BYTES_MAX;
             let stale = self.head < gop_first
+                && superseded
                 && oldest.as_ref().is_none_or(|packet| now.saturating_duration_since(packet.arrival) > KEEP);
             if !over && !stale {
                 break;
@@ -229,10 +226,15 @@ pub(crate) mod tests {
             history.push(now, packet(seq, seq as i64, seq == 0 || seq == 50, true, now));
         }
         assert!(history.get(0).is_some(), "a second is kept");
-        let later = now + KEEP * 2;
-        history.push(later, packet(100, 100, false, true, later));
-        assert!(history.get(49).is_none() && history.get(50).is_some());
-        for seq in 101..101 + 2 * PACKETS_MAX as u64 {
+        let soon = now + KEEP / 2;
+        history.push(soon, packet(100, 100, true, true, soon));
+        let later = soon + KEEP - Duration::from_millis(1);
+        history.push(later, packet(101, 101, false, true, later));
+        assert!(history.get(50).is_some(), "a second after it was superseded");
+        let later = soon + KEEP * 2;
+        history.push(later, packet(102, 102, false, true, later));
+        assert!(history.get(99).is_none() && history.get(100).is_some());
+        for seq in 103..103 + 2 * PACKETS_MAX as u64 {
             history.push(later, packet(seq, seq as i64, false, true, later));
         }
         assert_eq!(history.packets.len(), PACKETS_MAX);
