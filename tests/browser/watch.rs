@@ -66,8 +66,10 @@ async fn a_viewer_stays_while_the_encoder_reconnects() {
     let input = json!({ "origin": stage.url(""), "channel": CHANNEL, "seconds": 14 });
     let mut scripts = tokio::task::JoinSet::new();
     scripts.spawn(run_script("whep.mjs", input, SCRIPT_TIMEOUT));
-    while stage.server().sfu().viewers(before.id()) == 0 {
-        tokio::task::yield_now().await;
+    // The viewer has watched for some seconds: 25 pictures and 50 packets of sound in each of them.
+    let mut look = tokio::time::interval(std::time::Duration::from_millis(100));
+    while stage.server().sfu().stats().core.packets_forwarded < 1000 {
+        look.tick().await;
     }
     let mut state = before.watch_state();
     drop(first);

@@ -44,7 +44,7 @@ impl StampedClip {
             .args([
                 "-hide_banner",
                 "-loglevel",
-                "error",
+                "fatal",
                 "-f",
                 "rawvideo",
                 "-pix_fmt",
@@ -53,7 +53,7 @@ impl StampedClip {
                 "1280x720",
             ])
             .args(["-r", "25", "-thread_queue_size", "64", "-i", "-"])
-            .args(["-re", "-stream_loop", "-1", "-thread_queue_size", "64", "-i"])
+            .args(["-stream_loop", "-1", "-thread_queue_size", "64", "-i"])
             .arg(&clip)
             .args(["-map", "0:v", "-map", "1:a"])
             .args(encode)

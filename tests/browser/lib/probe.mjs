@@ -138,14 +138,17 @@ export function probe() {
       .sort((x, y) => x - y);
     const quantile = (q) => (late.length ? late[Math.min(late.length - 1, Math.floor(q * late.length))] : null);
     const span = samples.length > 1 ? (samples.at(-1).at - samples[0].at) / 1000 : 0;
-    const counterSpan = good.length > 1 ? good.at(-1).counter - good[0].counter : 0;
+    // After the catch-up burst of a join, in which pictures come faster than they were made.
+    const settled = good.filter((it) => it.at > samples[0].at + 3000);
+    const settledSpan = settled.length > 1 ? (settled.at(-1).at - settled[0].at) / 1000 : 0;
+    const counterSpan = settled.length > 1 ? settled.at(-1).counter - settled[0].counter : 0;
     return {
       presented: samples.length,
       stamped: good.length,
       distinct: counters.size,
       seconds: span,
       presentedPerSecond: span ? (samples.length - 1) / span : 0,
-      counterPerSecond: span ? counterSpan / span : 0,
+      counterPerSecond: settledSpan ? counterSpan / settledSpan : 0,
       backwards,
       gapsOver200ms: gaps,
       longestGapMs: longest,

@@ -209,3 +209,20 @@ fn any_numbers_are_survived() {
         source.media_time(&mut publisher, wild, start + Duration::from_millis(random.next() % 100_000));
     }
 }
+
+/// A sound card that underruns: 200 ms of samples are missing, and the timestamps do not show it.
+#[test]
+fn a_gap_that_the_timestamps_hide_is_stepped_over() {
+    let (origin, mut publisher, mut source) = one();
+    let mut last = 0;
+    for packet in 0..700_u64 {
+        let late = if packet >= 250 { 200 } else { 0 };
+        let arrival = origin + Duration::from_millis(packet * 20 + late);
+        let time = source.media_time(&mut publisher, packet * 1800, arrival).as_micros();
+        assert!(time > last || packet == 0, "time goes on");
+        last = time;
+    }
+    let due = (699 * 20 + 200) * 1000;
+    assert!((last - due).abs() <= 40_000, "{last} is near {due}");
+    assert_eq!(source.stats().stepped, 1);
+}
