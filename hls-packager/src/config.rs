@@ -15,10 +15,12 @@ pub struct Config {
     pub part_target_ms: u32,
     /// Shortest TARGETDURATION, in seconds.
     pub target_duration_min_s: u32,
-    /// Longest TARGETDURATION, in seconds. A GOP that is longer is cut without a keyframe: viewers pay for
-    /// a long target with latency (HOLD-BACK is three of them).
+    /// Longest TARGETDURATION, in seconds. A GOP that is longer is cut without a keyframe, and players that
+    /// start in such a segment see nothing until the next keyframe. x264 makes GOPs of 8.3 s if not told
+    /// otherwise, at 30 frames per second.
     pub target_duration_max_s: u32,
-    /// Segments listed in a live playlist. Apple asks for at least 6.
+    /// Segments of the shortest TARGETDURATION that a live playlist lists. Longer segments: as many as last
+    /// as long, but at least 6 (Apple's rule 8.11).
     pub window_segments: u32,
     /// How long the source is watched before TARGETDURATION and PART-TARGET are fixed for the Stream's life.
     pub measure_ms: u32,
@@ -35,7 +37,7 @@ impl Default for Config {
         Self {
             part_target_ms: 500,
             target_duration_min_s: 2,
-            target_duration_max_s: 4,
+            target_duration_max_s: 10,
             window_segments: 10,
             measure_ms: 4000,
             audio_wait_ms: 3000,
@@ -75,6 +77,12 @@ impl Config {
             return Err(Error::Setting { setting: "part_target_ms", value, why: "longer than a segment" });
         }
         Ok(())
+    }
+
+    /// One short TARGETDURATION: how long segments last if the source allows it, and after which what is
+    /// silent is not waited for.
+    pub(crate) fn target_duration_min(&self) -> Duration {
+        Duration::from_secs(self.target_duration_min_s.into())
     }
 
     pub(crate) fn audio_wait(&self) -> Duration {

@@ -117,7 +117,7 @@ impl Presentation {
             probing_since: None,
             expected: Expected::default(),
             targets: None,
-            segmenter: Segmenter::new(1),
+            segmenter: Segmenter::new(1, Duration::ZERO),
             offset_seconds: BASELINE_SECONDS,
             last_cut: None,
             video: None,
@@ -199,6 +199,12 @@ impl Presentation {
         lines.peek().is_some() && lines.all(|line| line.rendition.is_ready())
     }
 
+    /// A viewer who starts now sees something at once: the place where players start, PART-HOLD-BACK from the
+    /// end, lies in a segment that begins with a keyframe.
+    pub(crate) fn welcomes(&self) -> bool {
+        self.is_ready() && self.video.as_ref().is_none_or(|line| line.rendition.starts_at_keyframe())
+    }
+
     pub(crate) fn ended(&self) -> bool {
         self.ended
     }
@@ -277,7 +283,7 @@ impl Presentation {
 
     fn begin(&mut self, targets: Targets, probe: Probe, now: Instant) {
         self.targets = Some(targets);
-        self.segmenter = Segmenter::new(targets.target_duration);
+        self.segmenter = Segmenter::new(targets.target_duration, self.config.target_duration_min());
         self.frame_rate = probe.frame_rate();
         let frames = probe.into_frames();
         let earliest = frames.iter().map(|(_, frame)| frame.dts.as_micros()).min().unwrap_or(0);
@@ -290,17 +296,12 @@ impl Presentation {
         }
     }
 
-    /// One TARGETDURATION: what is silent for longer is not waited for.
-    fn silence_max(&self) -> Duration {
-        Duration::from_secs(self.targets.map_or(2, |targets| targets.target_duration).into())
-    }
-
     fn on_video(&mut self, frame: Frame, now: Instant) {
         let Some(at) = self.admit_video(&frame) else {
             self.dropped += 1;
             return;
         };
-        let silence_max = self.silence_max();
+        let silence_max = self.config.target_duration_min();
         let watch = &mut self.watch;
         let hole = watch.front.is_some_and(|front| at.since(front) > silence_max);
         let known = watch.config.is_some();
@@ -357,7 +358,7 @@ impl Presentation {
 
     /// Lets audio through that video has passed, and all of it while video is silent.
     fn release_audio(&mut self, now: Instant) {
-        let silence_max = self.silence_max();
+        let silence_max = self.config.target_duration_min();
         let Some(newest) = self.audio_queue.back().map(|frame| frame.arrival) else { return };
         let alone = self
             .video
@@ -382,7 +383,7 @@ impl Presentation {
         let changed = line.is_some_and(|line| !line.assembler.accepts(&frame.config));
         let resumed = self.last_cut.is_some_and(|cut| cut.epoch != frame.epoch);
         let last = self.audio.as_ref().and_then(|line| line.assembler.last_at());
-        let hole = last.is_some_and(|last| frame.pts.since(last) > self.silence_max());
+        let hole = last.is_some_and(|last| frame.pts.since(last) > self.config.target_duration_min());
         let mark =
             Mark { at: frame.pts, keyframe: true, breaks: changed || resumed || hole, epoch: frame.epoch };
         self.line_for(Kind::Audio, frame);
@@ -413,7 +414,7 @@ impl Presentation {
 
     /// Audio that is silent must not keep its playlist from growing.
     fn catch_up_audio(&mut self, video_arrival: Instant, now: Instant) {
-        let silence_max = self.silence_max();
+        let silence_max = self.config.target_duration_min();
         let Some(audio) = &mut self.audio else { return };
         let silent = video_arrival.saturating_duration_since(audio.last_arrival) > silence_max;
         if !silent || !audio.assembler.is_behind() {
@@ -439,6 +440,10 @@ impl Presentation {
             }
         }
         true
+    }
+
+    fn window(&self) -> Duration {
+        self.config.target_duration_min() * self.config.window_segments
     }
 
     fn note_dependent(&mut self) {
@@ -468,7 +473,7 @@ impl Presentation {
         }
         let scale = frame.dts.scale();
         let mut assembler = Assembler::new(kind, scale, self.offset_seconds, targets);
-        let mut rendition = Rendition::new(kind, scale, self.clock, targets, self.config.window_segments);
+        let mut rendition = Rendition::new(kind, scale, self.clock, targets, self.window());
         if let Some(cut) = self.last_cut {
             let others = [&self.video, &self.audio].into_iter().flatten().next();
             let discontinuities = others.map_or(0, |line| line.rendition.discontinuities_so_far());

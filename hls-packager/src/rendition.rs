@@ -37,6 +37,9 @@ const SKIP_UNTIL: u32 = 6;
 /// end; the validators count "three target durations" in segments, the open or hinted one included.
 const CLOSED_WITH_PARTS: usize = 2;
 
+/// Segments in a playlist at least, once there were so many (Apple's rule 8.11).
+const SEGMENTS_LEAST: usize = 6;
+
 /// PART-HOLD-BACK in part targets (Apple's rule 14.3).
 const PART_HOLD_BACK: u32 = 3;
 
@@ -124,6 +127,7 @@ struct Segment {
     generation: u64,
     starts: NtpTime,
     gap: bool,
+    independent: bool,
     first_part: u64,
     parts: Vec<Part>,
     duration: Duration,
@@ -154,7 +158,7 @@ pub(crate) struct Rendition {
     scale: Timescale,
     clock: StreamClock,
     targets: Targets,
-    window_segments: usize,
+    window: Duration,
     store: Memory,
     segments: VecDeque<Segment>,
     /// Removed from the playlist, downloadable until then (section 6.2.2).
@@ -194,14 +198,14 @@ impl Rendition {
         scale: Timescale,
         clock: StreamClock,
         targets: Targets,
-        window_segments: u32,
+        window: Duration,
     ) -> Self {
         Self {
             kind,
             scale,
             clock,
             targets,
-            window_segments: window_segments as usize,
+            window,
             store: Memory::default(),
             segments: VecDeque::new(),
             removed: VecDeque::new(),
@@ -239,6 +243,7 @@ impl Rendition {
                     generation: self.generation.unwrap_or(0),
                     starts: self.clock.ntp(at),
                     gap: false,
+                    independent: cut.independent,
                     first_part: self.store.next(),
                     parts: Vec::new(),
                     duration: Duration::ZERO,
@@ -284,6 +289,19 @@ impl Rendition {
     /// A viewer can start: there is a complete segment.
     pub(crate) fn is_ready(&self) -> bool {
         self.segments.iter().any(|segment| !segment.open && !segment.gap)
+    }
+
+    /// The segment in which players start, PART-HOLD-BACK from the end, begins with a keyframe.
+    pub(crate) fn starts_at_keyframe(&self) -> bool {
+        let mut left = self.targets.part_target * PART_HOLD_BACK;
+        for segment in self.segments.iter().rev() {
+            let length = segment.length();
+            if length > left {
+                return segment.independent && !segment.gap;
+            }
+            left -= length;
+        }
+        self.segments.front().is_some_and(|first| first.independent && !first.gap)
     }
 
     /// What its decoder must know, once something is in it.
@@ -447,11 +465,12 @@ impl Rendition {
             let closed = self.segments.iter().filter(|segment| !segment.open).count();
             let Some(first) = self.segments.front() else { break };
             let rest = window.saturating_sub(first.duration);
-            if first.open || rest < target * WINDOW_LEAST || !(closed > self.window_segments || over_bytes) {
+            let spare = closed > SEGMENTS_LEAST && rest >= self.window;
+            if first.open || rest < target * WINDOW_LEAST || !(spare || over_bytes) {
                 break;
             }
             let Some(first) = self.segments.pop_front() else { break };
-            self.counters.shrunk += u64::from(closed <= self.window_segments);
+            self.counters.shrunk += u64::from(!spare);
             if first.discontinuity {
                 self.discontinuity_sequence += 1;
             }

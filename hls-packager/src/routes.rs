@@ -59,12 +59,12 @@ async fn multivariant(
         audio.borrow_and_update();
         let status = session.status();
         match status.state {
-            stats::State::Live => break,
+            stats::State::Live if session.read(|presentation| presentation.welcomes()) => break,
             stats::State::Ended => return packager.missing("this channel is not live", 1),
             stats::State::Unsupported => {
                 return packager.missing(&status.notes.join("; "), 1);
             }
-            stats::State::Starting => {}
+            stats::State::Live | stats::State::Starting => {}
         }
         let _waiting = Waiting::new(&packager.requests.waiting);
         tokio::select! {

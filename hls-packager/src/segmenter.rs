@@ -3,6 +3,8 @@
 //! There is one list of segment boundaries per Stream, by clock, for all Renditions. The leader (video, or
 //! audio where there is none) makes it; each Rendition cuts itself where its own frames pass a boundary.
 
+use std::time::Duration;
+
 use media::MediaTime;
 
 /// How much longer than TARGETDURATION a segment may get while it waits for a keyframe: EXTINF is rounded
@@ -11,6 +13,9 @@ const OVERTIME_MICROS: i64 = 450_000;
 
 /// A keyframe closes the segment if the next one, one GOP later, would be more than this too late.
 const LATE_MICROS: i64 = 50_000;
+
+/// Where the first segment is cut at the latest: nobody can start before it is complete.
+const FIRST_MICROS: i64 = 4_000_000;
 
 /// How long before TARGETDURATION a keyframe is asked for: the way to the encoder and back.
 const ASK_AHEAD_MICROS: i64 = 150_000;
@@ -47,6 +52,7 @@ pub(crate) struct Mark {
 #[derive(Debug)]
 pub(crate) struct Segmenter {
     target_micros: i64,
+    wanted_micros: i64,
     next_msn: u64,
     start: Option<i64>,
     last: i64,
@@ -55,9 +61,13 @@ pub(crate) struct Segmenter {
 }
 
 impl Segmenter {
-    pub(crate) fn new(target_duration: u32) -> Self {
+    /// No segment is longer than `target_duration`; keyframes end one that lasted about `wanted`.
+    pub(crate) fn new(target_duration: u32, wanted: Duration) -> Self {
+        let target_micros = i64::from(target_duration) * 1_000_000;
+        let wanted_micros = i64::try_from(wanted.as_micros()).unwrap_or(i64::MAX);
         Self {
-            target_micros: i64::from(target_duration) * 1_000_000,
+            target_micros,
+            wanted_micros: wanted_micros.min(target_micros),
             next_msn: 0,
             start: None,
             last: 0,
@@ -93,10 +103,11 @@ impl Segmenter {
         let elapsed = at - start;
         if mark.keyframe {
             let gop = at - self.last_keyframe;
-            return elapsed + gop > self.target_micros + LATE_MICROS;
+            return elapsed + gop > self.wanted_micros + LATE_MICROS;
         }
         let step = at - self.last;
-        elapsed + step > self.target_micros + OVERTIME_MICROS
+        let first = self.next_msn == 1 && self.target_micros > FIRST_MICROS;
+        elapsed + step > if first { FIRST_MICROS } else { self.target_micros + OVERTIME_MICROS }
     }
 
     /// True once per segment, when it is time to ask the encoder for the keyframe that ends it.
@@ -117,7 +128,7 @@ pub(crate) struct PartRule {
 }
 
 impl PartRule {
-    pub(crate) fn new(part_target: std::time::Duration, hz: u32) -> Self {
+    pub(crate) fn new(part_target: Duration, hz: u32) -> Self {
         let scaled = part_target.as_millis() as u64 * u64::from(hz);
         Self { target: scaled / 1000, least: (scaled * 85).div_ceil(100_000) }
     }
@@ -146,7 +157,7 @@ mod tests {
 
     /// Segment lengths in ms for keyframes at `keyframes` and 25 fps in between, up to `end`.
     fn lengths(target: u32, keyframes: impl Fn(i64) -> bool, end: i64) -> Vec<(i64, bool)> {
-        let mut segmenter = Segmenter::new(target);
+        let mut segmenter = Segmenter::new(target, Duration::from_secs(2));
         let mut cuts = Vec::new();
         for ms in (0..end).step_by(40) {
             let at = MediaTime::from_micros(ms * 1000, Timescale::VIDEO);
@@ -168,16 +179,15 @@ mod tests {
 
     #[test]
     fn a_long_gop_is_cut_without_a_keyframe() {
-        let lengths = lengths(4, |ms| ms % 10_000 == 0, 20_100);
-        assert_eq!(
-            lengths,
-            [(4440, true), (4440, false), (1120, false), (4440, true), (4440, false), (1120, false)]
-        );
+        let long = lengths(10, |ms| ms % 16_000 == 0, 32_100);
+        assert_eq!(long, [(4000, true), (10_440, false), (1560, false), (10_440, true), (5560, false)]);
+        let usual = lengths(10, |ms| ms % 8320 == 0, 25_000);
+        assert_eq!(usual, [(4000, true), (4320, false), (8320, true), (8320, true)], "only the first is cut");
     }
 
     #[test]
     fn a_keyframe_is_asked_for_once_per_segment() {
-        let mut segmenter = Segmenter::new(2);
+        let mut segmenter = Segmenter::new(2, Duration::from_secs(2));
         let asked = (0..6000)
             .step_by(40)
             .filter(|ms| {

@@ -25,6 +25,11 @@ fn all_sources() -> Vec<(&'static str, Source)> {
         ("GOP 1.5 s", Source { keyframe: |n| n % 45 == 0, ..Source::default() }),
         ("GOP 10 s", Source { keyframe: |n| n % 300 == 0, ..Source::default() }),
         (
+            "GOP 8.3 s, as x264 makes it",
+            Source { keyframe: |n| n % 250 == 0, b_frames: true, ..Source::default() },
+        ),
+        ("GOP 60 s", Source { keyframe: |n| n % 1800 == 0, ..Source::default() }),
+        (
             "irregular GOP",
             Source { keyframe: |n| [0, 37, 61, 130, 144].contains(&(n % 170)), ..Source::default() },
         ),
@@ -119,11 +124,40 @@ fn hls_l18_m19_segments_open_at_a_keyframe() {
 
 #[test]
 fn hls_m19_a_long_gop_is_cut_and_independence_is_not_claimed() {
-    let sim = Sim::run(&Source { keyframe: |n| n % 300 == 0, ..Source::default() });
-    let list = sim.lists(Name::Video).last().expect("a playlist");
-    assert_eq!(list.target_duration, 4);
-    assert!(!sim.presentation.all_independent());
-    assert!(sim.presentation.dependent_segments() > 0);
+    for (keyframe, dependent) in [
+        ((|n: usize| n.is_multiple_of(250)) as fn(usize) -> bool, 1..=1),
+        (|n| n.is_multiple_of(1800), 3..=4),
+    ] {
+        let sim = Sim::run(&Source { keyframe, ..Source::default() });
+        let list = sim.lists(Name::Video).last().expect("a playlist");
+        assert_eq!(list.target_duration, 10);
+        assert!(!sim.presentation.all_independent());
+        let count = sim.presentation.dependent_segments();
+        assert!(dependent.contains(&count), "{count}");
+    }
+}
+
+#[test]
+fn viewers_are_let_in_where_a_keyframe_is_in_reach() {
+    let source = Source { keyframe: |n| n % 250 == 0, ..Source::default() };
+    let mut sim = Sim::new(expected(&source));
+    let (mut first, mut away) = (None, 0.0);
+    let mut last = 0.0;
+    for (kind, frame) in source.frames(sim.origin) {
+        let at = frame.dts.as_secs_f64();
+        sim.feed_frames(vec![(kind, frame)]);
+        let open = sim.presentation.welcomes();
+        if open && first.is_none() {
+            first = Some(at);
+        }
+        if first.is_some() && !open {
+            away += at - last;
+        }
+        last = at;
+    }
+    assert!(first.is_some_and(|first| first < 4.4), "as soon as it was measured: {first:?}");
+    // From where players start lies in the second segment until it lies in the third: the length of the second.
+    assert!((4.0..4.7).contains(&away), "only the first GOP is cut: {away}");
 }
 
 #[test]
