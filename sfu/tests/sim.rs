@@ -281,6 +281,21 @@ fn an_encoder_that_cannot_be_asked_is_replayed_and_no_more_than_every_two_second
 }
 
 #[test]
+fn what_is_old_is_not_replayed_while_the_encoder_is_gone() {
+    let mut world = World::new(18, Source::default());
+    world.run(ms(100));
+    let viewer = world.join_plain(Line::default());
+    world.run(4 * SECOND);
+    world.stop_source();
+    world.run(2 * SECOND);
+    let sent = world.wire.len();
+    world.ask_keyframe(viewer);
+    world.run(ms(500));
+    assert_eq!(world.core.counters().keyframes_asked, 1);
+    assert_eq!(world.wire.len(), sent, "nothing new, nothing sent");
+}
+
+#[test]
 fn a_viewer_without_the_codec_gets_sound_and_is_told() {
     let mut world = World::new(12, Source::default());
     world.run(ms(100));
@@ -371,7 +386,8 @@ fn forwarding_allocates_nothing() {
     for _ in 0..10 {
         world.join_plain(Line::default());
     }
-    world.run(5 * SECOND);
+    // Until the history has its full size.
+    world.run(10 * SECOND);
     let (before, sealed) = (world.allocations, world.core.counters().packets_forwarded);
     world.run(5 * SECOND);
     let packets = world.core.counters().packets_forwarded - sealed;

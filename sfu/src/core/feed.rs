@@ -24,6 +24,8 @@ const UNPACED_PACKETS: u32 = 16;
 const PACE_TENTHS: u64 = 25;
 /// Latest packet of a paced keyframe: beyond it the delay hurts more than the burst.
 const PACE_MAX: Duration = Duration::from_millis(100);
+/// An encoder that sends nothing for so long is gone, or has lost its line.
+const SILENT: Duration = Duration::from_millis(500);
 /// Over which the Layer's rate is measured.
 const RATE_WINDOW: Duration = Duration::from_millis(1000);
 /// A frame lasts at least and at most this, for the live edge: 120 and 10 frames per second.
@@ -128,7 +130,7 @@ impl Feed {
             rid,
             history: History::default(),
             viewers: Vec::new(),
-            bursts: VecDeque::new(),
+            bursts: VecDeque::with_capacity(BURSTS_MAX),
             reordering: Reordering::None,
             queued: false,
             keyframe_requested: None,
@@ -253,6 +255,11 @@ impl Feed {
         let since = now.saturating_duration_since(edge.arrival).min(edge.frame * 9 / 10);
         let hz = u64::from(self.track.spec().timescale.hz());
         Some(edge.ticks + (since.as_micros() as u64 * hz / 1_000_000) as i64)
+    }
+
+    /// Nothing has come for a while.
+    pub(crate) fn is_silent(&self, now: Instant) -> bool {
+        self.edge.is_none_or(|edge| now.saturating_duration_since(edge.arrival) > SILENT)
     }
 
     /// How long a frame lasts.

@@ -53,6 +53,8 @@ pub(crate) struct History {
     head: u64,
     bytes: usize,
     gop: Option<Gop>,
+    /// First number of the group before it.
+    previous: u64,
 }
 
 impl History {
@@ -125,6 +127,7 @@ impl History {
                 });
                 count(&mut gop, packet);
             }
+            self.previous = self.gop.map_or(self.head, |gop| gop.first);
             self.gop = gop;
         } else {
             count(&mut self.gop, &packet);
@@ -136,10 +139,11 @@ impl History {
     fn forget(&mut self, now: Instant) {
         let gop_first = self.gop.map_or(u64::MAX, |gop| gop.first);
         let superseded = self.gop.is_none_or(|gop| now.saturating_duration_since(gop.since) > KEEP);
+        let previous = self.previous;
         while let Some(oldest) = self.packets.front() {
             let over = self.packets.len() > PACKETS_MAX || self.bytes > BYTES_MAX;
             let stale = self.head < gop_first
-                && superseded
+                && (superseded || self.head < previous)
                 && oldest.as_ref().is_none_or(|packet| now.saturating_duration_since(packet.arrival) > KEEP);
             if !over && !stale {
                 break;
@@ -158,6 +162,7 @@ impl History {
         self.head = head;
         self.bytes = 0;
         self.gop = None;
+        self.previous = head;
     }
 }
 
@@ -191,6 +196,17 @@ pub(crate) mod tests {
             epoch: 0,
             arrival: now,
         }
+    }
+
+    #[test]
+    fn sound_is_kept_for_a_second_though_every_packet_is_a_keyframe() {
+        let mut now = beginning();
+        let mut history = History::default();
+        for seq in 0..500 {
+            history.push(now, packet(seq, seq as i64 * 960, true, true, now));
+            now += Duration::from_millis(20);
+        }
+        assert!((50..55).contains(&history.packets.len()), "{}", history.packets.len());
     }
 
     #[test]

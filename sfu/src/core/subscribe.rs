@@ -256,6 +256,8 @@ impl Core {
                 catch_up.slow_down(now);
                 false
             }
+            // And not while the encoder is gone: browsers ask when nothing comes, and would show the past.
+            Flow::Live { .. } if feed.is_silent(now) => false,
             Flow::Live { .. } => {
                 down.replayed.is_none_or(|at| now.saturating_duration_since(at) >= REPLAY_INTERVAL)
             }
