@@ -97,6 +97,7 @@ impl History {
         }
         self.bytes += packet.payload.len();
         if packet.starts_keyframe && packet.frame_start {
+            self.previous = self.gop.map_or(packet.seq, |gop| gop.first);
             self.gop =
                 Some(Gop { first: packet.seq, frames: 0, packets: 0, bytes: 0, since: packet.arrival });
         }
