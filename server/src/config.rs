@@ -7,6 +7,10 @@ use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 
+/// Names that are pages or parts of the API, so that a channel of that name could not be watched.
+const RESERVED_NAMES: [&str; 9] =
+    ["api", "assets", "healthz", "hls", "live", "metrics", "readyz", "whep", "whip"];
+
 /// Everything that can be set. The annotated `swiftwater.example.toml` is its manual.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -162,6 +166,10 @@ impl Config {
             let why = "tls = \"files\" needs certificate and private_key".to_owned();
             return Err(Error::Invalid { section: "http", why });
         }
+        if let Some(channel) = self.channels.iter().find(|it| RESERVED_NAMES.contains(&it.name.as_str())) {
+            let why = format!("{} is an address of the server itself: choose another name", channel.name);
+            return Err(Error::Invalid { section: "channels", why });
+        }
         self.rtmp.validate().map_err(|why| Error::Invalid { section: "rtmp", why: why.to_string() })?;
         self.rtc.validate().map_err(|why| Error::Invalid { section: "rtc", why: why.to_string() })?;
         self.hls.validate().map_err(|why| Error::Invalid { section: "hls", why: why.to_string() })?;
@@ -183,6 +191,14 @@ mod tests {
         let read: Config = Figment::from(Toml::file_exact(example)).extract().expect("the example is valid");
         assert_eq!(format!("{read:#?}"), format!("{:#?}", Config::default()));
         read.validate().expect("the defaults are valid");
+    }
+
+    #[test]
+    fn a_channel_may_not_hide_a_page() {
+        let read = |text: &str| Figment::from(Toml::string(text)).extract::<Config>().expect("readable");
+        let error = read("[[channels]]\nname = \"live\"").validate().expect_err("/live is a page");
+        assert!(error.to_string().contains("live"), "{error}");
+        read("[[channels]]\nname = \"lively\"").validate().expect("free");
     }
 
     #[test]
