@@ -298,7 +298,7 @@ fn codecs(media: &MediaDescription) -> Vec<OfferedCodec> {
         .collect();
     let rtx_of = |wanted: u8| {
         maps.iter()
-            .filter(|(_, map)| map.len() > 4 && map[..4].eq_ignore_ascii_case("rtx/"))
+            .filter(|(_, map)| map.get(..4).is_some_and(|name| name.eq_ignore_ascii_case("rtx/")))
             .find(|(pt, _)| parameters(*pt).and_then(|fmtp| apt(&fmtp)) == Some(wanted))
             .map(|(pt, _)| *pt)
     };

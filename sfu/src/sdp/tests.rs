@@ -114,3 +114,50 @@ fn an_unknown_m_line_is_rejected_and_the_rest_answered() {
     assert!(answer.contains("m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\n"), "{answer}");
     assert!(answer.contains("a=group:BUNDLE 0 1\r\n"), "{answer}");
 }
+
+#[test]
+fn a_damaged_offer_never_panics() {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let pieces = [
+        "é",
+        "\u{1f600}",
+        "\r\n",
+        "=",
+        ":",
+        " ",
+        "a=",
+        "m=video 9 X 300",
+        "99999999999",
+        "-1",
+        "\0",
+        "/",
+        ";",
+    ];
+    let (mut parsed, mut refused) = (0, 0);
+    for round in 0..6000 {
+        let whole = viewer([CHROMIUM, FFMPEG, AIORTC][round % 3]);
+        let mut text: Vec<char> = whole.chars().collect();
+        for _ in 0..1 + random() % 4 {
+            let at = random() as usize % text.len();
+            let until = (at + random() as usize % 12).min(text.len());
+            let piece = pieces[random() as usize % pieces.len()];
+            text.splice(at..until, piece.chars());
+        }
+        let text: String = text.into_iter().collect();
+        match SubscribeOffer::parse(&text) {
+            Ok(offer) => {
+                let _ = answer(&offer, Some("avc1.64001f"));
+                parsed += 1;
+            }
+            Err(_) => refused += 1,
+        }
+        let _ = Fragment::parse(&text);
+    }
+    assert!(parsed > 100 && refused > 100, "{parsed} {refused}");
+}

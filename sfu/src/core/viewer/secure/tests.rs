@@ -120,3 +120,45 @@ fn forged_reports_leave_no_state_behind() {
         assert_eq!(secure.open_rtcp(&vec![0x80; length]).unwrap(), None, "{length}");
     }
 }
+
+#[test]
+fn damaged_handshakes_end_their_peer_at_worst() {
+    let identity = Identity::generate().unwrap();
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as usize
+    };
+    let now = beginning();
+    let mut panics = 0;
+    for _ in 0..300 {
+        let mut client = Client::new(&identity, &[CM, GCM], true);
+        let mut secure = Secure::new(identity.clone(), vec![client.fingerprint.clone()], false);
+        'handshake: for _ in 0..8 {
+            while let Some(transmit) = client.endpoint.poll_transmit() {
+                let mut datagram = transmit.message.to_vec();
+                if random() % 3 == 0 {
+                    for _ in 0..1 + random() % 3 {
+                        let at = random() % datagram.len();
+                        datagram[at] = random() as u8;
+                    }
+                    datagram.truncate(1 + random() % (2 * datagram.len()));
+                }
+                match secure.handle_datagram(now, &datagram) {
+                    Ok(_) => {}
+                    Err(failure) => {
+                        panics += u32::from(failure == Failure::Panic);
+                        break 'handshake;
+                    }
+                }
+            }
+            while let Some(datagram) = secure.poll_transmit() {
+                // The client is not what is tested: it may fail as it likes.
+                let _ = client.endpoint.read(now, PSEUDO_REMOTE, None, BytesMut::from(&datagram[..]));
+            }
+        }
+    }
+    println!("{panics} panics of the library were caught");
+}
