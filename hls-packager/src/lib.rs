@@ -26,6 +26,7 @@ mod config;
 mod directives;
 mod error;
 mod feed;
+mod file_name;
 pub mod fmp4;
 mod packager;
 pub mod playlist;
@@ -40,6 +41,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 mod variant;
+mod window;
 
 pub use config::Config;
 pub use error::Error;

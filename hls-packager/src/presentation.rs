@@ -17,9 +17,11 @@ use media::{CodecConfig, Frame, Kind, MediaTime, StreamClock};
 use crate::Config;
 use crate::assembler::{Assembler, Piece};
 use crate::directives::Directives;
+use crate::file_name::FileName;
+use crate::playlist::Rendered;
 use crate::playlist::tag::RenditionReport;
 use crate::probe::{Expected, Probe, Targets};
-use crate::rendition::{FileName, Rendered, Rendition, Resource, Verdict};
+use crate::rendition::{Rendition, Resource, Verdict};
 use crate::segmenter::{Cut, Mark, Segmenter};
 
 /// Audio frames that wait for video: 20 s of AAC. At the limit the oldest is dropped; counted.

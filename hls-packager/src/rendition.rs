@@ -1,63 +1,34 @@
 //! The media behind one Media Playlist: its window, what is still downloadable, what a request gets.
 
-use std::collections::VecDeque;
-use std::io::Write;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use media::{CodecConfig, Kind, NtpTime, StreamClock, Timescale};
+use media::{CodecConfig, Kind, StreamClock, Timescale};
 
 use crate::assembler::Piece;
 use crate::directives::{Directives, Skip};
+use crate::file_name::FileName;
 use crate::fmp4::{self, Slices};
 use crate::playlist::media::{Segment as ListedSegment, VERSION};
 use crate::playlist::tag::{
     Map, Part as ListedPart, PartInf, PreloadHint, ProgramDateTime, RenditionReport, Seconds, ServerControl,
 };
-use crate::playlist::{Media, delta};
+use crate::playlist::{Media, Rendered, delta};
 use crate::probe::Targets;
-use crate::storage::Memory;
-
-/// Bytes of parts held per Rendition: 40 s of 20 Mbit/s. At the limit removed segments are forgotten before
-/// their time, then the window shrinks, but never under what M12 asks for; counted in `shrunk`.
-const BYTES_MAX: usize = 100 << 20;
+use crate::window::{Part, Segment, Window};
 
 /// Multiples of TARGETDURATION: HOLD-BACK (section 4.4.3.8), how long parts stay listed (section 6.2.2),
-/// the shortest window (section 6.2.2), CAN-SKIP-UNTIL (section 4.4.3.8).
+/// CAN-SKIP-UNTIL (section 4.4.3.8).
 const HOLD_BACK: u32 = 3;
 const PARTS_LISTED: u32 = 3;
-const WINDOW_LEAST: u32 = 3;
 const SKIP_UNTIL: u32 = 6;
 
 /// Closed segments that list their parts at most, besides the open one. Players start PART-HOLD-BACK behind the
 /// end; the validators count "three target durations" in segments, the open or hinted one included.
 const CLOSED_WITH_PARTS: usize = 2;
 
-/// Segments in a playlist at least, once there were so many (Apple's rule 8.11).
-const SEGMENTS_LEAST: usize = 6;
-
 /// PART-HOLD-BACK in part targets (Apple's rule 14.3).
 const PART_HOLD_BACK: u32 = 3;
-
-/// A playlist as text, plain and compressed: made once, shared by everybody who waited for it.
-#[derive(Clone, Debug)]
-pub(crate) struct Rendered {
-    /// UTF-8.
-    pub(crate) plain: Bytes,
-    /// The same, compressed.
-    pub(crate) gzip: Bytes,
-}
-
-impl Rendered {
-    /// Compresses `text`.
-    pub(crate) fn new(text: String) -> Self {
-        Self { gzip: compress(text.as_bytes()), plain: text.into() }
-    }
-}
 
 /// What to do with a playlist request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,76 +52,6 @@ pub(crate) enum Resource {
     Missing,
 }
 
-/// The name of a file of a Rendition, without its ending.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FileName {
-    /// `init{generation}.mp4`.
-    Init(u64),
-    /// `p{number}.m4s`. Numbered through the Stream, not per segment: the hint for the next part is right
-    /// whichever segment it falls into.
-    Part(u64),
-    /// `s{msn}.m4s`.
-    Segment(u64),
-}
-
-impl FileName {
-    /// Reads a file name.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let digits = |text: &str| -> Option<u64> {
-            let canonical = text == "0" || !text.starts_with('0');
-            (canonical && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok())?
-        };
-        if let Some(generation) = text.strip_prefix("init").and_then(|text| text.strip_suffix(".mp4")) {
-            return digits(generation).map(Self::Init);
-        }
-        let text = text.strip_suffix(".m4s")?;
-        match text.strip_prefix('p') {
-            Some(number) => digits(number).map(Self::Part),
-            None => digits(text.strip_prefix('s')?).map(Self::Segment),
-        }
-    }
-
-    fn uri(self) -> String {
-        match self {
-            Self::Init(generation) => format!("init{generation}.mp4"),
-            Self::Part(number) => format!("p{number}.m4s"),
-            Self::Segment(msn) => format!("s{msn}.m4s"),
-        }
-    }
-}
-
-/// One segment of the window. The last one of a live Rendition is open.
-#[derive(Clone, Debug)]
-struct Segment {
-    msn: u64,
-    discontinuity: bool,
-    generation: u64,
-    starts: NtpTime,
-    gap: bool,
-    independent: bool,
-    first_part: u64,
-    parts: Vec<Part>,
-    duration: Duration,
-    bytes: usize,
-    open: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Part {
-    duration: Duration,
-    independent: bool,
-}
-
-impl Segment {
-    fn range(&self) -> Range<u64> {
-        self.first_part..self.first_part + self.parts.len() as u64
-    }
-
-    fn length(&self) -> Duration {
-        if self.open { self.parts.iter().map(|part| part.duration).sum() } else { self.duration }
-    }
-}
-
 /// The media behind one Media Playlist.
 #[derive(Debug)]
 pub(crate) struct Rendition {
@@ -158,14 +59,7 @@ pub(crate) struct Rendition {
     scale: Timescale,
     clock: StreamClock,
     targets: Targets,
-    window: Duration,
-    store: Memory,
-    segments: VecDeque<Segment>,
-    /// Removed from the playlist, downloadable until then (section 6.2.2).
-    removed: VecDeque<(Instant, Segment)>,
-    /// MSN of the segment after the last closed one.
-    next_msn: u64,
-    discontinuity_sequence: u64,
+    window: Window,
     generation: Option<u64>,
     config: Option<Arc<CodecConfig>>,
     ended: bool,
@@ -187,7 +81,6 @@ pub(crate) struct RenditionCounters {
     pub(crate) segments: u64,
     pub(crate) gaps: u64,
     pub(crate) discontinuities: u64,
-    pub(crate) shrunk: u64,
     pub(crate) rendered: u64,
     pub(crate) failed: u64,
 }
@@ -205,12 +98,7 @@ impl Rendition {
             scale,
             clock,
             targets,
-            window,
-            store: Memory::default(),
-            segments: VecDeque::new(),
-            removed: VecDeque::new(),
-            next_msn: 0,
-            discontinuity_sequence: 0,
+            window: Window::new(window, Duration::from_secs(targets.target_duration.into())),
             generation: None,
             config: None,
             ended: false,
@@ -226,8 +114,22 @@ impl Rendition {
 
     /// Starts at this number instead of 0: the Rendition joins others that are ahead.
     pub(crate) fn join(&mut self, msn: u64, discontinuity_sequence: u64) {
-        self.next_msn = msn;
-        self.discontinuity_sequence = discontinuity_sequence;
+        self.window.join(msn, discontinuity_sequence);
+    }
+
+    /// DISCONTINUITY-SEQUENCE that a playlist which began now would have.
+    pub(crate) fn discontinuities_so_far(&self) -> u64 {
+        self.window.discontinuities_so_far()
+    }
+
+    /// The segment in which players start, PART-HOLD-BACK from the end, begins with a keyframe.
+    pub(crate) fn starts_at_keyframe(&self) -> bool {
+        self.window.starts_at_keyframe(self.targets.part_target * PART_HOLD_BACK)
+    }
+
+    /// Segments removed before their time.
+    pub(crate) fn shrunk(&self) -> u64 {
+        self.window.shrunk
     }
 
     /// Takes what the assembler made. Bytes are stored before the playlist names them.
@@ -236,30 +138,14 @@ impl Rendition {
             Piece::Init(config) => self.put_init(config),
             Piece::Open { cut, at } => {
                 self.counters.discontinuities += u64::from(cut.discontinuity);
-                self.next_msn = cut.msn;
-                self.segments.push_back(Segment {
-                    msn: cut.msn,
-                    discontinuity: cut.discontinuity,
-                    generation: self.generation.unwrap_or(0),
-                    starts: self.clock.ntp(at),
-                    gap: false,
-                    independent: cut.independent,
-                    first_part: self.store.next(),
-                    parts: Vec::new(),
-                    duration: Duration::ZERO,
-                    bytes: 0,
-                    open: true,
-                });
+                self.window.open(&cut, self.generation.unwrap_or(0), self.clock.ntp(at));
             }
             Piece::Part { decode_time, samples, ticks, independent } => {
-                let sequence = u32::try_from(self.store.next() + 1).unwrap_or(u32::MAX);
-                let Some(segment) = self.segments.back_mut() else { return };
+                let sequence = u32::try_from(self.window.store.next() + 1).unwrap_or(u32::MAX);
                 match fmp4::fragment(self.kind, sequence, decode_time, &samples) {
                     Ok(bytes) => {
-                        segment.bytes += bytes.len();
-                        self.store.push(bytes);
                         let duration = duration(ticks, self.scale);
-                        segment.parts.push(Part { duration, independent });
+                        self.window.push(bytes, Part { duration, independent });
                         self.counters.parts += 1;
                         self.change(now);
                     }
@@ -288,20 +174,7 @@ impl Rendition {
 
     /// A viewer can start: there is a complete segment.
     pub(crate) fn is_ready(&self) -> bool {
-        self.segments.iter().any(|segment| !segment.open && !segment.gap)
-    }
-
-    /// The segment in which players start, PART-HOLD-BACK from the end, begins with a keyframe.
-    pub(crate) fn starts_at_keyframe(&self) -> bool {
-        let mut left = self.targets.part_target * PART_HOLD_BACK;
-        for segment in self.segments.iter().rev() {
-            let length = segment.length();
-            if length > left {
-                return segment.independent && !segment.gap;
-            }
-            left -= length;
-        }
-        self.segments.front().is_some_and(|first| first.independent && !first.gap)
+        self.window.segments().any(|segment| !segment.open && !segment.gap)
     }
 
     /// What its decoder must know, once something is in it.
@@ -317,7 +190,7 @@ impl Rendition {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.store.bytes()
+        self.window.store.bytes()
     }
 
     /// Decides about a playlist request (sections 6.2.5.2 and 6.2.5.3).
@@ -328,9 +201,9 @@ impl Rendition {
         }
         // Without a part: the first one of that segment. Clients ask so for a segment that begins.
         let part = part.unwrap_or(0);
-        let edge = self.edge();
+        let edge = self.window.edge();
         let open_parts = edge.parts;
-        let (msn, part) = match self.segment(msn) {
+        let (msn, part) = match self.window.segment(msn) {
             // A part beyond the end of a finished segment is the first one of the next.
             Some(segment) if !segment.open && part >= segment.parts.len() as u64 => (msn + 1, 0),
             _ => (msn, part),
@@ -377,7 +250,7 @@ impl Rendition {
 
     /// What other Renditions say about this one.
     pub(crate) fn report(&self, uri: String) -> Option<RenditionReport> {
-        let last = self.segments.iter().rev().find(|segment| !segment.open || !segment.parts.is_empty())?;
+        let last = self.window.segments().rev().find(|segment| !segment.open || !segment.parts.is_empty())?;
         let last_part = (last.parts.len() as u64).checked_sub(1);
         Some(RenditionReport { uri, last_msn: last.msn, last_part })
     }
@@ -385,34 +258,14 @@ impl Rendition {
     /// What lies under a file name.
     pub(crate) fn file(&self, name: FileName) -> Resource {
         let found = match name {
-            FileName::Init(generation) => self.store.init(generation).map(|init| vec![init.into()]),
-            FileName::Part(number) if number == self.store.next() && !self.ended => return Resource::Hinted,
-            FileName::Part(number) => self.store.part(number).map(|part| vec![part]),
-            FileName::Segment(msn) => {
-                let gone = self.removed.iter().map(|(_, segment)| segment).find(|gone| gone.msn == msn);
-                let segment = self.segment(msn).or(gone).filter(|segment| !segment.open && !segment.gap);
-                segment.and_then(|segment| self.store.range(segment.range()))
+            FileName::Init(generation) => self.window.store.init(generation).map(|init| vec![init.into()]),
+            FileName::Part(number) if number == self.window.store.next() && !self.ended => {
+                return Resource::Hinted;
             }
+            FileName::Part(number) => self.window.store.part(number).map(|part| vec![part]),
+            FileName::Segment(msn) => self.window.bytes_of(msn),
         };
         found.map_or(Resource::Missing, Resource::Found)
-    }
-
-    /// DISCONTINUITY-SEQUENCE that a playlist which began now would have.
-    pub(crate) fn discontinuities_so_far(&self) -> u64 {
-        let listed = self.segments.iter().filter(|segment| segment.discontinuity).count();
-        self.discontinuity_sequence + listed as u64
-    }
-
-    fn segment(&self, msn: u64) -> Option<&Segment> {
-        let first = self.segments.front()?.msn;
-        self.segments.get(usize::try_from(msn.checked_sub(first)?).ok()?)
-    }
-
-    fn edge(&self) -> Edge {
-        match self.segments.back() {
-            Some(open) if open.open => Edge { msn: open.msn, parts: open.parts.len() as u64 },
-            _ => Edge { msn: self.next_msn, parts: 0 },
-        }
     }
 
     /// "Advance Part Limit" (section 6.2.5.2).
@@ -429,7 +282,7 @@ impl Rendition {
         match fmp4::init(&config, self.scale) {
             Ok(init) => {
                 let generation = self.generation.map_or(0, |generation| generation + 1);
-                self.store.put_init(generation, init);
+                self.window.store.put_init(generation, init);
                 self.generation = Some(generation);
                 self.config = Some(config);
             }
@@ -438,11 +291,7 @@ impl Rendition {
     }
 
     fn close(&mut self, duration: Duration, gap: bool, now: Instant) {
-        let Some(segment) = self.segments.back_mut() else { return };
-        segment.duration = duration;
-        segment.gap = gap;
-        segment.open = false;
-        self.next_msn = segment.msn + 1;
+        let Some(segment) = self.window.close(duration, gap, now) else { return };
         self.counters.segments += 1;
         self.counters.gaps += u64::from(gap);
         if !gap {
@@ -452,46 +301,7 @@ impl Rendition {
             self.total_bytes += segment.bytes as u64;
             self.total_duration += duration;
         }
-        self.slide(now);
         self.change(now);
-    }
-
-    /// Removes segments from the front of the playlist and forgets what nobody may ask for any more.
-    fn slide(&mut self, now: Instant) {
-        let target = Duration::from_secs(self.targets.target_duration.into());
-        let mut window: Duration = self.segments.iter().map(Segment::length).sum();
-        loop {
-            let over_bytes = self.store.bytes() > BYTES_MAX && self.removed.is_empty();
-            let closed = self.segments.iter().filter(|segment| !segment.open).count();
-            let Some(first) = self.segments.front() else { break };
-            let rest = window.saturating_sub(first.duration);
-            let spare = closed > SEGMENTS_LEAST && rest >= self.window;
-            if first.open || rest < target * WINDOW_LEAST || !(spare || over_bytes) {
-                break;
-            }
-            let Some(first) = self.segments.pop_front() else { break };
-            self.counters.shrunk += u64::from(!spare);
-            if first.discontinuity {
-                self.discontinuity_sequence += 1;
-            }
-            // Its own duration and that of the longest playlist that held it (section 6.2.2).
-            let until = now + first.duration + window;
-            window = rest;
-            self.removed.push_back((until, first));
-            self.forget(now);
-        }
-        self.forget(now);
-    }
-
-    fn forget(&mut self, now: Instant) {
-        while let Some((until, _)) = self.removed.front()
-            && (*until <= now || self.store.bytes() > BYTES_MAX)
-        {
-            self.removed.pop_front();
-            let oldest = self.removed.front().map(|(_, segment)| segment).or(self.segments.front());
-            let Some(oldest) = oldest else { return };
-            self.store.forget_before(oldest.first_part, oldest.generation);
-        }
     }
 
     fn change(&mut self, now: Instant) {
@@ -503,10 +313,10 @@ impl Rendition {
     fn list(&self, reports: &[RenditionReport]) -> Media {
         let target = Duration::from_secs(self.targets.target_duration.into());
         let part_target = self.targets.part_target;
-        let mut segments = Vec::with_capacity(self.segments.len());
+        let mut segments = Vec::with_capacity(self.window.segments().len());
         let mut from_end = Duration::ZERO;
         let mut closed = 0;
-        for segment in self.segments.iter().rev() {
+        for segment in self.window.segments().rev() {
             if segment.open && segment.parts.is_empty() {
                 continue;
             }
@@ -517,7 +327,6 @@ impl Rendition {
             segments.push(listed(segment, with_parts));
         }
         segments.reverse();
-        let media_sequence = self.segments.front().map_or(self.next_msn, |segment| segment.msn);
         Media {
             version: VERSION,
             target_duration: self.targets.target_duration,
@@ -528,20 +337,16 @@ impl Rendition {
                 part_hold_back: Seconds(part_target * PART_HOLD_BACK),
             },
             part_inf: PartInf { part_target: Seconds(part_target) },
-            media_sequence,
-            discontinuity_sequence: self.discontinuity_sequence,
+            media_sequence: self.window.media_sequence(),
+            discontinuity_sequence: self.window.discontinuity_sequence(),
             skip: None,
             segments,
-            preload_hint: (!self.ended).then(|| PreloadHint { uri: FileName::Part(self.store.next()).uri() }),
+            preload_hint: (!self.ended)
+                .then(|| PreloadHint { uri: FileName::Part(self.window.store.next()).uri() }),
             rendition_reports: reports.to_vec(),
             ended: self.ended,
         }
     }
-}
-
-struct Edge {
-    msn: u64,
-    parts: u64,
 }
 
 fn listed(segment: &Segment, with_parts: bool) -> ListedSegment {
@@ -569,11 +374,4 @@ fn duration(ticks: u64, scale: Timescale) -> Duration {
     let hz = u64::from(scale.hz());
     // Rounded to nearest, so that long sums stay true (rule 8.1).
     Duration::from_micros((ticks * 1_000_000 + hz / 2) / hz)
-}
-
-fn compress(text: &[u8]) -> Bytes {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 4), Compression::default());
-    // Writing into a Vec cannot fail.
-    let _ = encoder.write_all(text);
-    encoder.finish().unwrap_or_default().into()
 }

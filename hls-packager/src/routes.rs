@@ -22,9 +22,11 @@ use tokio::time::Instant;
 
 use crate::Packager;
 use crate::directives::Directives;
+use crate::file_name::FileName;
 use crate::fmp4::Slices;
+use crate::playlist::Rendered;
 use crate::presentation::Name;
-use crate::rendition::{FileName, Rendered, Resource, Verdict};
+use crate::rendition::{Resource, Verdict};
 use crate::session::Session;
 use crate::stats;
 use crate::variant;

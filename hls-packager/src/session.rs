@@ -155,7 +155,7 @@ impl Session {
             stats.segments_total += counters.segments;
             stats.gap_segments_total += counters.gaps;
             stats.discontinuities_total += counters.discontinuities;
-            stats.window_shrunk_total += counters.shrunk;
+            stats.window_shrunk_total += rendition.shrunk();
             stats.boxes_failed_total += counters.failed;
             stats.playlists_rendered_total += counters.rendered;
         }

@@ -3,7 +3,9 @@
 pub mod delta;
 pub mod media;
 pub mod multivariant;
+mod rendered;
 pub mod tag;
 
 pub use media::Media;
 pub use multivariant::Multivariant;
+pub(crate) use rendered::Rendered;

@@ -9,9 +9,10 @@ use media::h264::{AccessUnit, AnnexB, ParameterSets};
 use media::{CodecConfig, Frame, Kind, MediaTime, Timescale, aac};
 
 use super::sim::Sim;
+use crate::file_name::FileName;
 use crate::presentation::Name;
 use crate::probe::Expected;
-use crate::rendition::{FileName, Resource};
+use crate::rendition::Resource;
 
 #[test]
 fn hls_l16_names_are_canonical_and_only_what_is_listed_or_hinted_exists() {

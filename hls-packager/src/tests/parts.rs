@@ -266,6 +266,35 @@ fn hls_r5_a_source_that_can_is_asked_for_one_keyframe_per_segment() {
 }
 
 #[test]
+fn hls_r5_a_browser_that_answers_keyframe_requests_is_cut_every_two_seconds() {
+    // One keyframe, then only what is asked for, 120 ms later; frame times wander; keyframes that other
+    // viewers ask for come in between.
+    let source = Source { keyframe: |n| n == 0, seconds: 40.0, ..Source::default() };
+    let mut sim = Sim::new(Expected { keyframes_on_request: true, ..expected(&source) });
+    let (mut asked, mut due, mut pictures) = (0, None, 0_i64);
+    for (kind, mut frame) in source.frames(sim.origin) {
+        if kind == Kind::Video {
+            pictures += 1;
+            let wander = (pictures * 7919 % 13 - 6) * 90;
+            frame.dts = frame.dts.offset(wander);
+            frame.pts = frame.dts;
+            if sim.keyframe_requests > asked {
+                asked = sim.keyframe_requests;
+                due = Some(pictures + 4);
+            }
+            let unasked = pictures % 217 == 0;
+            frame.keyframe = pictures == 1 || due == Some(pictures) || unasked;
+        }
+        sim.feed_frames(vec![(kind, frame)]);
+    }
+    let list = sim.lists(Name::Video).last().expect("a playlist");
+    assert_eq!(list.target_duration, 2);
+    assert!(sim.presentation.all_independent(), "every segment begins with a keyframe");
+    let lengths: Vec<f64> = list.segments.iter().filter_map(|segment| segment.duration).collect();
+    assert!(lengths.iter().all(|length| (0.9..2.4).contains(length)), "{lengths:?}");
+}
+
+#[test]
 fn a_frame_that_lasts_longer_than_a_part_is_cut_short_in_it() {
     // A shared screen: 30 fps, then one picture per second.
     let source = Source { seconds: 20.0, ..Source::default() };

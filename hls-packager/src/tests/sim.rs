@@ -9,10 +9,11 @@ use super::rules;
 use super::source::Source;
 use crate::Config;
 use crate::directives::Directives;
+use crate::file_name::FileName;
 use crate::fmp4::Slices;
 use crate::presentation::{Name, Presentation};
 use crate::probe::Expected;
-use crate::rendition::{FileName, Resource};
+use crate::rendition::Resource;
 
 /// 2026-11-22 12:00:00 UTC.
 pub(super) const NOON_UNIX_MICROS: u64 = 1_795_348_800_000_000;
