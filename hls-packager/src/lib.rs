@@ -41,6 +41,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 mod variant;
+mod video_watch;
 mod window;
 
 pub use config::Config;

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use media::{CodecConfig, Frame, Kind, MediaTime, StreamClock};
+use media::{Frame, Kind, MediaTime, StreamClock};
 
 use crate::Config;
 use crate::assembler::{Assembler, Piece};
@@ -23,6 +23,7 @@ use crate::playlist::tag::RenditionReport;
 use crate::probe::{Expected, Probe, Targets};
 use crate::rendition::{Rendition, Resource, Verdict};
 use crate::segmenter::{Cut, Mark, Segmenter};
+use crate::video_watch::VideoWatch;
 
 /// Audio frames that wait for video: 20 s of AAC. At the limit the oldest is dropped; counted.
 const AUDIO_QUEUE_MAX: usize = 1024;
@@ -98,21 +99,10 @@ pub(crate) struct Presentation {
     dependent_segments: u64,
 }
 
-/// What video was doing last.
-#[derive(Debug, Default)]
-struct VideoWatch {
-    awaiting_keyframe: bool,
-    epoch: Option<u32>,
-    config: Option<Arc<CodecConfig>>,
-    /// `pts - dts` of the last keyframe: where a frame without its own place stands on the clock.
-    composition: i64,
-    last_dts: Option<MediaTime>,
-    front: Option<MediaTime>,
-}
-
 impl Presentation {
     pub(crate) fn new(config: Config, clock: StreamClock) -> Self {
         Self {
+            watch: VideoWatch::new(config.target_duration_min()),
             config,
             clock,
             probe: Some(Probe::default()),
@@ -125,7 +115,6 @@ impl Presentation {
             video: None,
             audio: None,
             audio_queue: VecDeque::new(),
-            watch: VideoWatch { awaiting_keyframe: true, ..VideoWatch::default() },
             audio_break_pending: false,
             keyframe_wanted: false,
             frame_rate: None,
@@ -299,23 +288,16 @@ impl Presentation {
     }
 
     fn on_video(&mut self, frame: Frame, now: Instant) {
-        let Some(at) = self.admit_video(&frame) else {
+        // A boundary that video was caught up with lies behind it for good.
+        let not_before =
+            self.last_cut.filter(|_| self.video.as_ref().is_none_or(|line| !line.assembler.is_behind()));
+        let Some(admitted) = self.watch.admit(&frame, not_before.map(|cut| cut.at)) else {
             self.dropped += 1;
+            self.keyframe_wanted = true;
             return;
         };
-        let silence_max = self.config.target_duration_min();
-        let watch = &mut self.watch;
-        let hole = watch.front.is_some_and(|front| at.since(front) > silence_max);
-        let known = watch.config.is_some();
-        let changed = known && watch.config.as_ref().is_some_and(|config| **config != *frame.config);
-        let resumed = watch.epoch.is_some_and(|epoch| epoch != frame.epoch);
-        if changed || !known {
-            watch.config = Some(Arc::clone(&frame.config));
-        }
-        watch.epoch = Some(frame.epoch);
-        watch.front = Some(at);
         let audio_breaks = frame.keyframe && std::mem::take(&mut self.audio_break_pending);
-        let breaks = changed || resumed || hole || audio_breaks;
+        let (at, breaks) = (admitted.at, admitted.breaks || audio_breaks);
         let arrival = frame.arrival;
         self.line_for(Kind::Video, &frame);
         self.mark(Mark { at, keyframe: frame.keyframe, breaks, epoch: frame.epoch }, now);
@@ -325,28 +307,6 @@ impl Presentation {
         self.push(Kind::Video, frame, at, now);
         self.release_audio(now);
         self.catch_up_audio(arrival, now);
-    }
-
-    /// Where a video frame stands on the clock; `None` if it cannot be used.
-    fn admit_video(&mut self, frame: &Frame) -> Option<MediaTime> {
-        let watch = &mut self.watch;
-        let replaced = watch.epoch.is_some_and(|epoch| epoch != frame.epoch)
-            || watch.config.as_ref().is_some_and(|known| **known != *frame.config);
-        let backwards = watch.last_dts.is_some_and(|last| frame.dts <= last);
-        if frame.keyframe {
-            watch.composition = frame.pts.ticks() - frame.dts.ticks();
-        }
-        let at = if frame.keyframe { frame.pts } else { frame.dts.offset(watch.composition) };
-        let late = self.last_cut.is_some_and(|cut| at < cut.at)
-            && self.video.as_ref().is_none_or(|line| !line.assembler.is_behind());
-        if backwards || late || (!frame.keyframe && (watch.awaiting_keyframe || replaced)) {
-            watch.awaiting_keyframe = true;
-            self.keyframe_wanted = true;
-            return None;
-        }
-        watch.awaiting_keyframe = false;
-        watch.last_dts = Some(frame.dts);
-        Some(at)
     }
 
     fn on_audio(&mut self, frame: Frame, now: Instant) {
@@ -367,7 +327,7 @@ impl Presentation {
             .as_ref()
             .is_none_or(|line| newest.saturating_duration_since(line.last_arrival) > silence_max);
         while let Some(frame) = self.audio_queue.front() {
-            let known = self.watch.front.is_some_and(|front| frame.pts <= front);
+            let known = self.watch.front().is_some_and(|front| frame.pts <= front);
             if !known && !alone {
                 return;
             }
@@ -397,7 +357,7 @@ impl Presentation {
         for piece in self.pieces.drain(..) {
             video.rendition.apply(piece, now);
         }
-        self.watch.awaiting_keyframe = true;
+        self.watch.lose();
         self.note_dependent();
     }
 

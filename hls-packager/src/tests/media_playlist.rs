@@ -242,3 +242,20 @@ fn a_jump_of_the_clock_does_not_make_an_endless_segment() {
         }
     }
 }
+
+#[test]
+fn after_a_hole_video_goes_on_at_a_keyframe() {
+    let source = Source { seconds: 20.0, ..Source::default() };
+    let mut sim = Sim::new(expected(&source));
+    let frames = source.frames(sim.origin).into_iter();
+    let frames = frames.filter(|(_, frame)| !(9_000_000..12_500_000).contains(&frame.pts.as_micros()));
+    sim.feed_frames(frames.collect());
+    let video = sim.list(Name::Video);
+    assert!(!discontinuities(&video).is_empty());
+    assert_eq!(discontinuities(&video), discontinuities(&sim.list(Name::Audio)));
+    let begun: Vec<_> =
+        video.segments.iter().filter(|segment| segment.discontinuity && !segment.gap).collect();
+    assert_eq!(begun.len(), 1);
+    let from_noon = begun[0].date.expect("dated") - 12 * 3_600_000;
+    assert_eq!(from_noon, 14_000, "the first keyframe behind the hole");
+}
