@@ -100,7 +100,7 @@ impl Server {
         let authority = Arc::new(Authority::new(&channels));
 
         // The bus, and everything that reads it.
-        let hub = Hub::new(media::hub::RECONNECT_GRACE);
+        let hub = Hub::new(Duration::from_secs(config.publish.reconnect_grace_s));
         let sfu = Sfu::start(config.rtc.clone())?;
         let packager = Packager::new(config.hls.clone());
         let transcoder = Transcoder::new(config.transcode.clone())?;

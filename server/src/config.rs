@@ -17,6 +17,8 @@ const RESERVED_NAMES: [&str; 9] =
 pub struct Config {
     /// Pages, API, gateway, WHIP, WHEP and HLS.
     pub http: Http,
+    /// Publishers of any protocol.
+    pub publish: Publish,
     /// RTMP ingest.
     pub rtmp: ingest::rtmp::Config,
     /// WebRTC.
@@ -77,6 +79,23 @@ pub enum Tls {
     /// `certificate` and `private_key`.
     Files,
 }
+
+/// `[publish]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Publish {
+    /// How long a Stream waits for a publisher that left, in seconds.
+    pub reconnect_grace_s: u64,
+}
+
+impl Default for Publish {
+    fn default() -> Self {
+        Self { reconnect_grace_s: media::hub::RECONNECT_GRACE.as_secs() }
+    }
+}
+
+/// Viewers of a Stream without a publisher look at a still picture: nobody does that for longer.
+const RECONNECT_GRACE_S_MAX: u64 = 300;
 
 /// `[data]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -169,6 +188,10 @@ impl Config {
         if let Some(channel) = self.channels.iter().find(|it| RESERVED_NAMES.contains(&it.name.as_str())) {
             let why = format!("{} is an address of the server itself: choose another name", channel.name);
             return Err(Error::Invalid { section: "channels", why });
+        }
+        if self.publish.reconnect_grace_s > RECONNECT_GRACE_S_MAX {
+            let why = format!("reconnect_grace_s must be at most {RECONNECT_GRACE_S_MAX}");
+            return Err(Error::Invalid { section: "publish", why });
         }
         self.rtmp.validate().map_err(|why| Error::Invalid { section: "rtmp", why: why.to_string() })?;
         self.rtc.validate().map_err(|why| Error::Invalid { section: "rtc", why: why.to_string() })?;
