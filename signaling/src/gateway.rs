@@ -4,11 +4,11 @@ mod connection;
 mod lanes;
 mod presence;
 mod session;
+mod sessions;
 mod stats;
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use lanes::{Lane, Outbox};
 use presence::Presence;
-use session::Session;
+use sessions::Sessions;
 use stats::Counters;
 pub use stats::Stats;
 
@@ -35,13 +35,6 @@ const PROTOCOL: &str = "live.v1.json";
 
 /// Sockets at once. An idle one costs about 12 KiB with TLS; beyond it new ones get 503 and try again.
 const CONNECTIONS_MAX: u64 = 50_000;
-
-/// Sessions whose socket is gone and that may come back. Beyond it the oldest is ended: its picture stops
-/// and the player starts a new one.
-const PARKED_MAX: usize = 4096;
-
-/// How long a session waits for its socket to come back. The picture plays on meanwhile.
-const PARKED_FOR: Duration = Duration::from_secs(60);
 
 /// How often viewer counts are told.
 const STATS_INTERVAL: Duration = Duration::from_secs(5);
@@ -65,7 +58,7 @@ pub struct GatewayParts {
 pub struct Gateway {
     parts: GatewayParts,
     presence: Presence,
-    parked: Mutex<HashMap<String, (Session, Instant)>>,
+    sessions: Sessions,
     counters: Counters,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -77,7 +70,7 @@ impl Gateway {
         Arc::new(Self {
             parts,
             presence: Presence::default(),
-            parked: Mutex::default(),
+            sessions: Sessions::default(),
             counters: Counters::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -102,14 +95,14 @@ impl Gateway {
             }
         }
         self.stop.cancel();
-        self.parked().clear();
+        self.sessions.clear();
         self.tasks.close();
         self.tasks.wait().await;
     }
 
     /// The counters.
     pub fn stats(&self) -> Stats {
-        self.counters.snapshot(self.parts.chat.rooms() as u64, self.parked().len() as u64)
+        self.counters.snapshot(self.parts.chat.rooms() as u64, self.sessions.parked() as u64)
     }
 
     fn tell(&self, event: &HubEvent) {
@@ -131,36 +124,13 @@ impl Gateway {
     }
 
     fn tick(&self) {
-        let now = now();
-        self.parked().retain(|_, (_, since)| now.saturating_duration_since(*since) < PARKED_FOR);
+        self.sessions.expire(now());
         for stream in self.parts.hub.streams() {
             let ch = address(stream.channel());
             let viewers = self.parts.sfu.viewers(stream.id());
             let frame = json!({ "type": "stats", "ch": ch, "viewers": viewers, "members": self.presence.members(&ch) });
             self.presence.tell(&ch, Lane::State(format!("stats {ch}")), &frame.to_string().into());
         }
-    }
-
-    fn parked(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Session, Instant)>> {
-        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Keeps a session whose socket is gone.
-    fn park(&self, session: Session) {
-        if !session.worth_keeping() {
-            return;
-        }
-        let mut parked = self.parked();
-        if parked.len() >= PARKED_MAX
-            && let Some(oldest) = parked.iter().min_by_key(|(_, (_, since))| *since).map(|(id, _)| id.clone())
-        {
-            parked.remove(&oldest);
-        }
-        parked.insert(session.id().to_owned(), (session, now()));
-    }
-
-    fn unpark(&self, id: &str) -> Option<Session> {
-        self.parked().remove(id).map(|(session, _)| session)
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
-use super::lanes::{Lane, Outbox};
+use super::lanes::Lane;
 use super::session::Session;
 use super::{Gateway, Mailbox};
 use crate::protocol::{self, Refusal, Request};
@@ -31,6 +31,9 @@ const PONG_TIMEOUT: Duration = Duration::from_secs(8);
 /// A write that takes longer is to a socket that does not drain.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Requests of one message that are answered before the answers are written: half of what may wait.
+const LINES_PER_WRITE: usize = 32;
+
 /// Requests that a client may send at once, and how many more per second. A player sends a handful per
 /// minute; chat has its own, tighter limit.
 const REQUESTS_BURST: f64 = 60.0;
@@ -45,6 +48,7 @@ enum Close {
     SlowConsumer = 4008,
     BadProtocol = 4501,
     UnsupportedVersion = 4502,
+    Replaced = 4505,
 }
 
 /// Runs a socket from its upgrade to its end.
@@ -52,14 +56,20 @@ pub(super) async fn run(gateway: Arc<Gateway>, mut socket: WebSocket) {
     let counters = &gateway.counters;
     counters.connections.fetch_add(1, Ordering::Relaxed);
     counters.opened.fetch_add(1, Ordering::Relaxed);
-    let mailbox: Mailbox = Arc::new(Outbox::default());
     let close = match timeout(HELLO_TIMEOUT, hello(&gateway, &mut socket)).await {
         Err(_) => Some(Close::HelloTimeout),
         Ok(Err(close)) => close,
         Ok(Ok(mut session)) => {
-            let close = serve(&gateway, &mut socket, &mailbox, &mut session).await;
-            session.leave_all(&gateway, &mailbox);
-            gateway.park(session);
+            let mailbox = session.mailbox();
+            let wanted = gateway.sessions.activate(&session);
+            let close = tokio::select! {
+                biased;
+                () = wanted.cancelled() => Some(Close::Replaced),
+                close = serve(&gateway, &mut socket, &mailbox, &mut session) => close,
+            };
+            session.leave_all(&gateway);
+            counters.gaps.fetch_add(mailbox.lock().take_gaps(), Ordering::Relaxed);
+            gateway.sessions.release(session, super::now());
             close
         }
     };
@@ -68,7 +78,6 @@ pub(super) async fn run(gateway: Arc<Gateway>, mut socket: WebSocket) {
         // The client may be gone already.
         let _ = timeout(WRITE_TIMEOUT, socket.send(Message::Close(Some(frame)))).await;
     }
-    counters.gaps.fetch_add(mailbox.lock().gaps(), Ordering::Relaxed);
     counters.connections.fetch_sub(1, Ordering::Relaxed);
 }
 
@@ -80,6 +89,7 @@ const fn reason(close: Close) -> &'static str {
         Close::SlowConsumer => "slow_consumer",
         Close::BadProtocol => "bad_protocol",
         Close::UnsupportedVersion => "unsupported_version",
+        Close::Replaced => "replaced",
     }
 }
 
@@ -93,7 +103,10 @@ async fn hello(gateway: &Arc<Gateway>, socket: &mut WebSocket) -> Result<Session
     if v != 1 {
         return Err(Some(Close::UnsupportedVersion));
     }
-    let resumed = resume.and_then(|resume| gateway.unpark(&resume.session));
+    let resumed = match resume {
+        Some(resume) => gateway.sessions.take(&resume.session).await,
+        None => None,
+    };
     let was_resumed = resumed.is_some();
     if was_resumed {
         gateway.counters.resumed.fetch_add(1, Ordering::Relaxed);
@@ -106,7 +119,11 @@ async fn hello(gateway: &Arc<Gateway>, socket: &mut WebSocket) -> Result<Session
         "features": ["rtc", "chat"],
         "limits": { "msgs": chat.messages_max, "windowMs": chat.window_ms, "textMax": chat.text_chars_max },
     });
-    socket.send(Message::Text(welcome.to_string().into())).await.map_err(|_| None)?;
+    if socket.send(Message::Text(welcome.to_string().into())).await.is_err() {
+        // Gone again already: its picture plays on for the next one.
+        gateway.sessions.release(session, super::now());
+        return Err(None);
+    }
     Ok(session)
 }
 
@@ -120,26 +137,16 @@ async fn serve(
     let mut budget = Budget { left: REQUESTS_BURST, at: Instant::now() };
     let mut quiet_until = Instant::now() + HEARTBEAT;
     let mut pong_by: Option<Instant> = None;
+    // What came while a resumed session had no socket.
+    mailbox.wake();
     loop {
         let deadline = pong_by.map_or(quiet_until, |pong_by| pong_by.min(quiet_until));
         tokio::select! {
             biased;
             () = gateway.stop.cancelled() => return Some(Close::GoingAway),
             () = mailbox.ready() => {
-                if mailbox.lock().overflowed() {
-                    gateway.counters.slow_consumers.fetch_add(1, Ordering::Relaxed);
-                    return Some(Close::SlowConsumer);
-                }
-                loop {
-                    let Some(message) = mailbox.lock().pop() else { break };
-                    match timeout(WRITE_TIMEOUT, socket.send(Message::Text(message.into()))).await {
-                        Ok(Ok(())) => {}
-                        Ok(Err(_)) => return None,
-                        Err(_) => {
-                            gateway.counters.slow_consumers.fetch_add(1, Ordering::Relaxed);
-                            return Some(Close::SlowConsumer);
-                        }
-                    }
+                if let Err(close) = write_waiting(gateway, socket, mailbox).await {
+                    return close;
                 }
                 quiet_until = Instant::now() + HEARTBEAT;
             }
@@ -148,10 +155,18 @@ async fn serve(
                     Some(Ok(Message::Text(text))) => text,
                     Some(Ok(Message::Binary(_))) => return Some(Close::BadProtocol),
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+                    Some(Ok(Message::Close(_))) | None => return None,
+                    // Too long, or no WebSocket frame at all. If the network failed nobody will read why.
+                    Some(Err(_)) => return Some(Close::BadProtocol),
                 };
                 pong_by = None;
-                for line in text.as_str().split('\n').filter(|line| !line.is_empty()) {
+                for (number, line) in text.as_str().split('\n').filter(|line| !line.is_empty()).enumerate() {
+                    // The answers to one long message must not fill the lane that they wait in.
+                    if number % LINES_PER_WRITE == LINES_PER_WRITE - 1
+                        && let Err(close) = write_waiting(gateway, socket, mailbox).await
+                    {
+                        return close;
+                    }
                     gateway.counters.frames_in.fetch_add(1, Ordering::Relaxed);
                     let answer = if budget.take() {
                         answer(gateway, mailbox, session, line).await
@@ -171,6 +186,29 @@ async fn serve(
                 mailbox.push(Lane::Control, json!({ "type": "ping", "t": unix_millis() }).to_string().into());
                 pong_by = Some(Instant::now() + PONG_TIMEOUT);
                 quiet_until = Instant::now() + HEARTBEAT;
+            }
+        }
+    }
+}
+
+/// Writes what waits. An error says why to close; without a reason if the client is gone.
+async fn write_waiting(
+    gateway: &Gateway,
+    socket: &mut WebSocket,
+    mailbox: &Mailbox,
+) -> Result<(), Option<Close>> {
+    if mailbox.lock().overflowed() {
+        gateway.counters.slow_consumers.fetch_add(1, Ordering::Relaxed);
+        return Err(Some(Close::SlowConsumer));
+    }
+    loop {
+        let Some(message) = mailbox.lock().pop() else { return Ok(()) };
+        match timeout(WRITE_TIMEOUT, socket.send(Message::Text(message.into()))).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(None),
+            Err(_) => {
+                gateway.counters.slow_consumers.fetch_add(1, Ordering::Relaxed);
+                return Err(Some(Close::SlowConsumer));
             }
         }
     }

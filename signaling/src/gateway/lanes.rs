@@ -123,9 +123,20 @@ impl Lanes {
         self.overflowed
     }
 
-    /// Holes told so far; read once at the end.
-    pub(crate) fn gaps(&self) -> u64 {
-        self.gaps
+    /// Holes told since the last call.
+    pub(crate) fn take_gaps(&mut self) -> u64 {
+        std::mem::take(&mut self.gaps)
+    }
+
+    /// The socket is gone and another may come. What the session itself must hear waits for it; of rooms it
+    /// has to join again, and a flood of control frames that was never taken is of no use to anybody.
+    pub(crate) fn park(&mut self) {
+        self.chat.clear();
+        self.state.clear();
+        self.gap = None;
+        if std::mem::take(&mut self.overflowed) {
+            self.control.clear();
+        }
     }
 }
 
@@ -140,6 +151,11 @@ impl Outbox {
     /// Queues a frame and wakes the socket.
     pub(crate) fn push(&self, lane: Lane, frame: Arc<str>) {
         self.lock().push(lane, frame);
+        self.wake();
+    }
+
+    /// Lets a socket look even if nothing came since the last time.
+    pub(crate) fn wake(&self) {
         self.ready.notify_one();
     }
 
@@ -183,6 +199,21 @@ mod tests {
         assert!(lines[0].contains("\"from\":1") && lines[0].contains("\"to\":5"), "{}", lines[0]);
         assert_eq!(lines[1], "6");
         assert!(!lanes.overflowed());
+    }
+
+    #[test]
+    fn what_a_session_must_hear_waits_for_its_next_socket() {
+        let mut lanes = Lanes::default();
+        lanes.push(Lane::Chat { ch: frame("a"), seq: 1 }, frame("chat"));
+        lanes.push(Lane::State("s".into()), frame("state"));
+        lanes.push(Lane::Control, frame("closed"));
+        lanes.park();
+        assert_eq!(lanes.pop().as_deref(), Some("closed"));
+        for _ in 0..=CONTROL_MAX {
+            lanes.push(Lane::Control, frame("x"));
+        }
+        lanes.park();
+        assert!(!lanes.overflowed() && lanes.pop().is_none(), "it must not end the next socket too");
     }
 
     #[test]

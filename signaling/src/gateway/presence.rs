@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio_util::sync::CancellationToken;
+
 use super::Mailbox;
 use super::lanes::Lane;
 
@@ -15,17 +17,21 @@ pub(super) struct Presence {
 #[derive(Default)]
 struct Members {
     mailboxes: Vec<Mailbox>,
+    /// Cancelled when the last member has left.
+    deserted: CancellationToken,
 }
 
 impl Presence {
-    /// Adds a member; true if it is the first one of that address on this node.
-    pub(super) fn join(&self, ch: &str, mailbox: &Mailbox) -> bool {
+    /// Adds a member. For the first one of that address on this node: what is cancelled when the last one
+    /// has left.
+    pub(super) fn join(&self, ch: &str, mailbox: &Mailbox) -> Option<CancellationToken> {
         let mut rooms = self.lock();
         let members = rooms.entry(ch.to_owned()).or_default();
-        if !members.mailboxes.iter().any(|known| Arc::ptr_eq(known, mailbox)) {
-            members.mailboxes.push(Arc::clone(mailbox));
+        if members.mailboxes.iter().any(|known| Arc::ptr_eq(known, mailbox)) {
+            return None;
         }
-        members.mailboxes.len() == 1
+        members.mailboxes.push(Arc::clone(mailbox));
+        (members.mailboxes.len() == 1).then(|| members.deserted.clone())
     }
 
     /// Removes a member.
@@ -34,6 +40,7 @@ impl Presence {
         let Some(members) = rooms.get_mut(ch) else { return };
         members.mailboxes.retain(|known| !Arc::ptr_eq(known, mailbox));
         if members.mailboxes.is_empty() {
+            members.deserted.cancel();
             rooms.remove(ch);
         }
     }

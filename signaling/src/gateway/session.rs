@@ -5,12 +5,14 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use chat::{Refused, User};
+use chat::{Message, Refused, User};
 use media::{ChannelName, Kind, Reordering, Stream};
 use rand::RngCore;
 use serde_json::{Value, json};
 use sfu::{PeerEvent, PeerHandle};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::lanes::Lane;
@@ -26,6 +28,10 @@ const CHANNELS_MAX: usize = 16;
 /// Messages of history at a join, if the client does not say.
 const HISTORY_DEFAULT: usize = 50;
 
+/// Bytes of history in one answer. A slow line takes a second for it; the socket's write buffer holds twice
+/// as much. Who asks for more gets the newest, and is told of the hole.
+const HISTORY_BYTES_MAX: usize = 128 * 1024;
+
 /// Longest guest name in characters.
 const NAME_CHARS_MAX: usize = 25;
 
@@ -33,6 +39,8 @@ const NAME_CHARS_MAX: usize = 25;
 pub(super) struct Session {
     id: String,
     user: User,
+    /// What waits for the client, also while it has no socket.
+    mailbox: Mailbox,
     joined: BTreeSet<String>,
     peers: HashMap<String, Playing>,
     next_peer: u64,
@@ -42,6 +50,8 @@ pub(super) struct Session {
 
 struct Playing {
     handle: PeerHandle,
+    /// Ends with the peer.
+    watch: JoinHandle<()>,
 }
 
 impl Drop for Session {
@@ -70,6 +80,7 @@ impl Session {
             // The rest is the secret by which the session is resumed; the user's id does not give it away.
             id: format!("s_{}{}", &hex[20..], random_hex()),
             user,
+            mailbox: Mailbox::default(),
             joined: BTreeSet::new(),
             peers: HashMap::new(),
             next_peer: 0,
@@ -87,16 +98,28 @@ impl Session {
         &self.user
     }
 
+    /// What waits for the client.
+    pub(super) fn mailbox(&self) -> Mailbox {
+        Arc::clone(&self.mailbox)
+    }
+
     /// There is a picture to keep alive.
-    pub(super) fn worth_keeping(&self) -> bool {
+    pub(super) fn worth_keeping(&mut self) -> bool {
+        self.forget_closed();
         !self.peers.is_empty()
     }
 
     /// Leaves every channel: the socket is gone. Joining again is the client's part.
-    pub(super) fn leave_all(&mut self, gateway: &Gateway, mailbox: &Mailbox) {
+    pub(super) fn leave_all(&mut self, gateway: &Gateway) {
         for ch in std::mem::take(&mut self.joined) {
-            gateway.presence.leave(&ch, mailbox);
+            gateway.presence.leave(&ch, &self.mailbox);
         }
+        self.mailbox.lock().park();
+    }
+
+    /// Peers that are over need no place; the client has heard of it.
+    fn forget_closed(&mut self) {
+        self.peers.retain(|_, playing| !playing.watch.is_finished());
     }
 
     /// Answers one request; `None` if it has no answer.
@@ -164,14 +187,16 @@ impl Session {
         let limit = history.unwrap_or(HISTORY_DEFAULT).min(gateway.parts.chat.config().history_max);
         let seen = since.as_ref().map(|since| (since.epoch.as_str(), since.seq));
         self.joined.insert(ch.to_owned());
-        if gateway.presence.join(ch, mailbox) {
-            follow_room(gateway, ch);
+        if let Some(deserted) = gateway.presence.join(ch, mailbox) {
+            follow_room(gateway, ch, deserted);
         }
         let joined = gateway.parts.chat.join(ch, seen, limit);
+        let history = newest_that_fit(&joined.history);
+        let recovered = joined.recovered && history.len() == joined.history.len();
         let live = gateway.parts.hub.stream(&channel).map(|stream| online(&stream));
         Ok(json!({
             "type": "joined", "re": id, "ch": ch, "epoch": joined.epoch, "seq": joined.seq,
-            "recovered": joined.recovered, "history": joined.history, "live": live,
+            "recovered": recovered, "history": history, "live": live,
             "hls": hls_url(&channel), "you": { "roles": ["viewer"], "user": self.user },
         }))
     }
@@ -208,6 +233,7 @@ impl Session {
         let Some(stream) = gateway.parts.hub.stream(&channel) else {
             return Err(Refusal::retryable(re, "no_publisher", "the channel is offline"));
         };
+        self.forget_closed();
         if self.peers.len() >= PEERS_MAX {
             return Err(Refusal::new(re, "conflict", "too many peer connections: close one with rtc.close"));
         }
@@ -227,13 +253,13 @@ impl Session {
         let watch =
             watch_peer(Arc::clone(gateway), Arc::clone(mailbox), subscription.events, pc.clone(), channel);
         let gone = self.gone.clone();
-        gateway.tasks.spawn(async move {
+        let watch = gateway.tasks.spawn(async move {
             tokio::select! {
                 () = gone.cancelled() => {}
                 () = watch => {}
             }
         });
-        self.peers.insert(pc.clone(), Playing { handle: subscription.peer });
+        self.peers.insert(pc.clone(), Playing { handle: subscription.peer, watch });
         gateway.counters.plays.fetch_add(1, Ordering::Relaxed);
         Ok(
             json!({ "type": "rtc.answer", "re": id, "pc": pc, "sdp": subscription.answer, "iceServers": [], "layers": [] }),
@@ -279,8 +305,24 @@ fn unplayable(stream: &Stream) -> bool {
         .is_some_and(|track| track.layers().iter().any(|layer| layer.reordering() == Reordering::Unplayable))
 }
 
+/// The newest messages, oldest first, that fit into one answer.
+fn newest_that_fit(history: &[Arc<Message>]) -> Vec<Value> {
+    let mut bytes = 0;
+    let mut newest: Vec<Value> = history
+        .iter()
+        .rev()
+        .map(|message| json!(**message))
+        .take_while(|message| {
+            bytes += message.to_string().len();
+            bytes <= HISTORY_BYTES_MAX
+        })
+        .collect();
+    newest.reverse();
+    newest
+}
+
 /// Hands the messages of a room to its members, until the last one left.
-fn follow_room(gateway: &Arc<Gateway>, ch: &str) {
+fn follow_room(gateway: &Arc<Gateway>, ch: &str, deserted: CancellationToken) {
     let mut messages = gateway.parts.chat.follow(ch);
     let ch: Arc<str> = ch.into();
     let gateway = Arc::clone(gateway);
@@ -289,14 +331,18 @@ fn follow_room(gateway: &Arc<Gateway>, ch: &str) {
     tasks.spawn(async move {
         loop {
             let message = tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
+                // Who comes next follows anew: two of us would tell everything twice.
+                () = deserted.cancelled() => return,
                 message = messages.recv() => message,
             };
-            if gateway.presence.members(&ch) == 0 {
-                return;
-            }
-            // A hole shows in `seq`; clients fetch it again by joining with `since`.
-            let Ok(message) = message else { continue };
+            let message = match message {
+                Ok(message) => message,
+                // A hole shows in `seq`; clients fetch it again by joining with `since`.
+                Err(RecvError::Lagged(_)) => continue,
+                Err(RecvError::Closed) => return,
+            };
             let Ok(frame) = serde_json::to_string(&*message) else { continue };
             let lane = Lane::Chat { ch: Arc::clone(&ch), seq: message.seq };
             gateway.presence.tell(&ch, lane, &frame.into());
