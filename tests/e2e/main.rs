@@ -1,3 +1,12 @@
 //! End to end without a browser: the real server, real encoders, real HTTP.
 
+mod bframes;
+mod chat;
+mod flood;
+mod garbage;
+mod gateway;
 mod hls;
+mod keys;
+mod play;
+mod reconnect;
+mod vanish;

@@ -9,10 +9,21 @@
 //! wall clock at which they were made. Nothing sleeps to synchronise; waits are for events, with a deadline.
 
 pub mod browser;
+pub mod gateway;
+pub mod log;
 pub mod process;
+pub mod relay;
 pub mod source;
 pub mod stage;
+pub mod stranger;
+pub mod viewer;
+pub mod wait;
 
 pub use browser::run_script;
+pub use gateway::Gateway;
 pub use process::Process;
+pub use relay::Relay;
 pub use stage::Stage;
+pub use stranger::Stranger;
+pub use viewer::Viewer;
+pub use wait::eventually;

@@ -10,10 +10,27 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use server::demo::strip;
 
+use crate::Process;
+
 /// The fixture clip: 1280x720, 25 fps, H.264 and AAC.
 pub fn clip() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/bbb_720p25_10s.mp4")
 }
+
+/// Pushes a small test picture and a tone by RTMP: H.264 by x264 with the arguments `video`, a keyframe every
+/// second, and AAC at 44.1 kHz. Cheap enough for several at a time.
+pub fn pattern(url: &str, video: &[&str]) -> Process {
+    let inputs = [
+        ["-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25"],
+        ["-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100"],
+    ];
+    let codec = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "25", "-b:v", "400k", "-threads", "1"];
+    let rest = ["-c:a", "aac", "-b:a", "64k", "-f", "flv", url];
+    Process::ffmpeg([&inputs.concat()[..], &codec, video, &rest].concat())
+}
+
+/// x264 without B-frames and without delay: arguments for [`pattern`].
+pub const PLAIN: &[&str] = &["-preset", "ultrafast", "-tune", "zerolatency"];
 
 const WIDTH: usize = 1280;
 const HEIGHT: usize = 720;

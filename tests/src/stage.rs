@@ -6,34 +6,53 @@ use std::time::Duration;
 use media::ChannelName;
 use server::{Config, Server};
 use tempfile::TempDir;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The channel that every stage has.
 pub const CHANNEL: &str = "stage";
 /// Its stream key.
 pub const KEY: &str = "live_stage_key";
 
-/// Held by the one stage that runs.
-static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// Stages that share the machine. Each has an encoder beside it, which two cores must serve in real time; the
+/// others wait for their turn.
+const STAGES_MAX: u32 = 3;
+
+static SEATS: Semaphore = Semaphore::const_new(STAGES_MAX as usize);
 
 /// A running server, its data in a temporary directory.
 pub struct Stage {
-    /// Real media runs by the clock: two stages on two cores would disturb each other's figures.
-    _alone: tokio::sync::MutexGuard<'static, ()>,
     server: Option<Server>,
     http: SocketAddr,
     rtmp: SocketAddr,
     _data: TempDir,
+    /// Real media runs by the clock: stages that are measured must not disturb each other. Given up last.
+    _seats: SemaphorePermit<'static>,
 }
 
 impl Stage {
-    /// Boots the server with the defaults, on loopback.
+    /// Boots the server with the defaults, on loopback, when no other stage of this process runs.
     pub async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
 
-    /// Boots the server with changed settings.
+    /// Boots the server with changed settings, when no other stage of this process runs.
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
-        let alone = ALONE.lock().await;
+        Self::start_on(STAGES_MAX, change).await
+    }
+
+    /// Boots the server beside a few others, and keeps its log: for tests that ask what happens, not how fast.
+    pub async fn shared() -> Self {
+        Self::shared_with(|_| {}).await
+    }
+
+    /// The same with changed settings.
+    pub async fn shared_with(change: impl FnOnce(&mut Config)) -> Self {
+        crate::log::capture();
+        Self::start_on(1, change).await
+    }
+
+    async fn start_on(seats: u32, change: impl FnOnce(&mut Config)) -> Self {
+        let seats = SEATS.acquire_many(seats).await.expect("never closed");
         let data = tempfile::tempdir().expect("a temporary directory");
         let mut config = Config::default();
         config.http.listen = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -48,7 +67,7 @@ impl Stage {
         }];
         change(&mut config);
         let server = Server::start(config).await.expect("the server starts");
-        Self { http: server.http(), rtmp: server.rtmp(), server: Some(server), _data: data, _alone: alone }
+        Self { http: server.http(), rtmp: server.rtmp(), server: Some(server), _data: data, _seats: seats }
     }
 
     /// The server itself.
@@ -64,6 +83,30 @@ impl Stage {
     /// Where to publish by RTMP, with the key.
     pub fn rtmp_url(&self) -> String {
         format!("rtmp://{}/live/{KEY}", self.rtmp)
+    }
+
+    /// Where HTTP listens.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Where the channel is watched by WHEP.
+    pub fn whep_url(&self) -> String {
+        self.url(&format!("/whep/{CHANNEL}"))
+    }
+
+    /// Where WebRTC listens.
+    pub fn rtc_address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.server().rtc_port()))
+    }
+
+    /// One number of `/metrics`.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let text =
+            reqwest::get(self.url("/metrics")).await.expect("HTTP answers").text().await.expect("text");
+        let mut values = text.lines().filter_map(|line| line.split_once(' '));
+        let value = values.find(|(known, _)| *known == name).and_then(|(_, value)| value.parse().ok());
+        value.unwrap_or_else(|| panic!("no metric {name} in {text}"))
     }
 
     /// Where RTMP listens.
