@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use media::{ChannelName, Stream, StreamId};
+use tokio_util::sync::CancellationToken;
 
 use crate::Config;
 use crate::feed;
@@ -20,6 +21,7 @@ pub struct Packager {
     /// What Streams counted that are gone.
     retired: Mutex<Stats>,
     pub(crate) requests: RequestCounters,
+    stopping: CancellationToken,
 }
 
 /// What the routes count.
@@ -42,6 +44,7 @@ impl Packager {
             sessions: Mutex::default(),
             retired: Mutex::default(),
             requests: RequestCounters::default(),
+            stopping: CancellationToken::new(),
         })
     }
 
@@ -64,8 +67,16 @@ impl Packager {
             let _entry = Entry::insert(Arc::clone(&packager), Arc::clone(&session));
             feed::run(&packager.config, &session, &stream).await;
             drop(stream);
-            tokio::time::sleep(packager.config.linger()).await;
+            tokio::select! {
+                () = tokio::time::sleep(packager.config.linger()) => {}
+                () = packager.stopping.cancelled() => {}
+            }
         }
+    }
+
+    /// The process stops: Streams that ended linger no longer.
+    pub fn stop(&self) {
+        self.stopping.cancel();
     }
 
     /// How each Stream is available as HLS.

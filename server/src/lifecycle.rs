@@ -38,7 +38,7 @@ pub(crate) async fn run(
     };
     loop {
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => return packager.stop(),
             event = events.recv() => match event {
                 Ok(HubEvent::Started(stream)) => {
                     info!(channel = %stream.channel(), stream = %stream.id(), "stream started");

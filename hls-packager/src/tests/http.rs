@@ -353,6 +353,20 @@ async fn hls_d10_m16_whoever_waits_at_the_end_gets_endlist_and_then_it_drains() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_lingers_when_the_process_stops() {
+    let mut house = House::new();
+    house.play(Source { seconds: 10.0, ..Source::default() });
+    tokio::time::sleep(Duration::from_secs(14)).await;
+    house.packager.stop();
+    house.hub.end_all();
+    let began = Instant::now();
+    // The attached task and the one that publishes.
+    while house.tasks.join_next().await.is_some() {}
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!(house.packager.stats().streams, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn hls_r6_a_publisher_that_comes_back_in_time_continues_the_playlist() {
     let mut house = House::new();
     house.play(Source { seconds: 10.0, ..Source::default() });
