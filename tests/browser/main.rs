@@ -2,6 +2,7 @@
 
 mod fallback;
 mod publish;
+mod steady;
 mod watch;
 
 use std::time::Duration;
@@ -10,6 +11,11 @@ use serde_json::Value;
 
 /// A browser takes seconds to start on a busy machine; a script that takes longer than this hangs.
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// How long to look: `SWIFTWATER_TEST_SECONDS` for figures, else what is enough for the suite.
+fn seconds(enough: u64) -> u64 {
+    tests::process::setting("SWIFTWATER_TEST_SECONDS").and_then(|it| it.parse().ok()).unwrap_or(enough)
+}
 
 /// A number out of what a script reported.
 fn number(seen: &Value, name: &str) -> f64 {

@@ -6,17 +6,18 @@ use tests::source::StampedClip;
 use tests::stage::{CHANNEL, KEY};
 use tests::{Stage, run_script};
 
-use crate::{SCRIPT_TIMEOUT, median, number};
+use crate::{SCRIPT_TIMEOUT, median, number, seconds};
 
 async fn publish(codec: &str, hls: bool) -> Value {
     let stage = Stage::start().await;
     let engine = concat!(env!("CARGO_MANIFEST_DIR"), "/../web-player/node_modules/hls.js/dist/hls.min.js");
     let input = json!({
-        "origin": stage.url(""), "channel": CHANNEL, "key": KEY, "codec": codec, "seconds": 10,
+        "origin": stage.url(""), "channel": CHANNEL, "key": KEY, "codec": codec, "seconds": seconds(10),
         "hls": hls.then_some(engine),
     });
     let seen = run_script("publish.mjs", input, SCRIPT_TIMEOUT).await;
     stage.stop().await;
+    eprintln!("{seen:#}");
     seen
 }
 
