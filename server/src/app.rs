@@ -22,6 +22,7 @@ use transcode::Transcoder;
 use crate::config::Config;
 use crate::http::api::Api;
 use crate::http::health::Health;
+use crate::http::patience;
 use crate::metrics::Metrics;
 use crate::{admission, demo, first_run, http, lifecycle, tls};
 
@@ -175,14 +176,22 @@ impl Server {
         let listener = listen(config.http.listen)?;
         let service = routes.into_make_service_with_connect_info::<SocketAddr>();
         let serving = handle.clone();
+        let first_byte = patience::FirstByte { stop: stop.clone() };
         tasks.spawn(async move {
             let result = match tls {
                 Some(tls) => match axum_server::from_tcp_rustls(listener, tls) {
-                    Ok(server) => server.handle(serving).serve(service).await,
+                    Ok(mut server) => {
+                        patience::limit(server.http_builder());
+                        let server = server.map(|tls| tls.acceptor(first_byte));
+                        server.handle(serving).serve(service).await
+                    }
                     Err(error) => Err(error),
                 },
                 None => match axum_server::from_tcp(listener) {
-                    Ok(server) => server.handle(serving).serve(service).await,
+                    Ok(mut server) => {
+                        patience::limit(server.http_builder());
+                        server.acceptor(first_byte).handle(serving).serve(service).await
+                    }
                     Err(error) => Err(error),
                 },
             };

@@ -2,5 +2,6 @@
 
 pub(crate) mod api;
 pub(crate) mod health;
+pub(crate) mod patience;
 pub(crate) mod player;
 pub(crate) mod problem;
