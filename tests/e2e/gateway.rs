@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tests::stage::CHANNEL;
-use tests::{Gateway, Stage};
+use tests::{Gateway, Stage, eventually};
 use tokio::net::TcpSocket;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,14 +107,16 @@ async fn a_member_that_does_not_read_gets_a_gap_or_is_closed() {
     })
     .await;
     let ch = format!("stream:{CHANNEL}");
+    // Not much smaller: small windows with their delayed acknowledgements would take minutes to drain.
     let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_recv_buffer_size(4096).expect("the kernel rounds it up");
+    socket.set_recv_buffer_size(64 * 1024).expect("a size that every kernel allows");
     let tcp = socket.connect(stage.http_address()).await.expect("HTTP listens");
     let mut slow = Gateway::over(tcp, &stage).await;
     slow.send(&json!({ "type": "hello", "v": 1 })).await;
     slow.until("welcome").await;
 
-    // Long messages, and answers full of them: what the slow one does not read fills its connection.
+    // Long messages, and answers full of them: what the slow one does not read fills its connection, which
+    // holds 4 MiB at most.
     let text = "\u{1f30a}".repeat(500);
     let mut speakers = Vec::new();
     for _ in 0..6 {
@@ -122,20 +124,31 @@ async fn a_member_that_does_not_read_gets_a_gap_or_is_closed() {
         speaker.join(&ch).await;
         speakers.push(speaker);
     }
-    for _ in 0..25 {
+    for _ in 0..57 {
         speakers[0].ask(json!({ "type": "message", "ch": ch, "text": text })).await;
     }
-    for _ in 0..50 {
+    for _ in 0..55 {
         slow.send(&json!({ "type": "join", "id": 1, "ch": ch, "history": 1000 })).await;
     }
-    for _ in 0..55 {
+    slow.send(&json!({ "type": "leave", "id": "end", "ch": "home" })).await;
+    // It is stuck when no request of its is taken any more.
+    let mut looks = (0.0, 0);
+    eventually("the connection is full", Duration::from_secs(20), async || {
+        let read = stage.metric("swiftwater_gateway_frames_in_total").await;
+        looks = if read == looks.0 { (read, looks.1 + 1) } else { (read, 0) };
+        (looks.1 == 20).then_some(())
+    })
+    .await;
+    let talk = json!({ "type": "message", "ch": ch, "text": "short" });
+    for _ in 0..57 {
         for speaker in &mut speakers[1..] {
-            speaker.ask(json!({ "type": "message", "ch": ch, "text": text })).await;
+            speaker.send(&talk).await;
         }
     }
+    speakers[1].find("the last message", |frame| frame["type"] == "message" && frame["seq"] == 342).await;
     // Now it reads again: either it hears of the hole, or it has been given up.
-    let gap = async { slow.find_or_closed(|frame| frame["type"] == "gap").await };
-    let heard = tokio::time::timeout(Duration::from_secs(30), gap).await.expect("one of the two");
+    let gap = slow.find_or_closed(|frame| frame["type"] == "gap" || frame["re"] == "end");
+    let heard = tokio::time::timeout(Duration::from_secs(60), gap).await.expect("it is answered or closed");
     match heard {
         Ok(gap) => {
             assert_eq!((&gap["ch"], &gap["reason"]), (&json!(ch), &json!("slow_consumer")), "{gap}");

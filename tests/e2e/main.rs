@@ -9,4 +9,5 @@ mod hls;
 mod keys;
 mod play;
 mod reconnect;
+mod silence;
 mod vanish;

@@ -112,6 +112,24 @@ async fn peers_that_are_over_leave_room_for_others() {
     stage.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_resumes_a_session_that_is_not_there() {
+    let stage = Stage::shared().await;
+    let mut member = Gateway::open(&stage).await;
+    member.send(&json!({ "type": "hello", "v": 1 })).await;
+    let idle = member.until("welcome").await["session"].clone();
+    drop(member);
+    // Without a picture there is nothing to keep; and what was never given out is nobody's.
+    for session in [idle, json!("s_00000000"), json!("")] {
+        let mut other = Gateway::open(&stage).await;
+        other.send(&json!({ "type": "hello", "v": 1, "resume": { "session": session } })).await;
+        let welcome = other.until("welcome").await;
+        assert_eq!(welcome["resumed"], false, "{welcome}");
+        assert_ne!(welcome["session"], session);
+    }
+    stage.stop().await;
+}
+
 async fn resume(stage: &Stage, session: &Value) -> Gateway {
     let mut member = Gateway::open(stage).await;
     member.send(&json!({ "type": "hello", "v": 1, "resume": { "session": session } })).await;
