@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sfu::sdp::SubscribeOffer;
+use sfu::stats::Histogram;
 use sfu::{Config, Sfu, Stats};
 use support::{Seen, Source, Viewer};
 use tokio::task::JoinSet;
@@ -88,14 +89,22 @@ fn report(before: &Stats, after: &Stats, cpu: Duration, window: Duration) {
     println!("{:.3} system calls per datagram (send, receive, wait)", system_calls / datagrams);
     println!("{:.1} datagrams per GSO run", datagrams / (to.gso_runs - from.gso_runs).max(1) as f64);
     let latency = &after.forward_latency;
+    for (kind, latency) in
+        [("audio", &latency.audio), ("video", &latency.video), ("keyframe", &latency.keyframe)]
+    {
+        report_latency(kind, latency);
+    }
+    println!("{after:#?}");
+}
+
+fn report_latency(kind: &str, latency: &Histogram) {
     println!(
-        "frame arrival to last packet sent: p50 <= {:?} µs, p99 <= {:?} µs, mean {} µs of {} frames",
+        "{kind}: frame arrival to last packet sent: p50 <= {:?} µs, p99 <= {:?} µs, mean {} µs of {} frames",
         latency.quantile_micros(0.5).unwrap_or(u64::MAX),
         latency.quantile_micros(0.99).unwrap_or(u64::MAX),
         latency.sum_micros / latency.count.max(1),
         latency.count
     );
-    println!("{after:#?}");
 }
 
 /// What the shard threads used of the processors so far.

@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::egress::seal::Profile;
+
 /// Most shards: each costs a thread and two sockets, and no machine that we know has more cores.
 const SHARDS_MAX: usize = 128;
 
@@ -24,6 +26,9 @@ pub struct Config {
     pub peers_max: usize,
     /// Send and receive buffer of each socket. The kernel may cap it (`net.core.wmem_max`, `rmem_max`).
     pub socket_buffer_bytes: usize,
+    /// SRTP profiles that viewers may use, in order of preference. Without `aead_aes_128_gcm` sealing costs
+    /// three times as much; without `aes128_cm_sha1_80` some players cannot connect.
+    pub srtp_profiles: Vec<Profile>,
     /// Where a WebRTC publisher's bandwidth estimate starts.
     pub start_bitrate_bps: u32,
     /// The most that a WebRTC publisher may send. None: no limit.
@@ -39,6 +44,7 @@ impl Default for Config {
             shards: 0,
             peers_max: 10_000,
             socket_buffer_bytes: 4 << 20,
+            srtp_profiles: Profile::ALL.to_vec(),
             start_bitrate_bps: 2_500_000,
             publish_bitrate_max_bps: None,
         }
@@ -66,6 +72,9 @@ impl Config {
         }
         if !(64 << 10..=256 << 20).contains(&self.socket_buffer_bytes) {
             return Err("socket_buffer_bytes: between 64 KiB and 256 MiB".to_owned());
+        }
+        if self.srtp_profiles.is_empty() {
+            return Err("srtp_profiles: with none, no viewer could connect".to_owned());
         }
         if self.publish_bitrate_max_bps.is_some_and(|max| max < self.start_bitrate_bps) {
             return Err("publish_bitrate_max_bps: below start_bitrate_bps".to_owned());
@@ -99,13 +108,14 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused() {
         type Spoil = fn(&mut Config);
-        let table: [(&str, Spoil); 7] = [
+        let table: [(&str, Spoil); 8] = [
             ("bind", |c| c.bind.clear()),
             ("bind", |c| c.bind = vec![Ipv4Addr::LOCALHOST.into(); 2]),
             ("announce", |c| c.announce = vec![" ".to_owned()]),
             ("shards", |c| c.shards = 1000),
             ("peers_max", |c| c.peers_max = 0),
             ("socket_buffer_bytes", |c| c.socket_buffer_bytes = 1),
+            ("srtp_profiles", |c| c.srtp_profiles.clear()),
             ("publish_bitrate_max_bps", |c| c.publish_bitrate_max_bps = Some(1)),
         ];
         for (field, spoil) in table {

@@ -60,7 +60,7 @@ impl Sfu {
         let count = config.shard_count();
         let (port, sockets) = port::bind(&config.bind, config.port, count, config.socket_buffer_bytes)?;
         let candidates = announce::candidates(&config.announce, &config.bind, port);
-        let identity = Identity::generate()?;
+        let identity = Identity::generate(&config.srtp_profiles)?;
         let doors = sockets
             .iter()
             .map(|_| EventFd::new().map(Door::new))

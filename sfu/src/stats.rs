@@ -5,10 +5,13 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::core::Counters;
+use crate::egress::batch::FrameKind;
 
 /// Upper bounds of the buckets of [`Histogram`], in microseconds.
-pub const BUCKETS_MICROS: [u64; 13] =
-    [100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000];
+pub const BUCKETS_MICROS: [u64; 17] = [
+    100, 200, 300, 500, 1000, 1500, 2000, 3000, 5000, 8000, 12_000, 20_000, 50_000, 100_000, 200_000,
+    500_000, 1_000_000,
+];
 
 /// How long something took, in fixed buckets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -47,6 +50,42 @@ impl Histogram {
             }
         }
         None
+    }
+}
+
+/// From the arrival of a frame's last byte at this node to the return of the system call that sent its last
+/// packet to a viewer. Live frames only: a catch-up burst is late on purpose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ForwardLatency {
+    /// Audio packets.
+    #[serde(rename = "forward_latency_audio")]
+    pub audio: Histogram,
+    /// Pictures that are no keyframes.
+    #[serde(rename = "forward_latency_video")]
+    pub video: Histogram,
+    /// Keyframes: to many viewers they take many slices, and audio goes between.
+    #[serde(rename = "forward_latency_keyframe")]
+    pub keyframe: Histogram,
+}
+
+impl ForwardLatency {
+    pub(crate) fn record(&mut self, kind: FrameKind, took: Duration) {
+        match kind {
+            FrameKind::Audio => self.audio.record(took),
+            FrameKind::Delta => self.video.record(took),
+            FrameKind::Keyframe => self.keyframe.record(took),
+        }
+    }
+
+    /// Frames measured so far, of all kinds.
+    pub fn count(&self) -> u64 {
+        self.audio.count + self.video.count + self.keyframe.count
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.audio.add(&other.audio);
+        self.video.add(&other.video);
+        self.keyframe.add(&other.keyframe);
     }
 }
 
@@ -101,9 +140,8 @@ impl SocketStats {
 pub struct Stats {
     /// Sockets.
     pub socket: SocketStats,
-    /// From the arrival of a frame's last byte at this node to the return of the system call that sent its
-    /// last packet to a viewer.
-    pub forward_latency: Histogram,
+    /// What this node adds to the latency.
+    pub forward_latency: ForwardLatency,
     /// Peers and media.
     pub core: Counters,
     /// Gauge: negotiated Peers that wait for their first STUN check.
@@ -144,7 +182,7 @@ mod tests {
     #[test]
     fn a_duration_falls_into_the_bucket_that_holds_it() {
         let mut histogram = Histogram::default();
-        for (micros, bucket) in [(0, 0), (100, 0), (101, 1), (999_999, 12), (1_000_000, 12), (1_000_001, 13)]
+        for (micros, bucket) in [(0, 0), (100, 0), (101, 1), (999_999, 16), (1_000_000, 16), (1_000_001, 17)]
         {
             let before = histogram.buckets[bucket];
             histogram.record(Duration::from_micros(micros));
@@ -167,9 +205,9 @@ mod tests {
     fn sums_add_up() {
         let mut one = Stats::default();
         one.socket.datagrams_sent = 3;
-        one.forward_latency.record(Duration::from_millis(1));
+        one.forward_latency.record(FrameKind::Audio, Duration::from_millis(1));
         let mut sum = one;
         sum.add(&one);
-        assert_eq!((sum.socket.datagrams_sent, sum.forward_latency.count), (6, 2));
+        assert_eq!((sum.socket.datagrams_sent, sum.forward_latency.count()), (6, 2));
     }
 }

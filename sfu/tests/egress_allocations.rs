@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
-use sfu::egress::batch::{Batch, Dest};
+use sfu::egress::batch::{Batch, Dest, FrameKind};
 use sfu::egress::seal::{Profile, Sealer};
 
 #[test]
@@ -34,7 +34,7 @@ fn sealing_into_a_batch_allocates_nothing() {
                         sealer.seal(1, 5, index, 12, buf).expect("a fresh index");
                         sent += 1;
                     }
-                    batch.frame_end(now);
+                    batch.frame_end(FrameKind::Delta, now);
                 }
             });
             assert_eq!(counted.count_total, 0, "{profile:?}, reseal {reseal}: {counted:?}");

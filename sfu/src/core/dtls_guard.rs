@@ -172,14 +172,11 @@ impl Guard {
         }
     }
 
-    /// The best profile that both sides have, once the ClientHello is whole.
-    pub(crate) fn profile(&self) -> Result<Option<Profile>, Refusal> {
-        match self.hello.profiles() {
-            None => Ok(None),
-            Some(offered) if offered.contains(&0x0007) => Ok(Some(Profile::AeadAes128Gcm)),
-            Some(offered) if offered.contains(&0x0001) => Ok(Some(Profile::Aes128CmSha1_80)),
-            Some(_) => Err(Refusal::NoProfile),
-        }
+    /// The first of our profiles that the client offers, once the ClientHello is whole.
+    pub(crate) fn profile(&self, ours: &[Profile]) -> Result<Option<Profile>, Refusal> {
+        let Some(offered) = self.hello.profiles() else { return Ok(None) };
+        let common = ours.iter().find(|profile| offered.contains(&profile.id()));
+        common.copied().map(Some).ok_or(Refusal::NoProfile)
     }
 
     /// The handshake is done.
@@ -361,18 +358,22 @@ mod tests {
     }
 
     #[test]
-    fn the_best_common_profile_is_chosen() {
-        for (offered, chosen) in [
-            (&[0x0001, 0x0007][..], Ok(Some(Profile::AeadAes128Gcm))),
-            (&[0x0001], Ok(Some(Profile::Aes128CmSha1_80))),
-            (&[0x0008, 0x0002], Err(Refusal::NoProfile)),
-            (&[], Err(Refusal::NoProfile)),
+    fn the_first_common_profile_is_chosen() {
+        let (gcm, cm) = (Profile::AeadAes128Gcm, Profile::Aes128CmSha1_80);
+        for (ours, offered, chosen) in [
+            (&[gcm, cm][..], &[0x0001, 0x0007][..], Ok(Some(gcm))),
+            (&[gcm, cm], &[0x0001], Ok(Some(cm))),
+            (&[cm, gcm], &[0x0007, 0x0001], Ok(Some(cm))),
+            (&[cm], &[0x0007, 0x0001], Ok(Some(cm))),
+            (&[gcm], &[0x0001], Err(Refusal::NoProfile)),
+            (&[gcm, cm], &[0x0008, 0x0002], Err(Refusal::NoProfile)),
+            (&[gcm, cm], &[], Err(Refusal::NoProfile)),
         ] {
             let hello = client_hello(offered);
             let mut guard = Guard::new();
             let datagram = record(HANDSHAKE_RECORD, 0, &fragment(0, hello.len(), 0, &hello));
             assert_eq!(guard.inspect(beginning(), &datagram), Ok(Verdict::Pass));
-            assert_eq!(guard.profile(), chosen, "{offered:x?}");
+            assert_eq!(guard.profile(ours), chosen, "{ours:?} {offered:x?}");
         }
     }
 
@@ -382,11 +383,11 @@ mod tests {
         let mut guard = Guard::new();
         let half = hello.len() / 2;
         for (offset, part) in [(half, &hello[half..]), (0, &hello[..half])] {
-            assert_eq!(guard.profile(), Ok(None));
+            assert_eq!(guard.profile(&Profile::ALL), Ok(None));
             let datagram = record(HANDSHAKE_RECORD, 0, &fragment(0, hello.len(), offset, part));
             assert_eq!(guard.inspect(beginning(), &datagram), Ok(Verdict::Pass));
         }
-        assert_eq!(guard.profile(), Ok(Some(Profile::AeadAes128Gcm)));
+        assert_eq!(guard.profile(&Profile::ALL), Ok(Some(Profile::AeadAes128Gcm)));
     }
 
     #[test]

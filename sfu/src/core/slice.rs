@@ -16,7 +16,7 @@ use super::feed::{Feed, STALE};
 use super::viewer::Viewer;
 use super::{Core, FeedId};
 use crate::PeerId;
-use crate::egress::batch::Batch;
+use crate::egress::batch::{Batch, FrameKind};
 use crate::forward::rewriter::Stamp;
 
 /// Bytes of a slice: half a millisecond of sealing. After it the shell sends, and reads its sockets.
@@ -324,7 +324,7 @@ fn send_live(
             Outcome::Sent => {
                 outlet.counters.packets_forwarded += 1;
                 if packet.marker || feed.kind == Kind::Audio {
-                    batch.frame_end(packet.arrival);
+                    batch.frame_end(frame_kind(feed, packet), packet.arrival);
                 }
             }
             Outcome::Skipped => {}
@@ -332,6 +332,19 @@ fn send_live(
         }
     }
     Ok(())
+}
+
+/// What the frame is that a packet is of.
+fn frame_kind(feed: &Feed, packet: &RtpPacket) -> FrameKind {
+    if feed.kind == Kind::Audio {
+        return FrameKind::Audio;
+    }
+    // Only the first packet of a keyframe says that it is one.
+    let keyframe = feed.history.newest_keyframe().and_then(|first| feed.history.get(first));
+    match keyframe.is_some_and(|first| first.time == packet.time && first.epoch == packet.epoch) {
+        true => FrameKind::Keyframe,
+        false => FrameKind::Delta,
+    }
 }
 
 /// Whether a packet is left out so that the frames that are sent are in the order in which they are shown.

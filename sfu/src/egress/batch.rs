@@ -23,6 +23,17 @@ pub const RUN_BYTES_MAX: usize = 65_000;
 /// Arrivals that a batch keeps for the latency histogram. It is a sample: what is over is not measured.
 const ARRIVALS_MAX: usize = 4096;
 
+/// What a frame is: each kind has a latency of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameKind {
+    /// An audio packet.
+    Audio,
+    /// A picture that needs others.
+    Delta,
+    /// A picture that needs no other, many times as large.
+    Keyframe,
+}
+
 /// Where a viewer's datagrams go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dest {
@@ -59,8 +70,8 @@ pub struct Batch {
     buf: Box<[u8]>,
     len: usize,
     runs: Vec<Run>,
-    /// Run index and arrival of the frame whose last packet is in it.
-    arrivals: Vec<(u32, Instant)>,
+    /// Run index, kind and arrival of the frame whose last packet is in it.
+    arrivals: Vec<(u32, FrameKind, Instant)>,
     /// Length of the newest packet: what [`Self::take_back`] removes.
     last_len: usize,
 }
@@ -111,11 +122,11 @@ impl Batch {
     }
 
     /// The newest packet was the last one of a frame that arrived then.
-    pub fn frame_end(&mut self, arrival: Instant) {
+    pub fn frame_end(&mut self, kind: FrameKind, arrival: Instant) {
         if let Some(run) = self.runs.len().checked_sub(1)
             && self.arrivals.len() < ARRIVALS_MAX
         {
-            self.arrivals.push((run as u32, arrival));
+            self.arrivals.push((run as u32, kind, arrival));
         }
     }
 
@@ -139,9 +150,9 @@ impl Batch {
         &self.buf[run.offset..run.offset + run.len]
     }
 
-    /// Frames that ended in this batch: the index of the run, and when the frame had arrived.
-    pub fn arrivals(&self) -> impl Iterator<Item = (usize, Instant)> {
-        self.arrivals.iter().map(|(run, arrival)| (*run as usize, *arrival))
+    /// Frames that ended in this batch: the index of the run, what the frame is, and when it had arrived.
+    pub fn arrivals(&self) -> impl Iterator<Item = (usize, FrameKind, Instant)> {
+        self.arrivals.iter().map(|(run, kind, arrival)| (*run as usize, *kind, *arrival))
     }
 
     /// Forgets everything: it was sent.

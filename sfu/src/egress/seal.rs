@@ -11,6 +11,7 @@ use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::cipher::{AES_128, EncryptingKey, EncryptionContext, UnboundCipherKey};
 use aws_lc_rs::hmac;
 use aws_lc_rs::iv::FixedLength;
+use serde::{Deserialize, Serialize};
 
 /// SSRCs of a viewer: audio, video, retransmissions.
 pub const SLOTS: usize = 3;
@@ -32,15 +33,28 @@ const LABEL_AUTH: u8 = 1;
 const LABEL_SALT: u8 = 2;
 
 /// An SRTP protection profile that we speak (RFC 5764 section 4.1.2, RFC 7714 section 14.2).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Profile {
     /// The cheap one; preferred.
+    #[serde(rename = "aead_aes_128_gcm")]
     AeadAes128Gcm,
     /// The one that everybody has.
+    #[serde(rename = "aes128_cm_sha1_80")]
     Aes128CmSha1_80,
 }
 
 impl Profile {
+    /// All of them, the preferred one first.
+    pub const ALL: [Self; 2] = [Self::AeadAes128Gcm, Self::Aes128CmSha1_80];
+
+    /// The number that IANA gave it.
+    pub(crate) const fn id(self) -> u16 {
+        match self {
+            Self::AeadAes128Gcm => 0x0007,
+            Self::Aes128CmSha1_80 => 0x0001,
+        }
+    }
+
     /// As IANA spells it.
     pub const fn name(self) -> &'static str {
         match self {

@@ -174,6 +174,7 @@ mod tests {
     use super::*;
     use crate::PeerEvent;
     use crate::core::viewer::{Identity, Spec};
+    use crate::egress::seal::Profile;
     use crate::sdp::SubscribeOffer;
     use crate::shard::clock;
 
@@ -199,7 +200,7 @@ mod tests {
             Self {
                 hub,
                 offer: SubscribeOffer::parse(&offer.to_sdp_string()).unwrap(),
-                identity: Identity::generate().unwrap(),
+                identity: Identity::generate(&Profile::ALL).unwrap(),
                 made: 0,
             }
         }

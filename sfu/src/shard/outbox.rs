@@ -12,7 +12,7 @@ use super::clock;
 use super::port::Sockets;
 use super::socket::{Message, SEND_MAX, Sender};
 use crate::egress::batch::{Batch, Run};
-use crate::stats::{Histogram, SocketStats};
+use crate::stats::{ForwardLatency, SocketStats};
 
 /// How long a tail may wait for a full socket. Older media is of no use to a live viewer: it is dropped,
 /// counted in `dropped_late`, and the viewer asks for what it needs.
@@ -78,7 +78,7 @@ impl Outbox {
         sockets: &Sockets,
         batch: &mut Batch,
         stats: &mut SocketStats,
-        latency: &mut Histogram,
+        latency: &mut ForwardLatency,
     ) -> Blocked {
         let sender = &mut self.sender;
         for (socket, family, v6) in [(&sockets.v4, &mut self.v4, false), (&sockets.v6, &mut self.v6, true)] {
@@ -154,7 +154,7 @@ impl Family {
         v6: bool,
         batch: &Batch,
         stats: &mut SocketStats,
-        latency: &mut Histogram,
+        latency: &mut ForwardLatency,
         send: &mut Send<'_>,
     ) {
         self.blocked = false;
@@ -212,7 +212,7 @@ impl Family {
         batch: &Batch,
         v6: bool,
         stats: &mut SocketStats,
-        latency: &mut Histogram,
+        latency: &mut ForwardLatency,
     ) {
         for planned in &self.plan[..count] {
             let run = &batch.runs()[planned.run];
@@ -222,13 +222,13 @@ impl Family {
         }
         self.advance(count, batch);
         let now = clock();
-        for (run, arrival) in batch.arrivals().skip(self.arrival) {
+        for (run, kind, arrival) in batch.arrivals().skip(self.arrival) {
             if run >= self.run {
                 break;
             }
             self.arrival += 1;
             if batch.runs()[run].dest.to.is_ipv6() == v6 {
-                latency.record(now.saturating_duration_since(arrival));
+                latency.record(kind, now.saturating_duration_since(arrival));
             }
         }
     }

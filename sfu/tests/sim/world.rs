@@ -229,7 +229,7 @@ impl World {
             since_keyframe: 0,
             video_seq: 1000,
             audio_seq: 7,
-            identity: Identity::generate().unwrap(),
+            identity: Identity::generate(&sfu::egress::seal::Profile::ALL).unwrap(),
             feeds: HashMap::new(),
             claims: HashMap::new(),
             net: BinaryHeap::new(),

@@ -17,10 +17,11 @@ use crate::egress::seal::Profile;
 /// From one flight to its repetition: a lost datagram costs a viewer this long.
 const FLIGHT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The DTLS certificate of this node, shared by all its viewers.
+/// The DTLS certificate of this node and the SRTP profiles that it speaks, shared by all its viewers.
 #[derive(Clone)]
 pub struct Identity {
     fingerprint: Arc<str>,
+    profiles: Arc<[Profile]>,
     pub(super) provider: Arc<dyn RTCCryptoProvider>,
     server_gcm: Arc<HandshakeConfig>,
     server_cm: Arc<HandshakeConfig>,
@@ -28,11 +29,11 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Makes a fresh one.
+    /// Makes a fresh one that speaks these profiles, the preferred one first.
     ///
     /// # Errors
     /// [`Error::Identity`] if the cryptography fails.
-    pub fn generate() -> Result<Self, Error> {
+    pub fn generate(profiles: &[Profile]) -> Result<Self, Error> {
         let failed = |error: rtc_shared::error::Error| Error::Identity(error.to_string());
         let provider: Arc<dyn RTCCryptoProvider> = Arc::new(AwsLcRsProvider::new());
         let certificate = Certificate::generate_self_signed(vec!["swiftwater".to_owned()], provider.crypto())
@@ -58,11 +59,17 @@ impl Identity {
         };
         let gcm = SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm;
         let cm = SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80;
+        let library = |profile: &Profile| match profile {
+            Profile::AeadAes128Gcm => gcm,
+            Profile::Aes128CmSha1_80 => cm,
+        };
+        let protection: Vec<SrtpProtectionProfile> = profiles.iter().map(library).collect();
         Ok(Self {
             fingerprint: fingerprint.into(),
+            profiles: profiles.into(),
             server_gcm: config(false, &[gcm])?,
             server_cm: config(false, &[cm])?,
-            client: config(true, &[gcm, cm])?,
+            client: config(true, &protection)?,
             provider,
         })
     }
@@ -70,6 +77,11 @@ impl Identity {
     /// SHA-256 of the certificate as it stands in SDP: `AB:CD:…`.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// What it speaks, the preferred one first.
+    pub(super) fn profiles(&self) -> &[Profile] {
+        &self.profiles
     }
 
     /// The configuration that speaks only this profile.

@@ -107,7 +107,7 @@ impl Secure {
             return self.read(now, datagram);
         }
         self.held.push(datagram);
-        let Some(profile) = self.guard.profile().map_err(Failure::Refused)? else {
+        let Some(profile) = self.guard.profile(self.identity.profiles()).map_err(Failure::Refused)? else {
             return Ok(Progress::Nothing);
         };
         let config = self.identity.server(profile);

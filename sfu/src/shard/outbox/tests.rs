@@ -3,7 +3,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use super::super::port;
 use super::super::socket::{EventFd, Inbox, wait};
 use super::*;
-use crate::egress::batch::Dest;
+use crate::egress::batch::{Dest, FrameKind};
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -27,7 +27,7 @@ fn fill(batch: &mut Batch, dests: &[Dest]) {
             let len = if packet == 4 { 300 } else { 1100 };
             batch.push(dest, len).expect("room").fill((viewer * 5 + packet) as u8);
         }
-        batch.frame_end(clock());
+        batch.frame_end(FrameKind::Delta, clock());
     }
 }
 
@@ -48,7 +48,7 @@ fn forty_viewers_get_a_frame_by_one_system_call() {
     let receivers = receivers(40);
     let dests: Vec<Dest> = receivers.iter().map(dest_of).collect();
     let (mut batch, mut outbox) = (Batch::new(), Outbox::new());
-    let (mut stats, mut latency) = (SocketStats::default(), Histogram::default());
+    let (mut stats, mut latency) = (SocketStats::default(), ForwardLatency::default());
     let sockets = sockets.remove(0);
     for gso in [true, false] {
         stats = SocketStats::default();
@@ -60,7 +60,7 @@ fn forty_viewers_get_a_frame_by_one_system_call() {
         assert_eq!((stats.send_calls, stats.datagrams_sent, stats.bytes_sent), (1, 200, 40 * 4700), "{gso}");
         assert_eq!((stats.gso_runs, stats.send_errors), (if gso { 40 } else { 0 }, 0));
     }
-    assert_eq!(latency.count, 80, "each frame is measured once");
+    assert_eq!(latency.count(), 80, "each frame is measured once");
     assert_eq!(stats.gso_refused, 0);
 }
 
@@ -84,7 +84,7 @@ fn reply(bound: IpAddr, used: IpAddr, viewer: IpAddr) {
     let dest = Dest { to: from, from: to, gso: true };
     batch.push(&dest, 2).unwrap().copy_from_slice(b"a1");
     batch.push(&dest, 2).unwrap().copy_from_slice(b"a2");
-    let (mut stats, mut latency) = (SocketStats::default(), Histogram::default());
+    let (mut stats, mut latency) = (SocketStats::default(), ForwardLatency::default());
     Outbox::new().flush(&sockets, &mut batch, &mut stats, &mut latency);
     assert_eq!((stats.gso_runs, stats.send_errors), (1, 0));
     let mut buf = [0; 100];
@@ -112,11 +112,11 @@ fn both_address_families_are_served_from_one_batch() {
     let mut batch = Batch::new();
     let dests = [dest_of(&first), Dest { from: v6, ..dest_of(&second) }];
     fill(&mut batch, &dests);
-    let (mut stats, mut latency) = (SocketStats::default(), Histogram::default());
+    let (mut stats, mut latency) = (SocketStats::default(), ForwardLatency::default());
     Outbox::new().flush(&sockets.remove(0), &mut batch, &mut stats, &mut latency);
     second.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     check(&[first, second]);
-    assert_eq!((stats.send_calls, stats.datagrams_sent, latency.count), (2, 10, 2));
+    assert_eq!((stats.send_calls, stats.datagrams_sent, latency.count()), (2, 10, 2));
 }
 
 #[test]
@@ -151,7 +151,7 @@ impl Kernel {
             }
             Ok(count)
         };
-        outbox.v4.send(false, batch, stats, &mut Histogram::default(), &mut send);
+        outbox.v4.send(false, batch, stats, &mut ForwardLatency::default(), &mut send);
         outbox.after_send(batch)
     }
 }
@@ -222,7 +222,7 @@ fn a_socket_that_refuses_gso_for_many_is_asked_no_more() {
         true => Err(io::Error::from_raw_os_error(libc::EIO)),
         false => Ok(1),
     };
-    outbox.v4.send(false, &batch, &mut stats, &mut Histogram::default(), &mut send);
+    outbox.v4.send(false, &batch, &mut stats, &mut ForwardLatency::default(), &mut send);
     assert!(outbox.v4.gso_off && outbox.v4.refused.is_empty());
     assert_eq!(stats.datagrams_sent, 2 * (REFUSED_MAX as u64 + 1));
 }

@@ -4,6 +4,7 @@ use rtc_dtls::crypto::Certificate;
 
 use super::*;
 use crate::core::up_track::beginning;
+use crate::egress::seal::Profile;
 
 /// A viewer's end of DTLS, with the profiles that it offers.
 struct Client {
@@ -65,7 +66,7 @@ const CM: SrtpProtectionProfile = SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha
 
 #[test]
 fn both_profiles_and_both_roles_give_the_same_keys_on_both_ends() {
-    let identity = Identity::generate().unwrap();
+    let identity = Identity::generate(&Profile::ALL).unwrap();
     for (offered, chosen) in [
         (&[CM, GCM][..], Profile::AeadAes128Gcm),
         (&[GCM], Profile::AeadAes128Gcm),
@@ -93,7 +94,7 @@ fn both_profiles_and_both_roles_give_the_same_keys_on_both_ends() {
 
 #[test]
 fn another_certificate_than_the_offered_one_is_refused() {
-    let identity = Identity::generate().unwrap();
+    let identity = Identity::generate(&Profile::ALL).unwrap();
     let mut client = Client::new(&identity, &[GCM], true);
     let other = Client::new(&identity, &[GCM], true);
     let mut secure = Secure::new(identity, vec![other.fingerprint], false);
@@ -103,7 +104,7 @@ fn another_certificate_than_the_offered_one_is_refused() {
 
 #[test]
 fn forged_reports_leave_no_state_behind() {
-    let identity = Identity::generate().unwrap();
+    let identity = Identity::generate(&Profile::ALL).unwrap();
     let mut client = Client::new(&identity, &[GCM], true);
     let mut secure = Secure::new(identity.clone(), vec![client.fingerprint.clone()], false);
     shake(&mut client, &mut secure).unwrap().expect("connected");
