@@ -7,6 +7,7 @@ mod garbage;
 mod gateway;
 mod hls;
 mod keys;
+mod load;
 mod play;
 mod reconnect;
 mod silence;

@@ -1,22 +1,24 @@
 //! What the server costs, from outside: the kernel's account of its process, and its own counters.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 
 /// CPU seconds and memory of a process.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Cpu {
     pub(crate) user: f64,
     pub(crate) system: f64,
-    pub(crate) rss_kib: u64,
+    /// By name of thread, user and system together.
+    pub(crate) threads: BTreeMap<String, f64>,
+    pub(crate) rss_kib: f64,
 }
 
 /// Ticks per second of /proc/PID/stat on every Linux that Debian runs on.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 impl Cpu {
-    /// Of process `pid`. The total is exact to the nanosecond where the kernel keeps schedstat; the split
-    /// into user and system is by ticks.
+    /// Of process `pid`. The kernel scales user and system so that their sum is what the scheduler measured;
+    /// how it splits them is sampled by tick.
     pub(crate) fn of(pid: u32) -> Self {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the server runs");
         // The name in parentheses may hold spaces; fields are counted after it.
@@ -28,8 +30,22 @@ impl Cpu {
             .lines()
             .find(|line| line.starts_with("VmRSS"))
             .and_then(|line| line.split_whitespace().nth(1));
-        Self { user: ticks(11), system: ticks(12), rss_kib: rss.and_then(|it| it.parse().ok()).unwrap_or(0) }
+        let rss_kib = rss.and_then(|it| it.parse().ok()).unwrap_or(0.0);
+        Self { user: ticks(11), system: ticks(12), threads: threads(pid), rss_kib }
     }
+}
+
+/// CPU seconds by name of thread, without the number at its end.
+fn threads(pid: u32) -> BTreeMap<String, f64> {
+    let mut by_name = BTreeMap::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+        let read = |file: &str| fs::read_to_string(task.path().join(file)).unwrap_or_default();
+        let nanos = read("schedstat").split(' ').next().and_then(|it| it.parse::<f64>().ok()).unwrap_or(0.0);
+        let name = read("comm");
+        let name = name.trim().trim_end_matches(|it: char| it.is_ascii_digit() || it == '-');
+        *by_name.entry(name.to_owned()).or_default() += nanos * 1e-9;
+    }
+    by_name
 }
 
 /// The server's own counters, from `/metrics`.
@@ -52,11 +68,25 @@ impl Counters {
         self.0.get(name).copied().unwrap_or(0.0)
     }
 
-    pub(crate) fn starting_with(&self, prefix: &str) -> HashMap<&str, f64> {
-        self.0
+    /// Milliseconds below which that share (0 to 1) of a histogram lies that was recorded since `before`;
+    /// between two bounds by proportion, as Prometheus does it.
+    pub(crate) fn quantile(&self, before: &Self, histogram: &str, share: f64) -> Option<f64> {
+        let prefix = format!("{histogram}_bucket{{le=\"");
+        let mut buckets: Vec<(f64, f64)> = self
+            .0
             .iter()
-            .filter(|(name, _)| name.starts_with(prefix))
-            .map(|(name, value)| (name.as_str(), *value))
-            .collect()
+            .filter_map(|(name, count)| {
+                let bound = name.strip_prefix(&prefix)?.strip_suffix("\"}")?;
+                Some((bound.parse().ok()?, count - before.get(name)))
+            })
+            .collect();
+        buckets.sort_by(|one, other| one.0.total_cmp(&other.0));
+        let rank = buckets.last().map(|(_, all)| all * share).filter(|rank| *rank > 0.0)?;
+        let at = buckets.partition_point(|(_, count)| *count < rank);
+        let (lower, below) = if at == 0 { (0.0, 0.0) } else { buckets[at - 1] };
+        let (upper, upto) = buckets[at];
+        // Nothing is known about what lies above the last bound but that it does.
+        let upper = if upper.is_finite() { upper } else { lower };
+        Some((lower + (upper - lower) * (rank - below) / (upto - below)) * 1e3)
     }
 }

@@ -14,6 +14,7 @@ pub mod log;
 pub mod process;
 pub mod relay;
 pub mod source;
+pub mod spectator;
 pub mod stage;
 pub mod stranger;
 pub mod viewer;

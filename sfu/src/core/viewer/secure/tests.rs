@@ -124,7 +124,7 @@ fn forged_reports_leave_no_state_behind() {
 
 #[test]
 fn damaged_handshakes_end_their_peer_at_worst() {
-    let identity = Identity::generate().unwrap();
+    let identity = Identity::generate(&Profile::ALL).unwrap();
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut random = move || {
         state ^= state << 13;
