@@ -6,6 +6,7 @@ mod flood;
 mod garbage;
 mod gateway;
 mod hls;
+mod http;
 mod keys;
 mod load;
 mod play;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Uri};
 use axum::routing::get;
 use axum::{Json, Router};
 use hls_packager::Packager;
@@ -84,8 +84,10 @@ fn describe_track(track: &Arc<Track>) -> Value {
     json!({ "codec": track.codec().name(), "width": top["width"], "height": top["height"], "layers": layers })
 }
 
-async fn info(State(api): State<Api>, headers: HeaderMap) -> Json<Value> {
-    let host = headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+async fn info(State(api): State<Api>, uri: Uri, headers: HeaderMap) -> Json<Value> {
+    // HTTP/2 has no Host header but an authority (RFC 9113 section 8.3.1).
+    let authority = uri.authority().map(|authority| authority.as_str());
+    let host = authority.or_else(|| headers.get("host")?.to_str().ok()).unwrap_or("localhost");
     let scheme = if api.tls { "https" } else { "http" };
     let base = api.public_url.as_deref().map_or_else(|| format!("{scheme}://{host}"), str::to_owned);
     let name = bare_host(&base);
