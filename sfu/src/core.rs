@@ -5,7 +5,7 @@
 //!                  └─────► publisher (peer)                                              ▼
 //!   packets ───► feed (history, bursts) ──────► slice ──► down_track ──► rewriter ──► egress::Sealer ──► Batch
 //! ```
-//! The files of one `impl Core`: this one (the door), `subscribe` (who reads what), `feedback` (what viewers
+//! The files of one `impl Core`: this one (the door), `publisher` (who sends), `subscribe` (who reads what), `feedback` (what viewers
 //! report), `slice` (what is sent next).
 
 mod catch_up;
@@ -18,6 +18,7 @@ mod feedback;
 mod history;
 mod ice_lite;
 pub mod peer;
+mod publisher;
 mod rtcp;
 mod slice;
 mod slots;
@@ -35,9 +36,10 @@ use media::{Kind, Rid, RtpPacket, Track};
 use crate::egress::seal::Profile;
 use crate::{CloseReason, PeerEvent, PeerId};
 use demux::{Class, Home, Routes, Tuple, classify};
-use dtls_guard::{Guard, Verdict};
+use dtls_guard::Guard;
 use feed::Feed;
 use ice_lite::{Check, Credentials};
+use publisher::Publisher;
 use slice::Resend;
 use slots::Slots;
 use up_track::UpCounters;
@@ -171,16 +173,6 @@ pub struct Core {
     next_tick: Option<Instant>,
 }
 
-/// A publisher, and what stands between it and the network.
-#[derive(Debug)]
-struct Publisher {
-    peer: peer::Peer,
-    credentials: Credentials,
-    guard: Guard,
-    paths: Vec<Tuple>,
-    counted: UpCounters,
-}
-
 impl Default for Core {
     fn default() -> Self {
         Self::new()
@@ -311,18 +303,6 @@ impl Core {
         self.after_dtls(now, slot, started.map(|()| None));
     }
 
-    fn learn_publisher_path(&mut self, slot: u32, tuple: Tuple) {
-        let Some(publisher) = self.publishers.get_mut(slot) else { return };
-        if publisher.paths.contains(&tuple) {
-            return;
-        }
-        if publisher.paths.len() == viewer::PATHS_MAX {
-            self.routes.forget(publisher.paths.remove(0));
-        }
-        publisher.paths.push(tuple);
-        self.routes.learn(tuple, Home::Publisher(slot));
-    }
-
     /// A negotiated Peer is this shard's from now on.
     fn admit(&mut self, now: Instant, negotiated: Negotiated) -> Home {
         let (id, ufrag) = (negotiated.id(), negotiated.ufrag().to_owned());
@@ -428,48 +408,6 @@ impl Core {
             _ => {}
         }
         self.actions.push_back(Action::Event(viewer.id, PeerEvent::Closed(reason)));
-    }
-
-    fn hand_to_publisher(&mut self, now: Instant, slot: u32, (from, to): Tuple, data: &mut [u8]) {
-        let Some(publisher) = self.publishers.get_mut(slot) else { return };
-        if classify(data) == Class::Dtls {
-            match publisher.guard.inspect(now, data) {
-                Ok(Verdict::Pass) => {}
-                Ok(Verdict::Ignore) => return,
-                Err(refusal) => {
-                    tracing::debug!(peer = %publisher.peer.id(), ?refusal, "publisher refused");
-                    self.counters.dtls_refused += 1;
-                    publisher.peer.close(now, CloseReason::Dtls);
-                    return self.drain_publisher(slot);
-                }
-            }
-        }
-        publisher.peer.handle_datagram(now, from, to, data);
-        self.drain_publisher(slot);
-    }
-
-    fn drain_publisher(&mut self, slot: u32) {
-        let Some(publisher) = self.publishers.get_mut(slot) else { return };
-        while let Some(transmit) = publisher.peer.poll_transmit() {
-            self.transmits.push_back(transmit);
-        }
-        let (mut ended, id) = (false, publisher.peer.id());
-        while let Some(event) = publisher.peer.poll_event() {
-            match event {
-                PeerEvent::Connected { .. } => publisher.guard.finish(),
-                PeerEvent::Closed(reason) => {
-                    self.counters.add_end(reason);
-                    ended = true;
-                }
-                PeerEvent::Fallback(_) => {}
-            }
-            self.actions.push_back(Action::Event(id, event));
-        }
-        if ended && let Some(publisher) = self.publishers.remove(slot) {
-            self.counters.add_published(&publisher.peer.totals(), &publisher.counted);
-            self.routes.remove(id, publisher.peer.ufrag(), publisher.paths.into_iter());
-            self.counters.publishers -= 1;
-        }
     }
 
     /// Takes packets of a feed from the bus, in the order in which they were written. Empties `packets`.

@@ -1,0 +1,76 @@
+//! Publishers among the Peers of a shard: their datagrams, their paths, their end.
+
+use std::time::Instant;
+
+use super::demux::{Class, Home, Tuple, classify};
+use super::dtls_guard::{Guard, Verdict};
+use super::ice_lite::Credentials;
+use super::up_track::UpCounters;
+use super::{Core, peer, viewer};
+use crate::{CloseReason, PeerEvent};
+
+/// A publisher, and what stands between it and the network.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    pub(super) peer: peer::Peer,
+    pub(super) credentials: Credentials,
+    pub(super) guard: Guard,
+    pub(super) paths: Vec<Tuple>,
+    pub(super) counted: UpCounters,
+}
+
+impl Core {
+    pub(super) fn learn_publisher_path(&mut self, slot: u32, tuple: Tuple) {
+        let Some(publisher) = self.publishers.get_mut(slot) else { return };
+        if publisher.paths.contains(&tuple) {
+            return;
+        }
+        if publisher.paths.len() == viewer::PATHS_MAX {
+            self.routes.forget(publisher.paths.remove(0));
+        }
+        publisher.paths.push(tuple);
+        self.routes.learn(tuple, Home::Publisher(slot));
+    }
+
+    pub(super) fn hand_to_publisher(&mut self, now: Instant, slot: u32, (from, to): Tuple, data: &mut [u8]) {
+        let Some(publisher) = self.publishers.get_mut(slot) else { return };
+        if classify(data) == Class::Dtls {
+            match publisher.guard.inspect(now, data) {
+                Ok(Verdict::Pass) => {}
+                Ok(Verdict::Ignore) => return,
+                Err(refusal) => {
+                    tracing::debug!(peer = %publisher.peer.id(), ?refusal, "publisher refused");
+                    self.counters.dtls_refused += 1;
+                    publisher.peer.close(now, CloseReason::Dtls);
+                    return self.drain_publisher(slot);
+                }
+            }
+        }
+        publisher.peer.handle_datagram(now, from, to, data);
+        self.drain_publisher(slot);
+    }
+
+    pub(super) fn drain_publisher(&mut self, slot: u32) {
+        let Some(publisher) = self.publishers.get_mut(slot) else { return };
+        while let Some(transmit) = publisher.peer.poll_transmit() {
+            self.transmits.push_back(transmit);
+        }
+        let (mut ended, id) = (false, publisher.peer.id());
+        while let Some(event) = publisher.peer.poll_event() {
+            match event {
+                PeerEvent::Connected { .. } => publisher.guard.finish(),
+                PeerEvent::Closed(reason) => {
+                    self.counters.add_end(reason);
+                    ended = true;
+                }
+                PeerEvent::Fallback(_) => {}
+            }
+            self.actions.push_back(Action::Event(id, event));
+        }
+        if ended && let Some(publisher) = self.publishers.remove(slot) {
+            self.counters.add_published(&publisher.peer.totals(), &publisher.counted);
+            self.routes.remove(id, publisher.peer.ufrag(), publisher.paths.into_iter());
+            self.counters.publishers -= 1;
+        }
+    }
+}
