@@ -5,8 +5,8 @@
 //!                  └─────► publisher (peer)                                              ▼
 //!   packets ───► feed (history, bursts) ──────► slice ──► down_track ──► rewriter ──► egress::Sealer ──► Batch
 //! ```
-//! The files of one `impl Core`: this one (the door), `publisher` (who sends), `subscribe` (who reads what), `feedback` (what viewers
-//! report), `slice` (what is sent next).
+//! The files of one `impl Core`: this one (the door), `publisher` (who sends), `subscribe` (who reads what),
+//! `feedback` (what viewers report), `slice` (what is sent next).
 
 mod catch_up;
 mod counters;

@@ -6,7 +6,7 @@ use super::demux::{Class, Home, Tuple, classify};
 use super::dtls_guard::{Guard, Verdict};
 use super::ice_lite::Credentials;
 use super::up_track::UpCounters;
-use super::{Core, peer, viewer};
+use super::{Action, Core, peer, viewer};
 use crate::{CloseReason, PeerEvent};
 
 /// A publisher, and what stands between it and the network.
