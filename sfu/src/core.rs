@@ -50,6 +50,12 @@ pub use counters::Counters;
 /// How often liveness, Tracks and reports are looked at while there are Peers.
 const TICK: Duration = Duration::from_millis(25);
 
+/// Buffers kept for the next control datagrams: what a shard says between two looks at its sockets, with a
+/// thousand viewers. Beyond it they are freed.
+const SPARE_MAX: usize = 64;
+/// STUN responses and reports have 100 to 200 bytes. A larger buffer, of a DTLS flight, is not kept.
+const SPARE_BYTES_MAX: usize = 512;
+
 /// One Layer that a shard reads from the bus.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct FeedId(pub u32);
@@ -87,7 +93,7 @@ pub enum Command {
     Stop,
 }
 
-/// A control datagram to send: STUN, DTLS or SRTCP. Rare, so it may own its bytes.
+/// A control datagram to send: STUN, DTLS or SRTCP. Its bytes come back by [`Core::reuse`].
 #[derive(Clone, Debug)]
 pub struct Transmit {
     /// Where to.
@@ -169,6 +175,8 @@ pub struct Core {
     /// When the next part of a paced keyframe may go.
     paced_due: Option<Instant>,
     transmits: VecDeque<Transmit>,
+    /// Buffers of control datagrams that were sent.
+    spare: Vec<Vec<u8>>,
     actions: VecDeque<Action>,
     next_tick: Option<Instant>,
 }
@@ -197,6 +205,7 @@ impl Core {
             catch_up_due: None,
             paced_due: None,
             transmits: VecDeque::new(),
+            spare: Vec::new(),
             actions: VecDeque::new(),
             next_tick: None,
         }
@@ -290,7 +299,8 @@ impl Core {
     fn answer_check(&mut self, now: Instant, slot: u32, tuple: Tuple, check: &Check<'_>) {
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         let checked = viewer.handle_check(now, tuple.0, tuple.1, check);
-        let data = check.response(tuple.0, &viewer.credentials);
+        let mut data = self.spare.pop().unwrap_or_default();
+        check.write_response(tuple.0, &viewer.credentials, &mut data);
         self.transmits.push_back(Transmit { to: tuple.0, from: tuple.1, data });
         self.counters.checks_answered += 1;
         if let Some(forgotten) = checked.forgotten {
@@ -329,7 +339,7 @@ impl Core {
         home
     }
 
-    fn handle_viewer_datagram(&mut self, now: Instant, slot: u32, data: &[u8]) {
+    fn handle_viewer_datagram(&mut self, now: Instant, slot: u32, data: &mut [u8]) {
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         match classify(data) {
             Class::Dtls => {
@@ -337,9 +347,8 @@ impl Core {
                 self.after_dtls(now, slot, result);
             }
             Class::Rtcp => match viewer.open_rtcp(now, data) {
-                Ok(Some(compound)) => rtcp::read(&compound, |said| self.handle_feedback(now, slot, said)),
-                Ok(None) => self.counters.srtcp_refused += 1,
-                Err(failure) => self.fail(now, slot, failure),
+                Some(compound) => rtcp::read(compound, |said| self.handle_feedback(now, slot, said)),
+                None => self.counters.srtcp_refused += 1,
             },
             Class::Rtp => self.counters.rtp_from_viewers += 1,
             // A STUN indication: a keep-alive that needs no answer.
@@ -506,10 +515,12 @@ impl Core {
         self.after_dtls(now, slot, result);
         self.look_after_tracks(now, slot);
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
-        match viewer.reports(now) {
-            Ok(Some(report)) => self.transmits.extend(viewer.transmit(report)),
-            Ok(None) => {}
-            Err(failure) => self.fail(now, slot, failure),
+        if viewer.must_report(now) {
+            let mut data = self.spare.pop().unwrap_or_default();
+            if !viewer.report(now, &mut data) {
+                return self.reuse(data);
+            }
+            self.transmits.extend(viewer.transmit(data));
         }
     }
 
@@ -524,6 +535,14 @@ impl Core {
     /// The next control datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         self.transmits.pop_front()
+    }
+
+    /// Takes back the bytes of a [`Transmit`] that was sent, to write the next one into.
+    pub fn reuse(&mut self, mut data: Vec<u8>) {
+        if self.spare.len() < SPARE_MAX && data.capacity() <= SPARE_BYTES_MAX {
+            data.clear();
+            self.spare.push(data);
+        }
     }
 
     /// The next thing that the shell must do.

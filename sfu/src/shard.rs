@@ -340,7 +340,10 @@ impl Loop {
         while let Some(transmit) = self.unsent.take().or_else(|| self.core.poll_transmit()) {
             let dest = Dest { to: transmit.to, from: transmit.from, gso: false };
             match self.batch.push(&dest, transmit.data.len()) {
-                Some(room) => room.copy_from_slice(&transmit.data),
+                Some(room) => {
+                    room.copy_from_slice(&transmit.data);
+                    self.core.reuse(transmit.data);
+                }
                 // An empty one has no business here; it would wait for ever.
                 None if transmit.data.is_empty() => {}
                 None => {

@@ -112,20 +112,18 @@ impl<'a> Check<'a> {
         aws_lc_rs::constant_time::verify_slices_are_equal(context.sign().as_ref(), told).is_ok()
     }
 
-    /// The success response to an authentic check.
-    pub(crate) fn response(&self, from: SocketAddr, credentials: &Credentials) -> Vec<u8> {
-        let mut out = Vec::with_capacity(HEADER_BYTES + 24 + 24 + 8);
+    /// Writes the success response to an authentic check into `out`, which is empty.
+    pub(crate) fn write_response(&self, from: SocketAddr, credentials: &Credentials, out: &mut Vec<u8>) {
         out.extend_from_slice(&BINDING_SUCCESS);
         out.extend_from_slice(&[0, 0]);
         out.extend_from_slice(&self.message[4..HEADER_BYTES]);
-        push_xor_address(&mut out, from);
-        set_length(&mut out, 24);
-        let tag = hmac::sign(&credentials.key, &out);
-        push_attribute(&mut out, MESSAGE_INTEGRITY, tag.as_ref());
-        set_length(&mut out, 8);
-        let crc = crc32(&out) ^ FINGERPRINT_XOR;
-        push_attribute(&mut out, FINGERPRINT, &crc.to_be_bytes());
-        out
+        push_xor_address(out, from);
+        set_length(out, 24);
+        let tag = hmac::sign(&credentials.key, out);
+        push_attribute(out, MESSAGE_INTEGRITY, tag.as_ref());
+        set_length(out, 8);
+        let crc = crc32(out) ^ FINGERPRINT_XOR;
+        push_attribute(out, FINGERPRINT, &crc.to_be_bytes());
     }
 }
 
@@ -261,7 +259,8 @@ mod tests {
         let check = Check::parse(&datagram).expect("well-formed");
         for from in ["198.51.100.7:4242", "[2001:db8::7]:4242"] {
             let from: SocketAddr = from.parse().expect("an address");
-            let response = check.response(from, &ours);
+            let mut response = Vec::new();
+            check.write_response(from, &ours, &mut response);
             assert_eq!(
                 response.len(),
                 HEADER_BYTES + usize::from(u16::from_be_bytes([response[2], response[3]]))

@@ -407,17 +407,11 @@ impl Viewer {
         }
     }
 
-    /// Opens SRTCP.
-    pub(crate) fn open_rtcp(
-        &mut self,
-        now: Instant,
-        packet: &[u8],
-    ) -> Result<Option<bytes::BytesMut>, Failure> {
+    /// Opens SRTCP in place.
+    pub(crate) fn open_rtcp<'a>(&mut self, now: Instant, packet: &'a mut [u8]) -> Option<&'a [u8]> {
         let opened = self.secure.open_rtcp(packet)?;
-        if opened.is_some() {
-            self.heard = now;
-        }
-        Ok(opened)
+        self.heard = now;
+        Some(opened)
     }
 
     /// The round trip, from a reception report (RFC 3550 section 6.4.1).
@@ -462,15 +456,16 @@ impl Viewer {
         Ok(None)
     }
 
-    /// The sender reports that are due, sealed.
-    pub(crate) fn reports(&mut self, now: Instant) -> Result<Option<Vec<u8>>, Failure> {
-        if !self.is_connected() || now < self.next_report {
-            return Ok(None);
-        }
+    /// Sender reports are due.
+    pub(crate) fn must_report(&self, now: Instant) -> bool {
+        self.is_connected() && now >= self.next_report
+    }
+
+    /// Writes the sender reports, sealed, into `compound`, which is empty. False: there is nothing to report.
+    pub(crate) fn report(&mut self, now: Instant, compound: &mut Vec<u8>) -> bool {
         // Staggered: ids differ, so viewers that came together do not report together.
         self.next_report = now + REPORT_INTERVAL + Duration::from_millis(self.id.0.wrapping_mul(37) % 500);
         let clock = self.stream.clock();
-        let mut compound = Vec::with_capacity(128);
         for down in [&self.audio, &self.video].into_iter().flatten() {
             // During a burst output times are not the Stream's yet.
             if down.packets == 0 || !matches!(down.flow, Flow::Live { .. }) {
@@ -488,12 +483,9 @@ impl Viewer {
                 packets: down.packets,
                 octets: down.octets,
             };
-            rtcp::write_sender_report(&report, &self.cname, &mut compound);
+            rtcp::write_sender_report(&report, &self.cname, compound);
         }
-        if compound.is_empty() {
-            return Ok(None);
-        }
-        self.secure.seal_rtcp(&compound)
+        self.secure.seal_rtcp(compound)
     }
 
     /// A control datagram to where it is now.

@@ -7,11 +7,11 @@
 
 use std::fmt;
 
-use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use aws_lc_rs::cipher::{AES_128, EncryptingKey, EncryptionContext, UnboundCipherKey};
+use aws_lc_rs::aead::Aad;
 use aws_lc_rs::hmac;
-use aws_lc_rs::iv::FixedLength;
 use serde::{Deserialize, Serialize};
+
+use super::keys::{Keys, Purpose, gcm_nonce};
 
 /// SSRCs of a viewer: audio, video, retransmissions.
 pub const SLOTS: usize = 3;
@@ -27,10 +27,6 @@ const REPEATS: u64 = 1024;
 
 /// An index has 48 bits: rollover counter and sequence number (RFC 3711 section 3.3.1).
 const INDEX_END: u64 = 1 << 48;
-
-const LABEL_CIPHER: u8 = 0;
-const LABEL_AUTH: u8 = 1;
-const LABEL_SALT: u8 = 2;
 
 /// An SRTP protection profile that we speak (RFC 5764 section 4.1.2, RFC 7714 section 14.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -98,7 +94,7 @@ pub struct NonceReuse {
 /// The SRTP session keys of one viewer's outbound media, and the indices that they were used with.
 pub struct Sealer {
     profile: Profile,
-    cipher: Cipher,
+    keys: Keys,
     slots: [Slot; SLOTS],
 }
 
@@ -110,25 +106,8 @@ impl Sealer {
     pub fn new(profile: Profile, master_key: &[u8], master_salt: &[u8]) -> Self {
         assert_eq!(master_key.len(), profile.key_len(), "length of an SRTP master key");
         assert_eq!(master_salt.len(), profile.salt_len(), "length of an SRTP master salt");
-        let key = derive::<16>(master_key, master_salt, LABEL_CIPHER);
-        let cipher = match profile {
-            Profile::AeadAes128Gcm => {
-                let key = UnboundKey::new(&AES_128_GCM, &key).expect("16 bytes are an AES-128 key");
-                Cipher::Gcm {
-                    key: LessSafeKey::new(key),
-                    salt: derive::<12>(master_key, master_salt, LABEL_SALT),
-                }
-            }
-            Profile::Aes128CmSha1_80 => {
-                let auth = derive::<20>(master_key, master_salt, LABEL_AUTH);
-                Cipher::Cm(Box::new(CounterMode {
-                    key: counter_mode(&key),
-                    salt: derive::<14>(master_key, master_salt, LABEL_SALT),
-                    mac: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &auth),
-                }))
-            }
-        };
-        Self { profile, cipher, slots: Default::default() }
+        let keys = Keys::derive(profile, Purpose::Media, master_key, master_salt);
+        Self { profile, keys, slots: Default::default() }
     }
 
     /// Which profile it was made for.
@@ -167,7 +146,7 @@ impl Sealer {
         if other_slot || !self.slots[slot].take(ssrc, index) {
             return Err(NonceReuse { ssrc, index });
         }
-        let tag = self.cipher.seal(ssrc, index, header_len, buf);
+        let tag = encrypt(&self.keys, ssrc, index, header_len, buf);
         if let Some(repeats) = &mut self.slots[slot].repeats {
             repeats[(index % REPEATS) as usize] = Repeat { index, tag };
         }
@@ -198,7 +177,7 @@ impl Sealer {
         if state.ssrc != Some(ssrc) || sent.index != index {
             return refused;
         }
-        if self.cipher.seal(ssrc, index, header_len, buf) != sent.tag {
+        if encrypt(&self.keys, ssrc, index, header_len, buf) != sent.tag {
             buf.fill(0);
             return refused;
         }
@@ -293,92 +272,28 @@ impl Bits {
     }
 }
 
-enum Cipher {
-    Gcm { key: LessSafeKey, salt: [u8; 12] },
-    Cm(Box<CounterMode>),
-}
-
-/// AES-CM-128 with HMAC-SHA1: its keys are large.
-struct CounterMode {
-    key: EncryptingKey,
-    salt: [u8; 14],
-    mac: hmac::Key,
-}
-
-impl Cipher {
-    /// Encrypts in place and returns the first 8 bytes of the tag.
-    fn seal(&self, ssrc: u32, index: u64, header_len: usize, buf: &mut [u8]) -> u64 {
-        match self {
-            Self::Gcm { key, salt } => {
-                let (packet, room) = split_tag(buf, Profile::AeadAes128Gcm);
-                let (header, payload) = packet.split_at_mut(header_len);
-                let nonce = Nonce::assume_unique_for_key(gcm_iv(salt, ssrc, index));
-                let tag = key
-                    .seal_in_place_separate_tag(nonce, Aad::from(&*header), payload)
-                    .expect("an RTP packet is far below the limit of AES-GCM");
-                room.copy_from_slice(tag.as_ref());
-                first_8(room)
-            }
-            Self::Cm(keys) => {
-                let CounterMode { key, salt, mac } = &**keys;
-                let (packet, room) = split_tag(buf, Profile::Aes128CmSha1_80);
-                let iv = FixedLength::from(cm_iv(salt, ssrc, index));
-                key.less_safe_encrypt(&mut packet[header_len..], EncryptionContext::Iv128(iv))
-                    .expect("counter mode takes any length");
-                let mut context = hmac::Context::with_key(mac);
-                context.update(packet);
-                // RFC 3711 section 4.2: the rollover counter is authenticated, though not sent.
-                context.update(&((index >> 16) as u32).to_be_bytes());
-                room.copy_from_slice(&context.sign().as_ref()[..Profile::Aes128CmSha1_80.tag_len()]);
-                first_8(room)
-            }
+/// Encrypts in place and returns the first 8 bytes of the tag.
+fn encrypt(keys: &Keys, ssrc: u32, index: u64, header_len: usize, buf: &mut [u8]) -> u64 {
+    let packet_len = buf.len().checked_sub(keys.tag_len()).expect("the caller left room for the tag");
+    let (packet, room) = buf.split_at_mut(packet_len);
+    match keys {
+        Keys::Gcm { key, salt } => {
+            let (header, payload) = packet.split_at_mut(header_len);
+            let tag = key
+                .seal_in_place_separate_tag(gcm_nonce(salt, ssrc, index), Aad::from(&*header), payload)
+                .expect("an RTP packet is far below the limit of AES-GCM");
+            room.copy_from_slice(tag.as_ref());
+        }
+        Keys::Cm(keys) => {
+            keys.crypt(ssrc, index, &mut packet[header_len..]);
+            let mut context = hmac::Context::with_key(&keys.mac);
+            context.update(packet);
+            // RFC 3711 section 4.2: the rollover counter is authenticated, though not sent.
+            context.update(&((index >> 16) as u32).to_be_bytes());
+            room.copy_from_slice(&context.sign().as_ref()[..room.len()]);
         }
     }
-}
-
-fn split_tag(buf: &mut [u8], profile: Profile) -> (&mut [u8], &mut [u8]) {
-    let packet_len = buf.len().checked_sub(profile.tag_len()).expect("the caller left room for the tag");
-    buf.split_at_mut(packet_len)
-}
-
-fn first_8(tag: &[u8]) -> u64 {
-    tag.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
-}
-
-/// RFC 7714 section 8.1.
-fn gcm_iv(salt: &[u8; 12], ssrc: u32, index: u64) -> [u8; 12] {
-    let mut iv = [0; 12];
-    iv[2..6].copy_from_slice(&ssrc.to_be_bytes());
-    iv[6..].copy_from_slice(&index.to_be_bytes()[2..]);
-    iv.iter_mut().zip(salt).for_each(|(byte, salt)| *byte ^= salt);
-    iv
-}
-
-/// RFC 3711 section 4.1.1.
-fn cm_iv(salt: &[u8; 14], ssrc: u32, index: u64) -> [u8; 16] {
-    let mut iv = [0; 16];
-    iv[4..8].copy_from_slice(&ssrc.to_be_bytes());
-    iv[8..14].copy_from_slice(&index.to_be_bytes()[2..]);
-    iv.iter_mut().zip(salt).for_each(|(byte, salt)| *byte ^= salt);
-    iv
-}
-
-/// RFC 3711 section 4.3: the keystream of AES in counter mode, from an IV made of salt and label. A 12-byte
-/// salt counts as 14 bytes with zeros at the end (RFC 7714 section 11).
-fn derive<const N: usize>(master_key: &[u8], master_salt: &[u8], label: u8) -> [u8; N] {
-    let mut iv = [0; 16];
-    iv[..master_salt.len()].copy_from_slice(master_salt);
-    iv[7] ^= label;
-    let mut out = [0; N];
-    counter_mode(master_key)
-        .less_safe_encrypt(&mut out, EncryptionContext::Iv128(FixedLength::from(iv)))
-        .expect("counter mode takes any length");
-    out
-}
-
-fn counter_mode(key: &[u8]) -> EncryptingKey {
-    let key = UnboundCipherKey::new(&AES_128, key).expect("16 bytes are an AES-128 key");
-    EncryptingKey::ctr(key).expect("AES-128 has a counter mode")
+    room.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
 #[cfg(test)]

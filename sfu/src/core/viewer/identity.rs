@@ -22,7 +22,6 @@ const FLIGHT_INTERVAL: Duration = Duration::from_millis(100);
 pub struct Identity {
     fingerprint: Arc<str>,
     profiles: Arc<[Profile]>,
-    pub(super) provider: Arc<dyn RTCCryptoProvider>,
     server_gcm: Arc<HandshakeConfig>,
     server_cm: Arc<HandshakeConfig>,
     client: Arc<HandshakeConfig>,
@@ -70,7 +69,6 @@ impl Identity {
             server_gcm: config(false, &[gcm])?,
             server_cm: config(false, &[cm])?,
             client: config(true, &protection)?,
-            provider,
         })
     }
 

@@ -1,4 +1,4 @@
-//! DTLS and SRTCP of one viewer: the only file, with `identity`, that names the crates of `rtc` for viewers.
+//! DTLS of one viewer, and the keys that come of it: the only file, with `identity`, that names the crates of `rtc` for viewers.
 //!
 //! Every call into them is guarded by the [`Guard`] before and by `catch_unwind` around: what an
 //! unauthenticated sender can reach must not be able to end more than this one Peer.
@@ -12,25 +12,17 @@ use aws_lc_rs::digest;
 use bytes::BytesMut;
 use rtc_dtls::endpoint::{Endpoint, EndpointEvent};
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
-use rtc_srtp::context::Context;
-use rtc_srtp::option::srtcp_replay_protection;
-use rtc_srtp::protection_profile::ProtectionProfile;
 
 use super::Identity;
 use crate::core::dtls_guard::{Guard, Refusal, Verdict};
 use crate::egress::seal::{Profile, Sealer};
+use crate::egress::srtcp::Srtcp;
 use crate::sdp::{Fingerprint, Hash};
 
 /// The endpoint keys associations by address; a viewer has one, whatever address it uses at the moment.
 const PSEUDO_REMOTE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9);
 /// RFC 5764 section 4.2.
 const EXPORTER_LABEL: &str = "EXTRACTOR-dtls_srtp";
-/// SRTCP packets that may overtake each other.
-const REPLAY_WINDOW: usize = 64;
-/// SSRCs of a viewer that report to us: a browser has two. More are refused (`srtcp_refused`).
-const REPORTERS_MAX: usize = 8;
-/// Forged SRTCP under unknown SSRCs before the trial context, which keeps state for each, is made anew.
-const TRIALS_MAX: u32 = 32;
 
 /// Why a viewer's DTLS ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,7 +150,7 @@ impl Secure {
             .map_err(|_| Failure::Handshake)?;
         let (client, server) = split_material(profile, material.as_ref()).ok_or(Failure::Handshake)?;
         let (ours, theirs) = if self.is_client { (client, server) } else { (server, client) };
-        self.srtcp = Some(Srtcp::new(&self.identity, profile, ours, theirs)?);
+        self.srtcp = Some(Srtcp::new(profile, ours, theirs));
         self.guard.finish();
         Ok(Progress::Connected(Box::new(Sealer::new(profile, ours.0, ours.1))))
     }
@@ -189,80 +181,20 @@ impl Secure {
         }
     }
 
-    /// Opens an SRTCP packet. `None`: it is not authentic, or a replay.
-    pub(crate) fn open_rtcp(&mut self, packet: &[u8]) -> Result<Option<BytesMut>, Failure> {
-        let Some(srtcp) = &mut self.srtcp else { return Ok(None) };
-        caught(|| srtcp.open(packet))
+    /// Opens an SRTCP packet in place. `None`: it is not authentic, or a replay.
+    pub(crate) fn open_rtcp<'a>(&mut self, packet: &'a mut [u8]) -> Option<&'a [u8]> {
+        self.srtcp.as_mut()?.open(packet)
     }
 
-    /// Protects an RTCP packet.
-    pub(crate) fn seal_rtcp(&mut self, packet: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
-        let Some(srtcp) = &mut self.srtcp else { return Ok(None) };
-        caught(|| srtcp.outbound.encrypt_rtcp(packet).ok().map(|sealed| sealed.to_vec()))
+    /// Protects an RTCP packet in place. False: it must not be sent.
+    pub(crate) fn seal_rtcp(&mut self, packet: &mut Vec<u8>) -> bool {
+        self.srtcp.as_mut().is_some_and(|srtcp| srtcp.seal(packet))
     }
 }
 
 impl fmt::Debug for Secure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Secure").field("connected", &self.is_connected()).finish_non_exhaustive()
-    }
-}
-
-/// The SRTCP half of the keys.
-struct Srtcp {
-    inbound: Context,
-    outbound: Context,
-    /// The context of the library keeps state for every SSRC that it is shown, authentic or not. Unknown
-    /// ones are tried here first.
-    trial: Context,
-    trials: u32,
-    reporters: Vec<u32>,
-    fresh_trial: Box<dyn Fn() -> Option<Context> + Send>,
-}
-
-impl Srtcp {
-    fn new(
-        identity: &Identity,
-        profile: Profile,
-        ours: (&[u8], &[u8]),
-        theirs: (&[u8], &[u8]),
-    ) -> Result<Self, Failure> {
-        let context = |(key, salt): (&[u8], &[u8])| {
-            let profile = match profile {
-                Profile::AeadAes128Gcm => ProtectionProfile::AeadAes128Gcm,
-                Profile::Aes128CmSha1_80 => ProtectionProfile::Aes128CmHmacSha1_80,
-            };
-            let window = Some(srtcp_replay_protection(REPLAY_WINDOW));
-            Context::new(key, salt, profile, None, window, identity.provider.crypto())
-                .map_err(|_| Failure::Handshake)
-        };
-        let (inbound, trial, outbound) = (context(theirs)?, context(theirs)?, context(ours)?);
-        let (key, salt, provider) = (theirs.0.to_vec(), theirs.1.to_vec(), identity.provider.clone());
-        let fresh_trial = Box::new(move || {
-            let profile = match profile {
-                Profile::AeadAes128Gcm => ProtectionProfile::AeadAes128Gcm,
-                Profile::Aes128CmSha1_80 => ProtectionProfile::Aes128CmHmacSha1_80,
-            };
-            Context::new(&key, &salt, profile, None, None, provider.crypto()).ok()
-        });
-        Ok(Self { inbound, outbound, trial, trials: 0, reporters: Vec::new(), fresh_trial })
-    }
-
-    fn open(&mut self, packet: &[u8]) -> Option<BytesMut> {
-        let ssrc = packet.get(4..8).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]))?;
-        if !self.reporters.contains(&ssrc) {
-            if self.reporters.len() >= REPORTERS_MAX {
-                return None;
-            }
-            if self.trials >= TRIALS_MAX {
-                self.trial = (self.fresh_trial)()?;
-                self.trials = 0;
-            }
-            self.trials += 1;
-            self.trial.decrypt_rtcp(packet).ok()?;
-            self.reporters.push(ssrc);
-        }
-        self.inbound.decrypt_rtcp(packet).ok()
     }
 }
 

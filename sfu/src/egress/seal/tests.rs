@@ -3,11 +3,7 @@ use rtc_srtp::context::Context;
 use rtc_srtp::protection_profile::ProtectionProfile;
 
 use super::*;
-
-fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
-    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
-}
+use crate::egress::keys::tests::{given, hex};
 
 const PROFILES: [Profile; 2] = [Profile::AeadAes128Gcm, Profile::Aes128CmSha1_80];
 const KEY: [u8; 16] = [7; 16];
@@ -29,24 +25,11 @@ fn packet(ssrc: u32, index: u64, payload: &[u8], room: usize) -> Vec<u8> {
 }
 
 #[test]
-fn rfc_3711_b3_key_derivation() {
-    let key = hex("E1F97A0D3E018BE0D64FA32C06DE4139");
-    let salt = hex("0EC675AD498AFEEBB6960B3AABE6");
-    assert_eq!(derive::<16>(&key, &salt, LABEL_CIPHER)[..], hex("C61E7A93744F39EE10734AFE3FF7A087"));
-    assert_eq!(derive::<14>(&key, &salt, LABEL_SALT)[..], hex("30CBBC08863D8C85D49DB34A9AE1"));
-    let auth = derive::<20>(&key, &salt, LABEL_AUTH);
-    assert_eq!(auth[..], hex("CEBE321F6FF7716B6FD4AB49AF256A156D38BAA4"));
-}
-
-#[test]
 fn rfc_3711_b2_counter_mode() {
-    let cipher = Cipher::Cm(Box::new(CounterMode {
-        key: counter_mode(&hex("2B7E151628AED2A6ABF7158809CF4F3C")),
-        salt: hex("F0F1F2F3F4F5F6F7F8F9FAFBFCFD").try_into().unwrap(),
-        mac: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &[0; 20]),
-    }));
+    let keys =
+        given(Profile::Aes128CmSha1_80, "2B7E151628AED2A6ABF7158809CF4F3C", "F0F1F2F3F4F5F6F7F8F9FAFBFCFD");
     let mut buf = [0; 48 + 10];
-    cipher.seal(0, 0, 0, &mut buf);
+    encrypt(&keys, 0, 0, 0, &mut buf);
     let keystream = hex("E03EAD0935C95E80E166B16DD92B4EB4 D23513162B02D0F72A43A2FE4A5F97AB
         41E95B3BB0A2E8DD477901E4FCA894C0");
     assert_eq!(buf[..48], keystream);
@@ -54,15 +37,12 @@ fn rfc_3711_b2_counter_mode() {
 
 #[test]
 fn rfc_7714_16_1_1_gcm() {
-    let key = UnboundKey::new(&AES_128_GCM, &hex("000102030405060708090a0b0c0d0e0f")).unwrap();
-    let cipher = Cipher::Gcm {
-        key: LessSafeKey::new(key),
-        salt: hex("51756964 2070726f 2071756f").try_into().unwrap(),
-    };
+    let keys =
+        given(Profile::AeadAes128Gcm, "000102030405060708090a0b0c0d0e0f", "51756964 2070726f 2071756f");
     let mut buf = hex("8040f17b 8041f8d3 5501a0b2 47616c6c 69612065 7374206f 6d6e6973 20646976 69736120
         696e2070 61727465 73207472 6573");
     buf.extend([0; 16]);
-    cipher.seal(0x5501_a0b2, 0xf17b, 12, &mut buf);
+    encrypt(&keys, 0x5501_a0b2, 0xf17b, 12, &mut buf);
     let sealed = hex("8040f17b 8041f8d3 5501a0b2 f24de3a3 fb34de6c acba861c 9d7e4bca be633bd5 0d294e6f
         42a5f47a 51c7d19b 36de3adf 8833899d 7f27beb1 6a9152cf 765ee439 0cce");
     assert_eq!(buf, sealed);
