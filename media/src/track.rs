@@ -68,6 +68,11 @@ impl Track {
         self.layers.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Looks at its Layers without a copy of the list. `look` must be short: who writes a new Layer waits.
+    pub fn look_at_layers<T>(&self, look: impl FnOnce(&[Arc<Layer>]) -> T) -> T {
+        look(&self.layers.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The Layer of that name.
     pub fn layer(&self, rid: &Rid) -> Option<Arc<Layer>> {
         self.layers

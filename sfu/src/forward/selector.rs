@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use media::{Codec, Kind, Rid, Stream, Track};
+use media::{Codec, Kind, Layer, Rid, Stream, Track};
 
 /// There is a Track, but in no codec that the viewer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,10 @@ pub(crate) fn layer(track: &Track) -> Option<Rid> {
 
 /// A Layer that is clearly better than the one that is sent: encoders ramp up, so the largest appears last.
 pub(crate) fn better_layer(track: &Track, current: &Rid) -> Option<Rid> {
-    let layers = track.layers();
+    track.look_at_layers(|layers| better(layers, current))
+}
+
+fn better(layers: &[Arc<Layer>], current: &Rid) -> Option<Rid> {
     if layers.len() < 2 {
         return None;
     }
@@ -53,7 +56,7 @@ pub(crate) fn better_layer(track: &Track, current: &Rid) -> Option<Rid> {
 }
 
 /// Pixels, and payload received so far.
-fn weight(layer: &media::Layer) -> (u64, u64) {
+fn weight(layer: &Layer) -> (u64, u64) {
     let info = layer.info();
     (info.size.map_or(0, |(width, height)| u64::from(width) * u64::from(height)), info.bytes)
 }
