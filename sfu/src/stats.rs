@@ -106,6 +106,8 @@ pub struct SocketStats {
     pub datagrams_sent: u64,
     /// Bytes sent, without IP and UDP headers.
     pub bytes_sent: u64,
+    /// Messages to the kernel: a datagram, or several by UDP_SEGMENT.
+    pub messages_sent: u64,
     /// Messages that carried several datagrams by UDP_SEGMENT.
     pub gso_runs: u64,
     /// Destinations for which UDP_SEGMENT was turned off, because the kernel refused it.
@@ -127,6 +129,7 @@ impl SocketStats {
         self.send_calls += other.send_calls;
         self.datagrams_sent += other.datagrams_sent;
         self.bytes_sent += other.bytes_sent;
+        self.messages_sent += other.messages_sent;
         self.gso_runs += other.gso_runs;
         self.gso_refused += other.gso_refused;
         self.would_block += other.would_block;

@@ -218,6 +218,7 @@ impl Family {
             let run = &batch.runs()[planned.run];
             stats.datagrams_sent += (planned.end - planned.start).div_ceil(run.segment) as u64;
             stats.bytes_sent += (planned.end - planned.start) as u64;
+            stats.messages_sent += 1;
             stats.gso_runs += u64::from(planned.gso);
         }
         self.advance(count, batch);
