@@ -1,4 +1,6 @@
-//! What sealing a packet into the send buffer costs, beside the floor: copying it there.
+//! What egress costs at least. Without arguments: sealing a packet into the send buffer, beside copying it there.
+//! With `--trace FILE --threads N --groups N`: copying and sending what a viewer got, to as many sockets (`load floor` of
+//! `tests/load` runs it and counts what arrives).
 //!
 //! `cargo run --release -p sfu --example egress_floor`
 #![expect(
@@ -6,6 +8,12 @@
     clippy::disallowed_methods,
     reason = "an instrument that prints what it timed"
 )]
+
+#[path = "../src/shard/socket.rs"]
+#[allow(dead_code, reason = "the floor only sends, by the very system calls of a shard")]
+mod socket;
+#[path = "egress_floor/wire.rs"]
+mod wire;
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -69,6 +77,17 @@ fn round(viewers: &mut [Viewer], batch: &mut Batch, payload: &[u8], first: u64) 
 }
 
 fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => seal(),
+        ["--trace", trace, "--threads", threads, "--groups", groups] => {
+            wire::run(trace, threads.parse().expect("a number"), groups.parse().expect("a number"));
+        }
+        _ => panic!("usage: egress_floor [--trace FILE --threads N --groups N]"),
+    }
+}
+
+fn seal() {
     let payload = vec![0x5a; PAYLOAD];
     println!("{VIEWERS} viewers, {PACKETS} packets of {PAYLOAD} bytes per frame, best of {REPEATS}");
     println!("{:<34}{:>12}{:>20}", "", "ns/packet", "allocations/packet");
