@@ -28,6 +28,8 @@ const CONTROL_ONLY: &[&str] = &["control", "chat", "signaling", "sqlx", "redis"]
 /// Files and folders without clock, socket, task or random numbers: time and bytes come in as arguments.
 const SANS_IO: &[&str] = &[
     "media/src",
+    "sfu/src/bwe.rs",
+    "sfu/src/bwe",
     "sfu/src/core",
     "sfu/src/core.rs",
     "sfu/src/forward",

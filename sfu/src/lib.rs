@@ -8,13 +8,15 @@
 //! ```
 //!
 //! `core` holds no socket, thread, task or clock; `shard` is the thin shell around it; `egress` is where a
-//! payload is copied and encrypted, once, straight into the buffer that one system call sends.
+//! payload is copied and encrypted, once, straight into the buffer that one system call sends; `bwe` judges what a
+//! viewer's line takes.
 //!
 //! # What this crate may not know
 //! HTTP, authorisation, SQL, chat. Whoever calls [`Sfu::subscribe`] or [`Sfu::publish`] was let in before.
 
 mod announce;
 mod audience;
+pub mod bwe;
 mod config;
 pub mod core;
 pub mod egress;

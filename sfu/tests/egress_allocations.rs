@@ -1,8 +1,9 @@
 //! The packet path allocates nothing once it runs.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use sfu::bwe::Congestion;
 use sfu::egress::batch::{Batch, Dest, FrameKind};
 use sfu::egress::seal::{Profile, Sealer};
 
@@ -40,4 +41,41 @@ fn sealing_into_a_batch_allocates_nothing() {
             assert_eq!(counted.count_total, 0, "{profile:?}, reseal {reseal}: {counted:?}");
         }
     }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a time to count from")]
+fn congestion_control_allocates_nothing_per_packet_nor_per_report() {
+    let mut now = Instant::now();
+    let mut congestion = Congestion::new(now, 1_000_000);
+    // The first packet makes room for all.
+    congestion.sent(now, 0, 1200);
+    let mut number = 0_u16;
+    let counted = allocation_counter::measure(|| {
+        for round in 0..2_000_u32 {
+            let base = number.wrapping_add(1);
+            for _ in 0..20 {
+                number = number.wrapping_add(1);
+                congestion.sent(now, number, 1200);
+            }
+            now += Duration::from_millis(100);
+            // A run of 20 small deltas, 2.5 ms apart; every tenth report says that all were lost.
+            let lost = round % 10 == 0;
+            let mut report = [10; 8 + 2 + 20];
+            report[..2].copy_from_slice(&base.to_be_bytes());
+            report[2..4].copy_from_slice(&20_u16.to_be_bytes());
+            report[4..7].copy_from_slice(&(round * 3 / 2).to_be_bytes()[1..]);
+            report[8..10].copy_from_slice(&[if lost { 0 } else { 0x20 }, 20]);
+            congestion.handle_transport_cc(now, &report);
+            congestion.set_wanted_bps(5_000_000);
+            congestion.handle_timeout(now);
+            while congestion.poll_probe(now).is_some() {
+                number = number.wrapping_add(1);
+                congestion.sent(now, number, 1200);
+            }
+        }
+    });
+    assert!(congestion.estimate_bps().is_some());
+    assert!(congestion.take_happened().probes > 10);
+    assert_eq!(counted.count_total, 0, "{counted:?}");
 }
