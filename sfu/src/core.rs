@@ -6,7 +6,8 @@
 //!   packets ───► feed (history, bursts) ──────► slice ──► down_track ──► rewriter ──► egress::Sealer ──► Batch
 //! ```
 //! The files of one `impl Core`: this one (the door), `publisher` (who sends), `subscribe` (who reads what),
-//! `feedback` (what viewers report), `slice` (what is sent next).
+//! `feedback` (what viewers report), `slice` (what is sent next), `pace` (what is spread out for thin lines), `probes`
+//! (what is sent to see whether a line takes more).
 
 mod catch_up;
 mod counters;
@@ -17,12 +18,15 @@ mod feed;
 mod feedback;
 mod history;
 mod ice_lite;
+mod pace;
 pub mod peer;
+mod probes;
 mod publisher;
 mod rtcp;
 mod slice;
 mod slots;
 mod subscribe;
+mod turns;
 pub(crate) mod up_track;
 pub mod viewer;
 
@@ -42,6 +46,7 @@ use ice_lite::{Check, Credentials};
 use publisher::Publisher;
 use slice::Resend;
 use slots::Slots;
+use turns::Turns;
 use up_track::UpCounters;
 use viewer::{Failure, Viewer};
 
@@ -172,6 +177,10 @@ pub struct Core {
     /// Viewers in a catch-up burst, and when the first of them may go on.
     catching_up: Vec<u32>,
     catch_up_due: Option<Instant>,
+    /// Viewers for whom live pictures wait, because their lines are thin.
+    pacing: Turns,
+    /// Viewers whose lines are probed.
+    probing: Turns,
     /// When the next part of a paced keyframe may go.
     paced_due: Option<Instant>,
     transmits: VecDeque<Transmit>,
@@ -203,6 +212,8 @@ impl Core {
             resends: VecDeque::new(),
             catching_up: Vec::new(),
             catch_up_due: None,
+            pacing: Turns::default(),
+            probing: Turns::default(),
             paced_due: None,
             transmits: VecDeque::new(),
             spare: Vec::new(),
@@ -403,6 +414,8 @@ impl Core {
             self.detach(slot, kind);
         }
         self.catching_up.retain(|other| *other != slot);
+        self.pacing.remove(slot);
+        self.probing.remove(slot);
         let Some(mut viewer) = self.viewers.remove(slot) else { return };
         viewer.close(now);
         while let Some(transmit) = viewer.poll_transmit() {
@@ -514,6 +527,7 @@ impl Core {
         let result = viewer.handle_timeout(now);
         self.after_dtls(now, slot, result);
         self.look_after_tracks(now, slot);
+        self.tick_congestion(now, slot);
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         if viewer.must_report(now) {
             let mut data = self.spare.pop().unwrap_or_default();
@@ -529,7 +543,8 @@ impl Core {
         let publishers = (0..self.publishers.end())
             .filter_map(|slot| self.publishers.get(slot)?.peer.poll_timeout())
             .min();
-        [self.next_tick, self.catch_up_due, self.paced_due, publishers].into_iter().flatten().min()
+        let turns = [self.pacing.due(), self.probing.due(), self.catch_up_due, self.paced_due];
+        turns.into_iter().chain([self.next_tick, publishers]).flatten().min()
     }
 
     /// The next control datagram to send.
@@ -548,6 +563,15 @@ impl Core {
     /// The next thing that the shell must do.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
+    }
+
+    /// What the line of that viewer takes, in bits per second. `None`: it is no viewer of this shard, or gives nothing
+    /// to judge by.
+    pub fn estimate_bps(&self, peer: PeerId) -> Option<u64> {
+        match self.routes.by_id(peer)? {
+            Home::Viewer(slot) => self.viewers.get(slot)?.estimate_bps(),
+            Home::Publisher(_) => None,
+        }
     }
 
     /// What happened so far.

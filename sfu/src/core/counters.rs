@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::up_track::UpCounters;
 use crate::CloseReason;
+use crate::bwe::Happened;
 
 /// Writes the struct and the sum over shards from one list of fields.
 macro_rules! counters {
@@ -34,6 +35,15 @@ impl Counters {
         self.published_nacks += now.nacks - before.nacks;
         self.published_keyframes += now.keyframes - before.keyframes;
         self.published_keyframe_requests += now.plis + now.firs - before.plis - before.firs;
+    }
+
+    /// Adds what happened to the congestion control of a viewer.
+    pub(super) fn add_congestion(&mut self, happened: &Happened) {
+        self.feedback_refused += happened.feedback_refused;
+        self.overuses += happened.overuses;
+        self.probes += happened.probes;
+        self.probes_succeeded += happened.probes_succeeded;
+        self.probes_failed += happened.probes_failed;
     }
 
     /// Counts how a publisher ended.
@@ -110,6 +120,23 @@ counters! {
     packets_catch_up,
     /// Packets sealed again, by RTX or as the same bytes.
     packets_resent,
+
+    /// Live packets that were spread out because a line is thin.
+    packets_paced,
+    /// Frames × viewers dropped because too much waited for a thin line.
+    paced_frames_dropped,
+    /// Packets sealed only to probe a line.
+    packets_probe,
+    /// Times that a viewer's estimate fell because its line's queue grew.
+    overuses,
+    /// Probes begun.
+    probes,
+    /// Of them: the line took what was tried.
+    probes_succeeded,
+    /// Of them: it did not, or too little was heard of it.
+    probes_failed,
+    /// Transport-wide feedback that was broken, or claimed too much.
+    feedback_refused,
 
     /// Frames × viewers dropped because they had become older than 200 ms here.
     stale_frames,

@@ -1,6 +1,8 @@
 //! One viewer × one m-line: numbers, header, seal, and what was sent, for NACK.
 
 mod header;
+mod pacer;
+mod probe;
 #[cfg(test)]
 mod tests;
 
@@ -11,10 +13,13 @@ use media::{Codec, Kind, RtpPacket};
 use super::catch_up::CatchUp;
 use super::counters::Counters;
 use super::history::History;
+use crate::bwe::Congestion;
 use crate::egress::batch::{Batch, Dest};
 use crate::egress::seal::Sealer;
 use crate::forward::rewriter::{Placement, Refused, Rewriter, Source, Stamp};
 use header::Header;
+
+pub(crate) use pacer::{Pacer, WAIT_LONG, WAIT_MAX};
 
 /// Slot of the sealer for retransmissions.
 const RTX_SLOT: usize = 2;
@@ -75,11 +80,23 @@ pub(crate) enum Outcome {
 /// What of the viewer a packet needs on its way out.
 #[derive(Debug)]
 pub(crate) struct Outlet<'a> {
+    pub(crate) now: Instant,
     pub(crate) dest: &'a Dest,
     pub(crate) sealer: &'a mut Sealer,
     /// The transport-wide number, shared by all m-lines.
     pub(crate) transport_seq: &'a mut u16,
+    pub(crate) congestion: Option<&'a mut Congestion>,
     pub(crate) counters: &'a mut Counters,
+}
+
+impl Outlet<'_> {
+    /// A packet with the transport-wide number was sealed: the next one gets the next.
+    fn count_numbered(&mut self, bytes: usize) {
+        if let Some(congestion) = &mut self.congestion {
+            congestion.sent(self.now, *self.transport_seq, bytes);
+        }
+        *self.transport_seq = self.transport_seq.wrapping_add(1);
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -113,6 +130,11 @@ pub(crate) struct DownTrack {
     pub(crate) packets: u32,
     pub(crate) octets: u32,
     pub(crate) replayed: Option<Instant>,
+    newest_timestamp: u32,
+    /// What waits, if the viewer's line is thin.
+    pub(crate) pacer: Option<Box<Pacer>>,
+    /// No group of pictures that begins before this number of the source: its end was left out.
+    pub(crate) not_before: u64,
 }
 
 impl DownTrack {
@@ -130,6 +152,9 @@ impl DownTrack {
             packets: 0,
             octets: 0,
             replayed: None,
+            newest_timestamp: 0,
+            pacer: None,
+            not_before: 0,
             line,
         }
     }
@@ -149,12 +174,16 @@ impl DownTrack {
     /// Another source comes next: another payload type maybe, the same numbers and clock.
     pub(crate) fn switch(&mut self, codec: Codec, flow: Flow) {
         self.format = self.line.formats.iter().find(|format| format.codec == codec).copied();
+        self.not_before = 0;
         self.restart(flow);
     }
 
     /// The next packet is not the one after the last.
     pub(crate) fn restart(&mut self, flow: Flow) {
         self.flow = flow;
+        if let Some(pacer) = &mut self.pacer {
+            pacer.clear();
+        }
         self.begin_anew();
     }
 
@@ -204,6 +233,7 @@ impl DownTrack {
         let with_mid = self.mids_left > 0 && self.line.mid.is_some();
         let header = Header {
             marker: packet.marker,
+            padding: false,
             payload_type: format.payload_type,
             number: placement.index as u16,
             timestamp: placement.timestamp,
@@ -228,8 +258,10 @@ impl DownTrack {
         outlet.counters.bytes_sealed += buf_len(plain, outlet.sealer);
         self.remember(packet.seq, &placement, *outlet.transport_seq, format.payload_type, with_mid);
         self.mids_left -= u8::from(with_mid);
-        *outlet.transport_seq =
-            outlet.transport_seq.wrapping_add(u16::from(self.line.transport_cc.is_some()));
+        self.newest_timestamp = placement.timestamp;
+        if self.line.transport_cc.is_some() {
+            outlet.count_numbered(plain + outlet.sealer.tag_len());
+        }
         self.packets = self.packets.wrapping_add(1);
         self.octets = self.octets.wrapping_add(packet.payload.len() as u32);
         Outcome::Sent
@@ -287,6 +319,11 @@ impl DownTrack {
         }
     }
 
+    fn remembered(&self, index: u64) -> Option<Sent> {
+        let sent = self.sent.get(index as usize % SENT_MAX).copied().flatten();
+        sent.filter(|sent| sent.index == index as u32)
+    }
+
     /// Sends a packet again: by RTX, or as the same bytes.
     pub(crate) fn resend(
         &mut self,
@@ -295,8 +332,7 @@ impl DownTrack {
         batch: &mut Batch,
         outlet: &mut Outlet<'_>,
     ) -> Outcome {
-        let sent = self.sent.get(index as usize % SENT_MAX).copied().flatten();
-        let Some(sent) = sent.filter(|sent| sent.index == index as u32) else {
+        let Some(sent) = self.remembered(index) else {
             return self.send_missing(index, history, batch, outlet);
         };
         let Some(packet) = history.get(sent.seq) else {
@@ -344,15 +380,7 @@ impl DownTrack {
         batch: &mut Batch,
         outlet: &mut Outlet<'_>,
     ) -> Outcome {
-        let header = Header {
-            marker: packet.marker,
-            payload_type,
-            number: self.rtx_next as u16,
-            timestamp,
-            ssrc: self.line.rtx_ssrc,
-            transport_cc: self.line.transport_cc.map(|id| (id, *outlet.transport_seq)),
-            mid: None,
-        };
+        let header = self.rtx_header(payload_type, packet.marker, timestamp, outlet);
         let header_len = header.len();
         let plain = header_len + 2 + packet.payload.len();
         let Some(buf) = batch.push(outlet.dest, plain + outlet.sealer.tag_len()) else {
@@ -369,9 +397,29 @@ impl DownTrack {
             return Outcome::Skipped;
         }
         outlet.counters.bytes_sealed += buf_len(plain, outlet.sealer);
-        *outlet.transport_seq =
-            outlet.transport_seq.wrapping_add(u16::from(self.line.transport_cc.is_some()));
+        if self.line.transport_cc.is_some() {
+            outlet.count_numbered(plain + outlet.sealer.tag_len());
+        }
         Outcome::Sent
+    }
+
+    fn rtx_header(
+        &self,
+        payload_type: u8,
+        marker: bool,
+        timestamp: u32,
+        outlet: &Outlet<'_>,
+    ) -> Header<'static> {
+        Header {
+            marker,
+            padding: false,
+            payload_type,
+            number: self.rtx_next as u16,
+            timestamp,
+            ssrc: self.line.rtx_ssrc,
+            transport_cc: self.line.transport_cc.map(|id| (id, *outlet.transport_seq)),
+            mid: None,
+        }
     }
 
     /// Without RTX: the very same bytes, so that no index is ever used for two packets.
@@ -385,6 +433,7 @@ impl DownTrack {
     ) -> Outcome {
         let header = Header {
             marker: packet.marker,
+            padding: false,
             payload_type: sent.payload_type,
             number: index as u16,
             timestamp: sent.timestamp,

@@ -262,6 +262,11 @@ impl Feed {
         self.edge.is_none_or(|edge| now.saturating_duration_since(edge.arrival) > SILENT)
     }
 
+    /// Payload bits per second that arrive. `None`: not for a second yet.
+    pub(crate) fn bitrate_bps(&self) -> Option<u64> {
+        self.rate.bps
+    }
+
     /// How long a frame lasts.
     pub(crate) fn frame_duration(&self) -> Duration {
         self.edge.map_or(FRAME_MAX, |edge| edge.frame)

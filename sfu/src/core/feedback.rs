@@ -8,6 +8,7 @@ use super::Core;
 use super::down_track::{Flow, Missed};
 use super::rtcp::{Feedback, Lost};
 use super::slice::{RESENDS_MAX, Resend};
+use super::viewer::Viewer;
 
 /// What a retransmission is taken to cost before it is looked up: a full packet.
 const RESEND_BYTES: u64 = 1250;
@@ -22,14 +23,26 @@ impl Core {
                     self.keyframe_asked(now, slot);
                 }
             }
-            Feedback::Report { last_sr, delay, .. } => {
+            Feedback::Report { fraction_lost, last_sr, delay, .. } => {
                 let Some(viewer) = self.viewers.get_mut(slot) else { return };
                 let clock = viewer.stream.clock();
                 let wall = clock.ntp(clock.media_time(now, media::Timescale::MICROS));
-                viewer.note_report(wall, last_sr, delay);
+                let round_trip = viewer.note_report(wall, last_sr, delay);
+                if let Some(congestion) = viewer.congestion() {
+                    congestion.handle_report(now, fraction_lost, round_trip);
+                }
             }
-            // An estimate is of use once there are several Layers to choose from.
-            Feedback::Remb { .. } | Feedback::TransportCc | Feedback::Goodbye => {}
+            Feedback::TransportCc { fci } => {
+                if let Some(congestion) = self.viewers.get_mut(slot).and_then(Viewer::congestion) {
+                    congestion.handle_transport_cc(now, fci);
+                }
+            }
+            Feedback::Remb { bits_per_second } => {
+                if let Some(congestion) = self.viewers.get_mut(slot).and_then(Viewer::congestion) {
+                    congestion.handle_remb(now, bits_per_second);
+                }
+            }
+            Feedback::Goodbye => {}
         }
     }
 

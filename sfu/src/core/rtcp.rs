@@ -28,7 +28,10 @@ pub(crate) enum Feedback<'a> {
     /// It estimates the bandwidth (draft-alvestrand-rmcat-remb).
     Remb { bits_per_second: u64 },
     /// When packets arrived (draft-holmer-rmcat-transport-wide-cc-extensions).
-    TransportCc,
+    TransportCc {
+        /// What follows the two SSRCs.
+        fci: &'a [u8],
+    },
     /// It says goodbye to one of its sources.
     Goodbye,
 }
@@ -66,7 +69,11 @@ pub(crate) fn read<'a>(compound: &'a [u8], mut each: impl FnMut(Feedback<'a>)) {
                     each(Feedback::Nack { ssrc, lost: Lost(lost) });
                 }
             }
-            (TRANSPORT_FEEDBACK, TRANSPORT_CC) => each(Feedback::TransportCc),
+            (TRANSPORT_FEEDBACK, TRANSPORT_CC) => {
+                if let Some(fci) = body.get(8..) {
+                    each(Feedback::TransportCc { fci });
+                }
+            }
             (PAYLOAD_FEEDBACK, PLI) => {
                 if let Some(ssrc) = u32_at(body, 4) {
                     each(Feedback::Keyframe { ssrc });

@@ -1,4 +1,4 @@
-//! What is sent next: audio, retransmissions, live pictures, catch-up bursts, in this order, a slice at a time.
+//! What is sent next: audio, retransmissions, live pictures, probes, catch-up bursts, in this order, a slice at a time.
 //!
 //! A job is a feed, a range of its packets and a cursor (next viewer, next packet), so it can stop anywhere
 //! and go on after the shell has sent and looked at its sockets. Per viewer, the packets of a burst are pushed
@@ -38,7 +38,7 @@ pub(super) struct Resend {
 
 /// How a job ended for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     /// It is done.
     Done,
     /// The batch is full, or the slice is.
@@ -47,12 +47,12 @@ enum Step {
 
 /// Room in a slice.
 #[derive(Debug)]
-struct Budget {
+pub(super) struct Budget {
     until: usize,
 }
 
 impl Budget {
-    fn spent(&self, batch: &Batch) -> bool {
+    pub(super) fn spent(&self, batch: &Batch) -> bool {
         batch.len() >= self.until
     }
 }
@@ -62,8 +62,10 @@ impl Core {
     pub fn next_slice(&mut self, now: Instant, batch: &mut Batch) -> bool {
         let budget = Budget { until: batch.len() + SLICE_BYTES };
         self.live_slice(now, Kind::Audio, batch, &budget) == Step::Stop
-            || self.resend_slice(batch, &budget) == Step::Stop
+            || self.resend_slice(now, batch, &budget) == Step::Stop
             || self.live_slice(now, Kind::Video, batch, &budget) == Step::Stop
+            || self.pace_slice(now, batch, &budget) == Step::Stop
+            || self.probe_slice(now, batch, &budget) == Step::Stop
             || self.catch_up_slice(now, batch, &budget) == Step::Stop
     }
 
@@ -124,11 +126,14 @@ impl Core {
                 break;
             }
             if let Some(viewer) = self.viewers.get_mut(slot) {
-                let sent = send_live(viewer, feed, burst.next, burst.to, batch, &mut self.counters);
-                if let Err(next) = sent {
-                    burst.next = next;
-                    feed.bursts[0] = burst;
-                    return Step::Stop;
+                match send_live(now, viewer, feed, burst.next, burst.to, batch, &mut self.counters) {
+                    Ok(Live::Sent) => {}
+                    Ok(Live::Waits) => self.pacing.add(slot, now),
+                    Err(next) => {
+                        burst.next = next;
+                        feed.bursts[0] = burst;
+                        return Step::Stop;
+                    }
                 }
             }
             burst.viewer += 1;
@@ -142,12 +147,12 @@ impl Core {
         Step::Done
     }
 
-    fn resend_slice(&mut self, batch: &mut Batch, budget: &Budget) -> Step {
+    fn resend_slice(&mut self, now: Instant, batch: &mut Batch, budget: &Budget) -> Step {
         while let Some(resend) = self.resends.front().copied() {
             if budget.spent(batch) {
                 return Step::Stop;
             }
-            let outcome = self.send_again(&resend, batch);
+            let outcome = self.send_again(now, &resend, batch);
             if outcome == Outcome::Full {
                 return Step::Stop;
             }
@@ -157,7 +162,7 @@ impl Core {
         Step::Done
     }
 
-    fn send_again(&mut self, resend: &Resend, batch: &mut Batch) -> Outcome {
+    fn send_again(&mut self, now: Instant, resend: &Resend, batch: &mut Batch) -> Outcome {
         let Some(viewer) = self.viewers.get_mut(resend.slot) else { return Outcome::Skipped };
         if viewer.id != resend.id {
             return Outcome::Skipped;
@@ -165,7 +170,7 @@ impl Core {
         let Some(feed) = viewer.feed(resend.kind).and_then(|id| self.feeds.get(&id)) else {
             return Outcome::Skipped;
         };
-        let Some((down, mut outlet)) = viewer.outlet(resend.kind, &mut self.counters) else {
+        let Some((down, mut outlet)) = viewer.outlet(now, resend.kind, &mut self.counters) else {
             return Outcome::Skipped;
         };
         down.resend(resend.index, &feed.history, batch, &mut outlet)
@@ -282,7 +287,7 @@ fn send_frame(
     counters: &mut Counters,
 ) -> Result<(), u64> {
     let stamp = feed.live_edge(now).map_or(Stamp::Own, Stamp::Edge);
-    let Some((down, mut outlet)) = viewer.outlet(Kind::Video, counters) else { return Ok(()) };
+    let Some((down, mut outlet)) = viewer.outlet(now, Kind::Video, counters) else { return Ok(()) };
     for seq in from..to {
         let Some(packet) = feed.history.get(seq) else { continue };
         if leaves_out(feed, packet) {
@@ -299,21 +304,36 @@ fn send_frame(
     Ok(())
 }
 
+/// What became of a live burst for one viewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Live {
+    Sent,
+    /// The viewer's line is thin: it goes out by and by.
+    Waits,
+}
+
 /// Sends what of a burst is for a viewer. `Err`: the batch is full, go on there.
 fn send_live(
+    now: Instant,
     viewer: &mut Viewer,
     feed: &Feed,
     from: u64,
     to: u64,
     batch: &mut Batch,
     counters: &mut Counters,
-) -> Result<(), u64> {
-    let Some((down, mut outlet)) = viewer.outlet(feed.kind, counters) else { return Ok(()) };
-    let Flow::Live { from: first } = down.flow else { return Ok(()) };
+) -> Result<Live, u64> {
+    let Some((down, mut outlet)) = viewer.outlet(now, feed.kind, counters) else { return Ok(Live::Sent) };
+    let Flow::Live { from: first } = down.flow else { return Ok(Live::Sent) };
     if feed.reordering == Reordering::Unplayable {
-        return Ok(());
+        return Ok(Live::Sent);
     }
-    for seq in from.max(first)..to {
+    let from = from.max(first);
+    if let Some(pacer) = &mut down.pacer
+        && pacer.push(from, to)
+    {
+        return Ok(Live::Waits);
+    }
+    for seq in from..to {
         let Some(packet) = feed.history.get(seq) else { continue };
         if leaves_out(feed, packet) {
             down.leave_out(seq);
@@ -331,7 +351,7 @@ fn send_live(
             Outcome::Full => return Err(seq),
         }
     }
-    Ok(())
+    Ok(Live::Sent)
 }
 
 /// What the frame is that a packet is of.
@@ -348,6 +368,6 @@ fn frame_kind(feed: &Feed, packet: &RtpPacket) -> FrameKind {
 }
 
 /// Whether a packet is left out so that the frames that are sent are in the order in which they are shown.
-fn leaves_out(feed: &Feed, packet: &RtpPacket) -> bool {
+pub(super) fn leaves_out(feed: &Feed, packet: &RtpPacket) -> bool {
     feed.kind == Kind::Video && feed.reordering == Reordering::DropDiscardable && packet.discardable
 }

@@ -221,7 +221,9 @@ impl Core {
         if feed.reordering == Reordering::Unplayable || feed.history.end() == 0 {
             return false;
         }
-        let Some(gop) = feed.history.whole_gop() else { return false };
+        let Some(gop) = feed.history.whole_gop().filter(|gop| gop.first >= down.not_before) else {
+            return false;
+        };
         if !catch_up::fits(&gop, feed.frame_duration()) {
             self.counters.catch_up_refused += 1;
             return false;

@@ -13,6 +13,7 @@ use super::down_track::{DownTrack, Flow, Format, Line, Outlet};
 use super::ice_lite::{Check, Credentials};
 use super::rtcp;
 use super::{Counters, FeedId, Transmit};
+use crate::bwe::Congestion;
 use crate::egress::batch::Dest;
 use crate::egress::seal::{Profile, Sealer};
 use crate::sdp::{AnswerTerms, Section, Setup, SubscribeOffer};
@@ -37,6 +38,9 @@ const ROUND_TRIP: Duration = Duration::from_millis(100);
 /// a line that retransmissions only make worse (`nack_throttled`).
 const RESEND_BYTES_MAX: u64 = 256 * 1024;
 const RESEND_BYTES_PER_SECOND: u64 = 512 * 1024;
+
+/// Where the search for what a line takes begins: any line that plays video at all.
+const START_BPS: u64 = 1_000_000;
 
 /// Random bytes that a negotiation uses up: credentials, SSRCs, first numbers. The shell fills it.
 pub type Entropy = [u8; 96];
@@ -229,6 +233,8 @@ pub(crate) struct Viewer {
     dest: Option<Dest>,
     paths: Vec<Path>,
     transport_seq: u16,
+    /// From when it is connected on.
+    congestion: Option<Box<Congestion>>,
     cname: String,
     began: Instant,
     heard: Instant,
@@ -266,6 +272,7 @@ impl Viewer {
             dest: None,
             paths: Vec::new(),
             transport_seq: 0,
+            congestion: None,
             cname: spec.cname,
             began: now,
             heard: now,
@@ -324,6 +331,7 @@ impl Viewer {
     /// An m-line with what its packets need on their way out, once the viewer is connected.
     pub(crate) fn outlet<'a>(
         &'a mut self,
+        now: Instant,
         kind: Kind,
         counters: &'a mut Counters,
     ) -> Option<(&'a mut DownTrack, Outlet<'a>)> {
@@ -332,12 +340,34 @@ impl Viewer {
             Kind::Video => self.video.as_mut()?,
         };
         let outlet = Outlet {
+            now,
             dest: self.dest.as_ref()?,
             sealer: self.sealer.as_mut()?,
             transport_seq: &mut self.transport_seq,
+            congestion: self.congestion.as_deref_mut(),
             counters,
         };
         Some((down, outlet))
+    }
+
+    /// What its line takes, in bits per second of datagrams without IP and UDP headers. `None`: it gives nothing to
+    /// judge by, or has not yet.
+    pub(crate) fn estimate_bps(&self) -> Option<u64> {
+        self.congestion.as_ref()?.estimate_bps()
+    }
+
+    /// What would be sent to it if its line took that: as long as the estimate is below, the line is probed, if the
+    /// viewer has what probes need (transport-wide feedback and RTX).
+    pub(crate) fn set_wanted_bps(&mut self, bits_per_second: u64) {
+        let can_probe = self.video.as_ref().is_some_and(DownTrack::can_probe);
+        if let Some(congestion) = &mut self.congestion {
+            congestion.set_wanted_bps(if can_probe { bits_per_second } else { 0 });
+        }
+    }
+
+    /// The congestion control of its line, once it is connected.
+    pub(crate) fn congestion(&mut self) -> Option<&mut Congestion> {
+        self.congestion.as_deref_mut()
     }
 
     /// Takes an authentic check.
@@ -402,6 +432,7 @@ impl Viewer {
                     }
                 }
                 self.sealer = Some(sealer);
+                self.congestion = Some(Box::new(Congestion::new(now, START_BPS)));
                 Ok(None)
             }
         }
@@ -415,15 +446,14 @@ impl Viewer {
     }
 
     /// The round trip, from a reception report (RFC 3550 section 6.4.1).
-    pub(crate) fn note_report(&mut self, wall: NtpTime, last_sr: u32, delay: u32) {
-        if last_sr == 0 {
-            return;
-        }
+    pub(crate) fn note_report(&mut self, wall: NtpTime, last_sr: u32, delay: u32) -> Option<Duration> {
         let elapsed = wall.middle_bits().wrapping_sub(last_sr).wrapping_sub(delay);
         // 16.16 seconds; what is longer than 10 s is no round trip.
-        if elapsed < 10 << 16 {
-            self.round_trip = Duration::from_micros((u64::from(elapsed) * 1_000_000) >> 16);
+        if last_sr == 0 || elapsed >= 10 << 16 {
+            return None;
         }
+        self.round_trip = Duration::from_micros((u64::from(elapsed) * 1_000_000) >> 16);
+        Some(self.round_trip)
     }
 
     /// Milliseconds since it came, and how long a packet waits until it is sent again once more.

@@ -224,6 +224,11 @@ impl Rewriter {
         newest.checked_sub(u64::from((newest as u16).wrapping_sub(number)))
     }
 
+    /// The index that the next packet would have.
+    pub(crate) fn next_index(&self) -> u64 {
+        self.next_index
+    }
+
     /// RTP timestamp of a moment on the Stream's clock: for sender reports.
     pub(crate) fn timestamp_at(&self, ticks: i64) -> u32 {
         (ticks as u32).wrapping_add(self.base)

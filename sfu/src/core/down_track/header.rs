@@ -6,6 +6,8 @@ const MID_BYTES_MAX: usize = 16;
 /// An RTP header with the extensions that we write (RFC 3550 section 5.1, RFC 8285 section 4.2).
 pub(super) struct Header<'a> {
     pub(super) marker: bool,
+    /// Padding follows; its last byte says how much.
+    pub(super) padding: bool,
     pub(super) payload_type: u8,
     pub(super) number: u16,
     pub(super) timestamp: u32,
@@ -29,7 +31,7 @@ impl Header<'_> {
 
     pub(super) fn write(&self, buf: &mut [u8]) {
         let elements = self.elements_len();
-        buf[0] = if elements > 0 { 0x90 } else { 0x80 };
+        buf[0] = 0x80 | if elements > 0 { 0x10 } else { 0 } | if self.padding { 0x20 } else { 0 };
         buf[1] = self.payload_type | if self.marker { 0x80 } else { 0 };
         buf[2..4].copy_from_slice(&self.number.to_be_bytes());
         buf[4..8].copy_from_slice(&self.timestamp.to_be_bytes());

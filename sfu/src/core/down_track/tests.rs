@@ -45,9 +45,11 @@ impl Bench {
         let from = std::net::IpAddr::from([192, 0, 2, 1]);
         let dest = Dest { to, from, gso: false };
         let mut outlet = Outlet {
+            now: beginning(),
             dest: &dest,
             sealer: &mut self.sealer,
             transport_seq: &mut self.transport_seq,
+            congestion: None,
             counters: &mut self.counters,
         };
         let outcome = call(&mut self.down, &self.history, &mut self.batch, &mut outlet);

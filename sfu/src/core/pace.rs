@@ -1,0 +1,140 @@
+//! Live pictures for viewers whose lines have shown that they are thin: spread out, and never more than fits.
+//!
+//! Viewers on clean lines have no pacer and are not touched: their frames leave as one burst, as they come.
+
+use std::time::Instant;
+
+use media::Kind;
+
+use super::down_track::{Flow, Outcome, Pacer, WAIT_LONG, WAIT_MAX};
+use super::slice::{Budget, Step, leaves_out};
+use super::turns::Turn;
+use super::{Core, FeedId};
+use crate::bwe::Congestion;
+use crate::egress::batch::Batch;
+use crate::forward::rewriter::Stamp;
+
+/// A line that takes more than this many times what is sent has room for frames in one piece.
+const THIN_PERCENT: u64 = 200;
+/// So much of the estimate is used for a frame, if the line takes what is sent on average.
+const SPREAD_PERCENT: u64 = 150;
+/// Headers and tags, and what else goes to a viewer, on top of the picture's payload.
+const OVERHEAD_PERCENT: u64 = 105;
+/// Losses that show a line whose bursts are better spread.
+const LOSSY: f64 = 0.02;
+
+/// Bits per second at which frames leave. `None`: as they come. `payload_bps`: of everything that is sent.
+fn pace_bps(now: Instant, congestion: &Congestion, payload_bps: u64) -> Option<u64> {
+    let estimate = congestion.estimate_bps()?;
+    let needed = payload_bps * OVERHEAD_PERCENT / 100;
+    if estimate >= needed * THIN_PERCENT / 100 {
+        return None;
+    }
+    if !congestion.is_congested(now) && congestion.loss() < LOSSY {
+        return None;
+    }
+    // More than the line takes on average: then not even for the time of a frame.
+    let percent = if estimate >= needed { SPREAD_PERCENT } else { 100 };
+    Some(estimate * percent / 100)
+}
+
+impl Core {
+    /// Decides whether a viewer's pictures are spread, and how far.
+    pub(super) fn tick_pacer(&mut self, now: Instant, slot: u32, payload_bps: u64) {
+        let Some(viewer) = self.viewers.get_mut(slot) else { return };
+        let rate = viewer.congestion().and_then(|congestion| pace_bps(now, congestion, payload_bps));
+        let Some(down) = &mut viewer.video else { return };
+        match (&mut down.pacer, rate) {
+            (Some(pacer), Some(rate)) => pacer.set_rate(rate),
+            (None, Some(rate)) => down.pacer = Some(Box::new(Pacer::new(now, rate))),
+            (Some(pacer), None) if pacer.is_empty() => down.pacer = None,
+            // What waits goes out first, so that nothing overtakes it.
+            (Some(_), None) | (None, None) => {}
+        }
+    }
+
+    /// Sends what is due to those whose pictures are spread.
+    pub(super) fn pace_slice(&mut self, now: Instant, batch: &mut Batch, budget: &Budget) -> Step {
+        let mut pacing = std::mem::take(&mut self.pacing);
+        let all = pacing.take(now, |slot| self.pace_one(now, slot, batch, budget));
+        self.pacing = pacing;
+        if all { Step::Done } else { Step::Stop }
+    }
+
+    fn pace_one(&mut self, now: Instant, slot: u32, batch: &mut Batch, budget: &Budget) -> Turn {
+        loop {
+            let Some(viewer) = self.viewers.get_mut(slot) else { return Turn::Ended };
+            let Some(feed) = viewer.video_feed.and_then(|id| self.feeds.get(&id)) else { return Turn::Ended };
+            let Some((down, mut outlet)) = viewer.outlet(now, Kind::Video, &mut self.counters) else {
+                return Turn::Ended;
+            };
+            let live = matches!(down.flow, Flow::Live { .. });
+            let Some(pacer) = down.pacer.as_deref_mut() else { return Turn::Ended };
+            if !live {
+                pacer.clear();
+            }
+            if pacer.is_empty() {
+                return Turn::Ended;
+            }
+            if let Some(due) = pacer.wait(now) {
+                return Turn::Wait(due);
+            }
+            if budget.spent(batch) {
+                return Turn::Full;
+            }
+            let seq = pacer.next;
+            let Some(packet) = feed.history.get(seq) else {
+                pacer.sent(now, 0);
+                continue;
+            };
+            let waited = now.saturating_duration_since(packet.arrival);
+            if packet.frame_start {
+                if waited > WAIT_MAX {
+                    let (first, last) = (pacer.next, pacer.end);
+                    let frames = (first..last).filter_map(|seq| feed.history.get(seq));
+                    outlet.counters.paced_frames_dropped +=
+                        frames.filter(|packet| packet.frame_start).count() as u64;
+                    self.wait_for_keyframe(now, slot);
+                    return Turn::Ended;
+                }
+                pacer.leaving_out = packet.discardable && waited > WAIT_LONG;
+                outlet.counters.paced_frames_dropped += u64::from(pacer.leaving_out);
+            }
+            if leaves_out(feed, packet) || (pacer.leaving_out && packet.discardable) {
+                pacer.sent(now, 0);
+                down.leave_out(seq);
+                continue;
+            }
+            match down.send(packet, Stamp::Own, batch, &mut outlet) {
+                Outcome::Sent => {
+                    outlet.counters.packets_forwarded += 1;
+                    outlet.counters.packets_paced += 1;
+                    if let Some(pacer) = down.pacer.as_deref_mut() {
+                        pacer.sent(now, packet.payload.len());
+                    }
+                }
+                Outcome::Skipped => {
+                    if let Some(pacer) = down.pacer.as_deref_mut() {
+                        pacer.sent(now, 0);
+                    }
+                }
+                Outcome::Full => return Turn::Full,
+            }
+        }
+    }
+
+    /// Too much waits for a viewer: nothing more of this group of pictures, and all of the next.
+    fn wait_for_keyframe(&mut self, now: Instant, slot: u32) {
+        let Some(viewer) = self.viewers.get_mut(slot) else { return };
+        let Some(feed) = viewer.video_feed.and_then(|id| self.feeds.get(&id)) else { return };
+        let Some(down) = &mut viewer.video else { return };
+        down.restart(Flow::Waiting);
+        down.not_before = feed.history.end();
+        self.ask_encoder(now, slot);
+    }
+
+    /// Payload bits per second of a feed; 0 while it is not known.
+    pub(super) fn bitrate_bps(&self, feed: Option<FeedId>) -> u64 {
+        feed.and_then(|id| self.feeds.get(&id)?.bitrate_bps()).unwrap_or(0)
+    }
+}
