@@ -7,66 +7,24 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use media::{
-    ChannelName, Codec, Hub, MediaTime, NtpTime, Publication, Rid, RtpPacket, Stream, StreamWriter,
-    Timescale, TrackReader, TrackSpec, TrackWriter,
+    ChannelName, Hub, NtpTime, Publication, RtpPacket, Stream, StreamWriter, TrackReader, TrackWriter,
 };
+use sfu::PeerId;
 use sfu::core::viewer::{Entropy, Identity, Spec};
 use sfu::core::{Action, Claim, Core, FeedId, Negotiated, Routed};
 use sfu::egress::batch::Batch;
 use sfu::sdp::SubscribeOffer;
-use sfu::{PeerEvent, PeerId};
 use str0m::change::SdpAnswer;
 use str0m::media::{Direction, MediaKind};
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
+use crate::line::{Line, LineState, Random};
+use crate::source::Source;
+use crate::viewer::{Got, Viewer};
+
 pub(crate) const SERVER: &str = "192.0.2.1:8189";
 pub(crate) const STEP: Duration = Duration::from_millis(1);
-pub(crate) const FRAME: Duration = Duration::from_nanos(33_333_333);
-
-/// A small generator with a seed that can be printed (splitmix64).
-#[derive(Clone)]
-pub(crate) struct Random(pub u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// True once in a while.
-    pub(crate) fn chance(&mut self, percent: f64) -> bool {
-        (self.next() % 1_000_000) as f64 / 10_000.0 < percent
-    }
-}
-
-/// The way to one viewer.
-#[derive(Clone, Copy)]
-pub(crate) struct Line {
-    pub(crate) latency: Duration,
-    pub(crate) jitter: Duration,
-    pub(crate) loss_percent: f64,
-}
-
-impl Default for Line {
-    fn default() -> Self {
-        Self { latency: Duration::from_millis(20), jitter: Duration::ZERO, loss_percent: 0.0 }
-    }
-}
-
-/// What a viewer got: the stamp in the payload, and when.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Got {
-    pub(crate) video: bool,
-    pub(crate) frame: u32,
-    pub(crate) part: u16,
-    pub(crate) parts: u16,
-    pub(crate) timestamp: u32,
-    pub(crate) at: Instant,
-}
 
 /// A video packet of our own on the wire, as the header says in clear.
 #[derive(Clone, Copy, Debug)]
@@ -76,43 +34,6 @@ pub(crate) struct Wire {
     pub(crate) timestamp: u32,
     pub(crate) number: u16,
     pub(crate) at: Instant,
-}
-
-pub(crate) struct Viewer {
-    pub(crate) id: PeerId,
-    pub(crate) rtc: Rtc,
-    pub(crate) address: SocketAddr,
-    pub(crate) line: Line,
-    pub(crate) connected: Option<Instant>,
-    pub(crate) joined: Instant,
-    pub(crate) got: Vec<Got>,
-    pub(crate) events: Vec<PeerEvent>,
-    pub(crate) due: Instant,
-    pub(crate) alive: bool,
-    pub(crate) silent: bool,
-    pub(crate) answer: String,
-    video: str0m::media::Mid,
-}
-
-impl Viewer {
-    pub(crate) fn video_frames(&self) -> Vec<u32> {
-        let mut parts: HashMap<u32, Vec<bool>> = HashMap::new();
-        for got in self.got.iter().filter(|got| got.video) {
-            parts.entry(got.frame).or_insert_with(|| vec![false; got.parts.into()])[usize::from(got.part)] =
-                true;
-        }
-        let mut whole: Vec<u32> = parts
-            .into_iter()
-            .filter(|(_, parts)| parts.iter().all(|there| *there))
-            .map(|(frame, _)| frame)
-            .collect();
-        whole.sort_unstable();
-        whole
-    }
-
-    pub(crate) fn first_video(&self) -> Option<Instant> {
-        self.got.iter().find(|got| got.video).map(|got| got.at)
-    }
 }
 
 struct Datagram {
@@ -141,21 +62,6 @@ impl Ord for Datagram {
     }
 }
 
-/// The source: how it sends.
-#[derive(Clone, Copy)]
-pub(crate) struct Source {
-    pub(crate) gop: u32,
-    pub(crate) parts: u16,
-    pub(crate) part_bytes: usize,
-    pub(crate) keyframes_on_request: bool,
-}
-
-impl Default for Source {
-    fn default() -> Self {
-        Self { gop: 60, parts: 9, part_bytes: 1100, keyframes_on_request: false }
-    }
-}
-
 pub(crate) struct World {
     pub(crate) now: Instant,
     pub(crate) random: Random,
@@ -173,15 +79,15 @@ pub(crate) struct World {
     pub(crate) keyframe_requests: u64,
     /// Of the packet path: from the bus to the batch.
     pub(crate) allocations: u64,
-    channel: ChannelName,
-    audio: Option<TrackWriter>,
-    video: Option<TrackWriter>,
-    next_frame: Instant,
-    next_audio: Instant,
-    audio_number: u32,
-    since_keyframe: u32,
-    video_seq: u64,
-    audio_seq: u64,
+    pub(crate) channel: ChannelName,
+    pub(crate) audio: Option<TrackWriter>,
+    pub(crate) video: Option<TrackWriter>,
+    pub(crate) next_frame: Instant,
+    pub(crate) next_audio: Instant,
+    pub(crate) audio_number: u32,
+    pub(crate) since_keyframe: u32,
+    pub(crate) video_seq: u64,
+    pub(crate) audio_seq: u64,
     identity: Identity,
     feeds: HashMap<FeedId, TrackReader<RtpPacket>>,
     claims: HashMap<String, Box<Negotiated>>,
@@ -240,31 +146,6 @@ impl World {
         world
     }
 
-    fn open_tracks(&mut self) {
-        let spec = |codec, timescale| TrackSpec {
-            codec,
-            timescale,
-            keyframes_on_request: self.source.keyframes_on_request,
-            derived: false,
-        };
-        let (audio, video) = (spec(Codec::Opus, Timescale::OPUS), spec(Codec::H264, Timescale::VIDEO));
-        let writer = self.writer.as_mut().unwrap();
-        self.audio = Some(writer.track(audio));
-        self.video = Some(writer.track(video));
-    }
-
-    pub(crate) fn stop_source(&mut self) {
-        (self.audio, self.video, self.writer) = (None, None, None);
-    }
-
-    pub(crate) fn restart_source(&mut self) {
-        let wall = NtpTime::from_unix_micros(1_795_327_200_000_000);
-        self.writer = Some(self.hub.publish(&self.channel, Publication::default(), self.now, wall).unwrap());
-        self.since_keyframe = 0;
-        (self.next_frame, self.next_audio) = (self.now, self.now);
-        self.open_tracks();
-    }
-
     /// A viewer comes. `munge` may change its offer.
     pub(crate) fn join(&mut self, line: Line, munge: impl FnOnce(String) -> String) -> usize {
         let at = self.viewers.len();
@@ -290,6 +171,7 @@ impl World {
             rtc,
             address,
             line,
+            line_state: LineState::default(),
             connected: None,
             joined: self.now,
             got: Vec::new(),
@@ -347,70 +229,6 @@ impl World {
         }
     }
 
-    fn write_media(&mut self) {
-        while self.video.is_some() && self.next_frame <= self.now {
-            self.write_frame();
-            self.next_frame += FRAME;
-        }
-        while self.next_audio <= self.now {
-            let packet = self.packet(Timescale::OPUS, self.audio_seq, self.next_audio, true, true);
-            let Some(audio) = &mut self.audio else { break };
-            audio.write_rtp(
-                &Rid::single(),
-                RtpPacket { payload: stamp(self.audio_number, 0, 1, 100), ..packet },
-            );
-            self.audio_seq += 1;
-            self.audio_number += 1;
-            self.next_audio += Duration::from_millis(20);
-        }
-    }
-
-    fn write_frame(&mut self) {
-        let key = self.since_keyframe == 0;
-        let parts = if key { self.source.parts * 4 } else { self.source.parts };
-        for part in 0..parts {
-            let start = part == 0;
-            let packet = self.packet(Timescale::VIDEO, self.video_seq, self.next_frame, start, key && start);
-            let payload = stamp(self.frame, part, parts, self.source.part_bytes);
-            let packet = RtpPacket { payload, marker: part + 1 == parts, ..packet };
-            self.video.as_mut().unwrap().write_rtp(&Rid::single(), packet);
-            self.video_seq += 1;
-        }
-        self.frame += 1;
-        self.since_keyframe = (self.since_keyframe + 1) % self.source.gop;
-    }
-
-    fn packet(&self, scale: Timescale, seq: u64, at: Instant, frame_start: bool, key: bool) -> RtpPacket {
-        RtpPacket {
-            seq,
-            time: self.stream.clock().media_time(at, scale),
-            payload: bytes::Bytes::new(),
-            marker: false,
-            frame_start,
-            starts_keyframe: key,
-            discardable: false,
-            reorders: false,
-            temporal_id: 0,
-            epoch: 0,
-            arrival: self.now,
-        }
-    }
-
-    /// Writes a packet as it is.
-    pub(crate) fn write_video(&mut self, change: impl FnOnce(&mut RtpPacket)) {
-        let mut packet = self.packet(Timescale::VIDEO, self.video_seq, self.now, true, false);
-        packet.payload = stamp(self.frame, 0, 1, 500);
-        packet.marker = true;
-        change(&mut packet);
-        self.video.as_mut().unwrap().write_rtp(&Rid::single(), packet);
-        self.video_seq += 1;
-        self.frame += 1;
-    }
-
-    pub(crate) fn media_time(&self) -> MediaTime {
-        self.stream.clock().media_time(self.now, Timescale::VIDEO)
-    }
-
     /// A datagram on its way to the server, from where it is told.
     pub(crate) fn inject(&mut self, from: SocketAddr, mut data: Vec<u8>) -> Routed {
         let claims = &mut self.claims;
@@ -434,8 +252,7 @@ impl World {
                 let contents = datagram.data.as_slice().try_into().expect("str0m knows what this is");
                 let receive =
                     Receive { proto: Protocol::Udp, source: server, destination: address, contents };
-                let now = self.now;
-                self.input(datagram.viewer, Input::Receive(now, receive));
+                self.input(datagram.viewer, Input::Receive(datagram.at, receive));
             }
         }
     }
@@ -511,14 +328,12 @@ impl World {
         }
         // Handshakes are let through: what is tested is media.
         let media = data.first().is_some_and(|byte| (128..192).contains(byte));
-        if media && self.random.chance(line.loss_percent) {
-            return;
+        let state = &mut self.viewers[viewer].line_state;
+        let arrivals = state.pass(self.now, &line, &mut self.random, to_server, media, data.len());
+        for at in arrivals.into_iter().flatten() {
+            self.order += 1;
+            self.net.push(Datagram { at, order: self.order, viewer, to_server, data: data.clone() });
         }
-        let jitter = line.jitter.as_micros() as u64;
-        let jitter = if jitter == 0 { 0 } else { self.random.next() % jitter };
-        let at = self.now + line.latency + Duration::from_micros(jitter);
-        self.order += 1;
-        self.net.push(Datagram { at, order: self.order, viewer, to_server, data });
     }
 
     fn post(&mut self, to: SocketAddr, data: Vec<u8>) {
@@ -587,13 +402,4 @@ impl World {
         // What was opened is read at once, as the shell does at its next turn.
         self.drain_bus();
     }
-}
-
-/// Eight bytes that say what it is, and a filling that shows damage.
-fn stamp(frame: u32, part: u16, parts: u16, bytes: usize) -> bytes::Bytes {
-    let mut payload = vec![frame as u8; bytes];
-    payload[..4].copy_from_slice(&frame.to_be_bytes());
-    payload[4..6].copy_from_slice(&part.to_be_bytes());
-    payload[6..8].copy_from_slice(&parts.to_be_bytes());
-    payload.into()
 }

@@ -1,15 +1,24 @@
 //! A whole SFU core with viewers of another stack, in virtual time. Every run prints its seed.
 
 #[cfg(test)]
-#[path = "sim/world.rs"]
+mod congestion;
+#[cfg(test)]
+mod line;
+#[cfg(test)]
+mod source;
+#[cfg(test)]
+mod viewer;
+#[cfg(test)]
 mod world;
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use line::Line;
 use sfu::core::{Command, Routed};
 use sfu::{CloseReason, FallbackReason, PeerEvent, PeerId};
-use world::{Line, Source, World};
+use source::Source;
+use world::World;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -67,7 +76,7 @@ fn loss_is_repaired_by_retransmission() {
         let mut world = World::new(seed, Source::default());
         world.run(ms(100));
         for _ in 0..8 {
-            world.join_plain(Line { loss_percent, latency: ms(25), jitter: ms(8) });
+            world.join_plain(Line { loss_percent, latency: ms(25), jitter: ms(8), ..Line::default() });
         }
         world.run(6 * SECOND);
         check_wire(&world);
