@@ -24,6 +24,11 @@ impl<'a> Bits<'a> {
         u32::try_from(value).ok()
     }
 
+    /// The next bit.
+    pub(crate) fn flag(&mut self) -> Option<bool> {
+        self.take(1).map(|bit| bit == 1)
+    }
+
     /// An unsigned Exp-Golomb number (ITU-T H.264 section 9.1); `None` beyond 2^31.
     pub(crate) fn unsigned_exp_golomb(&mut self) -> Option<u32> {
         let mut zeros = 0;

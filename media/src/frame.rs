@@ -22,8 +22,9 @@ pub struct Frame {
     pub keyframe: bool,
     /// No other frame refers to it (H.264 `nal_ref_idc == 0`).
     pub discardable: bool,
-    /// H.264: NAL units, each behind its length in 4 bytes, without parameter sets and access unit
-    /// delimiters. AAC: one raw data block, no ADTS. Opus: one packet. VP8: one frame.
+    /// H.264, H.265: NAL units, each behind its length in 4 bytes, without parameter sets and access unit
+    /// delimiters. VP8: one frame. VP9: one frame, or a superframe of one per spatial layer. AV1: a temporal
+    /// unit of OBUs with sizes, without temporal delimiters. AAC: one raw data block, no ADTS. Opus: one packet.
     pub data: Bytes,
     /// What a decoder must know. The same `Arc` until something changes.
     pub config: Arc<CodecConfig>,

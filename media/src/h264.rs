@@ -14,8 +14,10 @@ use crate::Error;
 pub(crate) use access_unit::Builder as AccessUnitBuilder;
 pub use access_unit::{ACCESS_UNIT_BYTES_MAX, AccessUnit, write_annex_b};
 pub use avcc::Avcc;
+pub(crate) use nal::without_trailing_zeros;
 pub use nal::{AnnexB, LengthPrefixed, NalHeader, unit_type};
 pub use parameter_sets::ParameterSets;
+pub(crate) use slice::unescape;
 pub use slice::{SliceHeader, SliceType};
 #[cfg(test)]
 pub(crate) use sps::tests as sps_for_tests;

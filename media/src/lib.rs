@@ -23,12 +23,14 @@
 //! Sockets, clocks, tasks, HTTP, SQL, WebRTC or any protocol. Time is always passed in.
 
 pub mod aac;
+pub mod av1;
 mod bits;
 pub mod codec;
 pub mod demand;
 pub mod error;
 pub mod frame;
 pub mod h264;
+pub mod h265;
 pub mod hub;
 pub mod id;
 pub mod layer;
@@ -40,6 +42,7 @@ pub mod stream;
 pub mod time;
 pub mod track;
 pub mod vp8;
+pub mod vp9;
 
 pub use codec::{Codec, CodecConfig, Kind};
 pub use demand::Demand;

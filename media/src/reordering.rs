@@ -39,9 +39,14 @@ impl ReorderingMonitor {
     pub fn on_frame(&mut self, frame: &Frame) -> bool {
         let announced = match &*frame.config {
             CodecConfig::H264(config) if frame.keyframe => config.reorder_frames,
-            CodecConfig::H264(_) => None,
-            // Of our codecs only H.264 reorders.
-            CodecConfig::Vp8(_) | CodecConfig::Aac(_) | CodecConfig::Opus(_) => return false,
+            CodecConfig::H265(config) if frame.keyframe => Some(u32::from(config.sequence.reorder_frames)),
+            CodecConfig::H264(_) | CodecConfig::H265(_) => None,
+            // The others send frames in the order in which they are shown.
+            CodecConfig::Vp8(_)
+            | CodecConfig::Vp9(_)
+            | CodecConfig::Av1(_)
+            | CodecConfig::Aac(_)
+            | CodecConfig::Opus(_) => return false,
         };
         self.observe(Observation {
             presentation: frame.pts.ticks(),

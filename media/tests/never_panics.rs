@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use media::h264::{self, AccessUnit, AnnexB, Avcc, LengthPrefixed, ParameterSets, SliceHeader, Sps};
-use media::rtp::{Depacketizer, Inspector, Packetizer, Reorder, TimestampUnwrapper, inspector};
-use media::rtp::{unwrap::SeqUnwrapper, vp8};
-use media::{Codec, CodecConfig, Frame, MediaTime, RtpPacket, Timescale, aac, opus};
+use media::rtp::inspector::Announced;
+use media::rtp::{Depacketizer, Inspector, Packetizer, Reorder, TimestampUnwrapper};
+use media::rtp::{av1::AggregationHeader, unwrap::SeqUnwrapper, vp8, vp9::Descriptor};
+use media::{Codec, CodecConfig, Frame, MediaTime, RtpPacket, Timescale, aac, av1, h265, opus, vp9};
 
 const SEED: u64 = 0x5357_4946_5457_4154;
 const FIRST: u64 = 0;
@@ -123,6 +124,77 @@ fn decoder_configuration_records() {
     });
 }
 
+fn vp9_keyframe() -> Vec<u8> {
+    unhex("824983420013f00b360638241c184200")
+}
+
+fn av1_sequence() -> Vec<u8> {
+    unhex("000000043cfeccdaf90040")
+}
+
+/// VPS, SPS and PPS of H.265.
+fn h265_sets() -> Vec<Vec<u8>> {
+    [
+        "40010c01ffff01600000030090000003000003003cba0240",
+        "42010101600000030090000003000003003ca00a080c1f3e5ba4a4c2f0168080000003008000000c84",
+        "42010201600000030090000003000003003f0000a005020171f2e5ba22494985e02d010000030001000003001e08",
+        "4401c073c189",
+    ]
+    .map(unhex)
+    .into()
+}
+
+#[test]
+fn headers_of_the_other_codecs() {
+    mutate(&[vp9_keyframe(), unhex("924983420009f8059b031c120e0c2900")], |_, data| {
+        if let Some(vp9::FrameHeader::Key(Some(config))) = vp9::FrameHeader::parse(&data) {
+            assert!(config.width > 0 && config.height > 0);
+            assert!(config.rfc6381().len() == "vp09.00.11.08".len());
+        }
+    });
+    mutate(&[av1_sequence(), unhex("20000042abbfc3776be481010088")], |_, data| {
+        if let Ok(config) = av1::Config::from_sequence_header(&data) {
+            let written = av1::Obu::parse(&config.sequence_header).expect("what we write, we can read");
+            assert_eq!(written.payload, data);
+            assert!(config.sequence.width > 0 && config.rfc6381().starts_with("av01."));
+        }
+        let _ = av1::Obu::parse(&data);
+    });
+    mutate(&h265_sets(), |_, data| {
+        if let Ok(sps) = h265::Sps::parse(&data) {
+            assert!(sps.width > 0 && sps.height > 0 && sps.profile.rfc6381().starts_with("hvc1."));
+        }
+        let mut sets = h265::ParameterSets::default();
+        sets.insert(&data);
+        for set in h265_sets() {
+            sets.insert(&set);
+        }
+        let _ = sets.activate(0);
+    });
+}
+
+/// Payloads of VP9, AV1 and H.265 that are whole pictures.
+fn other_payloads() -> Vec<Vec<u8>> {
+    let sequence = av1_sequence();
+    let sets = h265_sets();
+    let mut aggregate = vec![0x60, 0x01];
+    for set in [&sets[0], &sets[1], &sets[3]] {
+        aggregate.extend((set.len() as u16).to_be_bytes());
+        aggregate.extend(set);
+    }
+    vec![
+        [&unhex("ae810200091802800168010401")[..], &vp9_keyframe()].concat(),
+        [&[0xcc, 0x03][..], &unhex("86004092f0a1250001047fbc5b634cfc")].concat(),
+        [&[0x28, 1 + sequence.len() as u8, 0x08][..], &sequence, &[0x30, 0x10, 1, 2, 3]].concat(),
+        vec![0x50, 0x34, 0x20, 0x30, 5],
+        vec![0x90, 6, 7, 8],
+        aggregate,
+        vec![0x62, 0x01, 0x80 | 20, 0xac, 1, 2, 3],
+        vec![0x62, 0x01, 0x40 | 20, 4, 5],
+        vec![0x02, 0x01, 0xd0, 1],
+    ]
+}
+
 #[test]
 fn access_units() {
     let mut annex_b = vec![0, 0, 0, 1, 9, 0xf0, 0, 0, 1];
@@ -202,7 +274,9 @@ fn packets_of_every_codec() {
     samples
         .push(vec![0xb0, 0xf0, 0x81, 0x02, 0x09, 0x65, 0x10, 0x02, 0x00, 0x9d, 0x01, 0x2a, 0x80, 2, 0x68, 1]);
     samples.push(vec![0xfc, 1, 2, 3]);
-    for codec in [Codec::H264, Codec::Vp8, Codec::Opus, Codec::Aac] {
+    samples.extend(other_payloads());
+    let codecs = [Codec::H264, Codec::H265, Codec::Vp8, Codec::Vp9, Codec::Av1, Codec::Opus, Codec::Aac];
+    for codec in codecs {
         let mut depacketizer = Depacketizer::for_codec(codec);
         let mut inspector = Inspector::for_codec(codec);
         let (mut seqs, mut times) = (SeqUnwrapper::new(), TimestampUnwrapper::new());
@@ -215,7 +289,10 @@ fn packets_of_every_codec() {
             let unwrapped = times.unwrap(timestamp);
             let marker = random.below(4) == 0;
             let flags = inspector.inspect(unwrapped, marker, &payload);
-            let _ = (inspector::keyframe_size(codec, &payload), vp8::Descriptor::parse(&payload));
+            let _ = (Announced::read(codec, &payload), vp8::Descriptor::parse(&payload));
+            assert!(Descriptor::parse(&payload).is_none_or(|it| it.length <= payload.len()));
+            let elements = AggregationHeader::parse(&payload).map_or(0, |(_, elements)| elements.count());
+            assert!(elements <= payload.len());
             reorder.push(RtpPacket {
                 seq: seqs.unwrap(seq),
                 time: MediaTime::new(unwrapped as i64, Timescale::VIDEO),
@@ -235,7 +312,7 @@ fn packets_of_every_codec() {
             for frame in frames.drain(..) {
                 assert!(frame.data.len() <= h264::ACCESS_UNIT_BYTES_MAX);
                 assert_eq!(frame.config.codec(), codec);
-                if codec == Codec::H264 {
+                if matches!(codec, Codec::H264 | Codec::H265) {
                     assert!(LengthPrefixed::new(&frame.data, 4).all(|nal| nal.is_ok()));
                 }
             }

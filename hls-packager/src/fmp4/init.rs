@@ -22,7 +22,9 @@ pub fn init(config: &CodecConfig, scale: Timescale) -> Result<Bytes, Error> {
         CodecConfig::H264(config) => Codec::Avc1(avc1(config)?),
         CodecConfig::Aac(config) => Codec::Mp4a(mp4a(config)),
         CodecConfig::Opus(config) => Codec::Opus(dops(config)),
-        CodecConfig::Vp8(_) => return Err(Error::Codec("VP8")),
+        CodecConfig::H265(_) | CodecConfig::Vp8(_) | CodecConfig::Vp9(_) | CodecConfig::Av1(_) => {
+            return Err(Error::Codec(config.codec().name()));
+        }
     };
     let size = config.size();
     let moov = Moov {

@@ -118,6 +118,11 @@ impl Sps {
             bit_depth_chroma: sps.chroma_info.bit_depth_chroma_minus8.saturating_add(8),
         })
     }
+
+    /// `avc1.PPCCLL`.
+    pub fn rfc6381(&self) -> String {
+        format!("avc1.{:02x}{:02x}{:02x}", self.profile_idc, self.constraints, self.level_idc)
+    }
 }
 
 fn frame_rate(sps: &SeqParameterSet, fixed: bool) -> Option<f64> {

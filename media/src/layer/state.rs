@@ -6,9 +6,9 @@ use std::task::Waker;
 use crate::reordering::{Observation, ReorderingMonitor};
 use crate::ring::{Face, FaceItem, Ring};
 use crate::rtp::depacketizer::Losses;
-use crate::rtp::inspector::first_sps;
+use crate::rtp::inspector::Announced;
 use crate::rtp::reorder::ReorderStats;
-use crate::rtp::{Depacketizer, Packetizer, Reorder, inspector};
+use crate::rtp::{Depacketizer, Packetizer, Reorder};
 use crate::{Codec, CodecConfig, Frame, Kind, RtpPacket};
 
 use super::LayerInfo;
@@ -35,6 +35,10 @@ pub struct LayerState {
     last_keyframe: Option<i64>,
     /// What `info` describes.
     told: Option<Arc<CodecConfig>>,
+    /// A keyframe is coming in that has not said yet what the stream is.
+    listening: bool,
+    /// What it said about reordering.
+    reorder_frames: Option<u32>,
     /// Of the newest frame of the packet face: its first number, and whether it is shown before an earlier one.
     newest_frame: Option<(u64, bool)>,
     keyframe_wanted: bool,
@@ -81,6 +85,8 @@ impl LayerState {
             last_dts: None,
             last_keyframe: None,
             told: None,
+            listening: false,
+            reorder_frames: None,
             newest_frame: None,
             keyframe_wanted: false,
             wanted_told: false,
@@ -352,9 +358,10 @@ impl LayerState {
         }
         if packet.starts_keyframe {
             self.note_keyframe(packet.time.as_micros());
-            if let Some(size) = inspector::keyframe_size(self.codec, &packet.payload) {
-                self.info.size = Some(size);
-            }
+            self.listening = true;
+        }
+        if self.listening {
+            self.listen(packet);
         }
         match self.newest_frame {
             // Reordered on the way, or more of the same frame: the encoder's order is known from the first packets.
@@ -362,7 +369,7 @@ impl LayerState {
                 packet.reorders |= reorders && packet.seq >= first;
             }
             _ => {
-                let announced = first_sps(self.codec, &packet.payload).and_then(|sps| sps.reorder_frames);
+                let announced = self.reorder_frames.filter(|_| packet.starts_keyframe);
                 let reorders = self.monitor.observe(Observation {
                     presentation: packet.time.ticks(),
                     keyframe: packet.starts_keyframe,
@@ -375,6 +382,17 @@ impl LayerState {
                 packet.reorders |= reorders;
             }
         }
+    }
+
+    /// A keyframe says what the stream is, in its first packet or soon after it.
+    fn listen(&mut self, packet: &RtpPacket) {
+        if let Some(announced) = Announced::read(self.codec, &packet.payload) {
+            self.listening = false;
+            self.reorder_frames = announced.reorder_frames;
+            self.info.size = Some(announced.size);
+            self.info.codecs = Some(announced.codecs);
+        }
+        self.listening &= !packet.marker;
     }
 
     fn note_config(&mut self, config: &Arc<CodecConfig>) {

@@ -2,7 +2,7 @@
 
 use crate::{Codec, Frame, RtpPacket};
 
-use super::{h264, opus};
+use super::{av1, h264, h265, opus, vp9};
 
 /// What did not become a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -29,21 +29,29 @@ impl std::ops::Add for Losses {
 
 /// Joins the packets of one Layer, given in order of sequence number, to frames.
 #[derive(Debug)]
-pub enum Depacketizer {
-    /// RFC 6184.
+pub struct Depacketizer(Format);
+
+#[derive(Debug)]
+enum Format {
     H264(Box<h264::Depacketizer>),
-    /// RFC 7587.
+    H265(Box<h265::Depacketizer>),
+    Vp9(Box<vp9::Depacketizer>),
+    Av1(Box<av1::Depacketizer>),
     Opus(opus::Depacketizer),
 }
 
 impl Depacketizer {
     /// A depacketizer for `codec`, or `None` if the codec has no frame face from RTP here.
     pub fn for_codec(codec: Codec) -> Option<Self> {
-        match codec {
-            Codec::H264 => Some(Self::H264(Box::default())),
-            Codec::Opus => Some(Self::Opus(opus::Depacketizer::new())),
-            Codec::Vp8 | Codec::Aac => None,
-        }
+        let format = match codec {
+            Codec::H264 => Format::H264(Box::default()),
+            Codec::H265 => Format::H265(Box::default()),
+            Codec::Vp9 => Format::Vp9(Box::default()),
+            Codec::Av1 => Format::Av1(Box::default()),
+            Codec::Opus => Format::Opus(opus::Depacketizer::new()),
+            Codec::Vp8 | Codec::Aac => return None,
+        };
+        Some(Self(format))
     }
 
     /// Takes the next packet; appends every frame that it completes to `out`.
@@ -51,17 +59,23 @@ impl Depacketizer {
     /// A hole in the sequence numbers drops the frame that it fell into, and for video every frame up to
     /// the next keyframe.
     pub fn depacketize(&mut self, packet: &RtpPacket, out: &mut Vec<Frame>) {
-        match self {
-            Self::H264(format) => format.depacketize(packet, out),
-            Self::Opus(format) => format.depacketize(packet, out),
+        match &mut self.0 {
+            Format::H264(format) => format.depacketize(packet, out),
+            Format::H265(format) => format.depacketize(packet, out),
+            Format::Vp9(format) => format.depacketize(packet, out),
+            Format::Av1(format) => format.depacketize(packet, out),
+            Format::Opus(format) => format.depacketize(packet, out),
         }
     }
 
     /// What did not become a frame so far.
     pub fn losses(&self) -> Losses {
-        match self {
-            Self::H264(format) => format.losses(),
-            Self::Opus(format) => format.losses(),
+        match &self.0 {
+            Format::H264(format) => format.losses(),
+            Format::H265(format) => format.losses(),
+            Format::Vp9(format) => format.losses(),
+            Format::Av1(format) => format.losses(),
+            Format::Opus(format) => format.losses(),
         }
     }
 }

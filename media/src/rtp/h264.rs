@@ -1,10 +1,9 @@
 //! RFC 6184: H.264 in RTP, packetization mode 1.
 
-mod decode_time;
 mod depacketizer;
 mod packetizer;
 
-pub use depacketizer::Depacketizer;
+pub(super) use depacketizer::Depacketizer;
 pub use packetizer::Packetizer;
 
 /// Payload bytes of one packet at most. With 12 bytes of RTP header, 16 of header extensions, 16 of SRTP tag

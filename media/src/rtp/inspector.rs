@@ -1,8 +1,17 @@
 //! What a forwarder must know about a payload that it does not open.
 
-use crate::h264::{NalHeader, SliceHeader, Sps, unit_type};
-use crate::rtp::vp8::Descriptor;
-use crate::{Codec, vp8};
+mod announced;
+mod av1;
+mod h264;
+mod h265;
+#[cfg(test)]
+mod tests;
+
+pub use announced::Announced;
+
+use crate::Codec;
+use crate::rtp::{vp8, vp9};
+use crate::vp9::FrameHeader;
 
 /// Properties of one packet, from its payload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -11,7 +20,7 @@ pub struct Flags {
     pub frame_start: bool,
     /// First packet of a keyframe.
     pub starts_keyframe: bool,
-    /// The frame is no reference.
+    /// The frame is no reference. VP9 and AV1 do not say it where a forwarder looks.
     pub discardable: bool,
     /// Temporal layer.
     pub temporal_id: u8,
@@ -21,10 +30,12 @@ pub struct Flags {
 #[derive(Debug)]
 pub struct Inspector {
     codec: Codec,
-    /// H.264 has no mark of a frame's beginning, so the newest timestamps are remembered: several, because
-    /// a late packet of the frame before must not make the current one begin anew.
+    /// H.264, H.265 and AV1 have no mark of a frame's beginning, so the newest timestamps are remembered: several,
+    /// because a late packet of the frame before must not make the current one begin anew.
     frames: [Option<RecentFrame>; RECENT_FRAMES],
     oldest: usize,
+    /// The highest temporal layer seen.
+    top_layer: u8,
 }
 
 /// Packets later than this many frames are rarer than repeated timestamps are harmful.
@@ -36,12 +47,31 @@ struct RecentFrame {
     /// A packet of it that a viewer can start with was told already.
     keyframe_told: bool,
     discardable: bool,
+    temporal_id: u8,
+}
+
+/// What the units in one payload say, where frames are told apart by timestamp.
+#[derive(Clone, Copy, Debug, Default)]
+struct Contents {
+    /// It holds what a decoder can start with (of a fragmented unit: its first fragment).
+    keyframe: bool,
+    /// A frame can begin with it: no middle of a fragmented unit, no later slice of a picture.
+    begins: bool,
+    /// Of the picture in it, if it says so.
+    picture: Option<PictureSays>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct PictureSays {
+    /// No picture of its temporal layer refers to it.
+    discardable: bool,
+    temporal_id: u8,
 }
 
 impl Inspector {
     /// An inspector for one source of that codec.
     pub fn for_codec(codec: Codec) -> Self {
-        Self { codec, frames: [None; RECENT_FRAMES], oldest: 0 }
+        Self { codec, frames: [None; RECENT_FRAMES], oldest: 0, top_layer: 0 }
     }
 
     /// Looks at the next packet. `timestamp` is its RTP timestamp, unwrapped
@@ -51,16 +81,18 @@ impl Inspector {
             return Flags::default();
         }
         match self.codec {
-            Codec::H264 => self.inspect_h264(timestamp, marker, payload),
+            Codec::H264 => self.follow(timestamp, marker, h264::contents(payload)),
+            Codec::H265 => self.follow(timestamp, marker, h265::contents(payload)),
+            Codec::Av1 => self.follow(timestamp, marker, av1::contents(payload)),
             Codec::Vp8 => inspect_vp8(payload),
+            Codec::Vp9 => inspect_vp9(payload),
             Codec::Opus | Codec::Aac => {
                 Flags { frame_start: true, starts_keyframe: true, discardable: false, temporal_id: 0 }
             }
         }
     }
 
-    fn inspect_h264(&mut self, timestamp: u64, marker: bool, payload: &[u8]) -> Flags {
-        let contents = Contents::of(payload);
+    fn follow(&mut self, timestamp: u64, marker: bool, contents: Contents) -> Flags {
         let known = self.frames.iter().position(|frame| frame.is_some_and(|it| it.timestamp == timestamp));
         let place = known.unwrap_or(self.oldest);
         let frame = self.frames[place].get_or_insert(RecentFrame::new(timestamp));
@@ -73,80 +105,29 @@ impl Inspector {
         // A delimiter or SEI by itself may come before the parameter sets.
         let starts_keyframe = contents.keyframe && contents.begins && !frame.keyframe_told;
         frame.keyframe_told |= starts_keyframe;
-        if let Some(ref_idc) = contents.slice_ref_idc {
-            frame.discardable = ref_idc == 0;
+        if let Some(picture) = contents.picture {
+            self.top_layer = self.top_layer.max(picture.temporal_id);
+            // A picture of a lower layer, one of a higher layer may refer to all the same.
+            frame.discardable = picture.discardable && picture.temporal_id == self.top_layer;
+            frame.temporal_id = picture.temporal_id;
         }
-        let flags = Flags { frame_start, starts_keyframe, discardable: frame.discardable, temporal_id: 0 };
+        let RecentFrame { discardable, temporal_id, .. } = *frame;
         if marker && contents.keyframe {
             // The frame is over; what follows with this timestamp is late.
             frame.keyframe_told = true;
         }
-        flags
+        Flags { frame_start, starts_keyframe, discardable, temporal_id }
     }
 }
 
 impl RecentFrame {
     const fn new(timestamp: u64) -> Self {
-        Self { timestamp, keyframe_told: false, discardable: false }
-    }
-}
-
-/// What the NAL units of one H.264 payload say.
-#[derive(Default)]
-struct Contents {
-    /// It holds a parameter set or a slice of an IDR picture (of a fragmented one: its first fragment).
-    keyframe: bool,
-    /// An access unit can begin with it: no middle of a fragmented unit, no later slice of a picture.
-    begins: bool,
-    /// `nal_ref_idc` of the slice in it.
-    slice_ref_idc: Option<u8>,
-}
-
-impl Contents {
-    fn of(payload: &[u8]) -> Self {
-        let mut contents = Self { begins: true, ..Self::default() };
-        match payload {
-            [indicator, fu_header, fragment @ ..] if indicator & 0x1f == unit_type::FU_A => {
-                let header = NalHeader::from_byte(indicator & 0xe0 | fu_header & 0x1f);
-                if fu_header & 0x80 == 0 {
-                    contents.begins = false;
-                    contents.slice_ref_idc = header.is_slice().then_some(header.ref_idc());
-                } else {
-                    contents.add(header, fragment);
-                }
-            }
-            [first, rest @ ..] if first & 0x1f == unit_type::STAP_A => {
-                let mut rest = rest;
-                let mut first_unit = true;
-                while let Some((&size, after)) = rest.split_first_chunk() {
-                    let size = usize::from(u16::from_be_bytes(size));
-                    let Some((nal, after)) = after.split_at_checked(size) else { break };
-                    rest = after;
-                    let Some((&header, body)) = nal.split_first() else { continue };
-                    let begins = contents.begins;
-                    contents.add(NalHeader::from_byte(header), body);
-                    // What an aggregate begins with, its first unit says.
-                    contents.begins = if first_unit { contents.begins } else { begins };
-                    first_unit = false;
-                }
-            }
-            [first, body @ ..] => contents.add(NalHeader::from_byte(*first), body),
-            [] => {}
-        }
-        contents
-    }
-
-    fn add(&mut self, header: NalHeader, body: &[u8]) {
-        self.keyframe |= matches!(header.unit_type(), unit_type::IDR | unit_type::SPS);
-        if header.is_slice() {
-            self.slice_ref_idc = Some(header.ref_idc());
-            self.begins = SliceHeader::parse_payload(body).is_none_or(|slice| slice.first_macroblock == 0);
-        }
+        Self { timestamp, keyframe_told: false, discardable: false, temporal_id: 0 }
     }
 }
 
 fn inspect_vp8(payload: &[u8]) -> Flags {
-    let Some(descriptor) = Descriptor::parse(payload) else { return Flags::default() };
+    let Some(descriptor) = vp8::Descriptor::parse(payload) else { return Flags::default() };
     let frame_start = descriptor.starts_frame();
     // RFC 7741 section 4.3: the P bit of the payload header is 0 for keyframes.
     let keyframe = payload.get(descriptor.length).is_some_and(|header| header & 1 == 0);
@@ -158,99 +139,12 @@ fn inspect_vp8(payload: &[u8]) -> Flags {
     }
 }
 
-/// The sequence parameter set that a packet begins with, if it does.
-pub fn first_sps(codec: Codec, payload: &[u8]) -> Option<Sps> {
-    if codec != Codec::H264 {
-        return None;
-    }
-    let nal = match payload {
-        [first, rest @ ..] if first & 0x1f == unit_type::STAP_A => {
-            let (&size, rest) = rest.split_first_chunk()?;
-            rest.get(..usize::from(u16::from_be_bytes(size)))?
-        }
-        nal => nal,
-    };
-    Sps::parse(nal).ok()
-}
-
-/// Width and height in pixels that the first packet of a keyframe tells, if it does.
-pub fn keyframe_size(codec: Codec, payload: &[u8]) -> Option<(u32, u32)> {
-    match codec {
-        Codec::H264 => first_sps(codec, payload).map(|sps| (sps.width, sps.height)),
-        Codec::Vp8 => {
-            let descriptor = Descriptor::parse(payload)?;
-            vp8::FrameTag::parse(payload.get(descriptor.length..)?)?.size
-        }
-        Codec::Opus | Codec::Aac => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::bits::tests::unhex;
-    use crate::h264::sps_for_tests::BASELINE;
-
-    const SLICE: u8 = 0b1001_1010;
-    /// first_mb_in_slice = 9
-    const LATER_SLICE: u8 = 0b0001_0100;
-
-    #[test]
-    fn h264_frames_begin_where_they_begin() {
-        let mut inspector = Inspector::for_codec(Codec::H264);
-        for (what, timestamp, payload, start, keyframe, discardable) in [
-            ("parameter sets", 0, &[0x78, 0, 2, 0x67, 0x42, 0, 2, 0x68, 1][..], true, true, false),
-            ("IDR start", 0, &[0x7c, 0x85, SLICE], false, false, false),
-            ("IDR end", 0, &[0x7c, 0x45, 9], false, false, false),
-            ("P", 3000, &[0x41, SLICE], true, false, false),
-            ("P, second slice", 3000, &[0x41, LATER_SLICE], false, false, false),
-            ("B, fragmented", 6000, &[0x1c, 0x81, SLICE], true, false, true),
-            ("B, its middle", 6000, &[0x1c, 0x01, SLICE], false, false, true),
-            ("late end of the IDR", 0, &[0x7c, 0x45, 9], false, false, false),
-            ("late start of it", 0, &[0x7c, 0x85, SLICE], false, false, false),
-            ("B, its end", 6000, &[0x1c, 0x41, SLICE], false, false, true),
-            ("padding", 0, &[], false, false, false),
-            ("IDR without parameter sets", 9000, &[0x65, SLICE], true, true, false),
-            ("its second slice", 9000, &[0x65, LATER_SLICE], false, false, false),
-            ("middle whose beginning is lost", 12_000, &[0x5c, 0x01, 1], false, false, false),
-            ("delimiter", 15_000, &[0x09, 0x10], true, false, false),
-            ("SPS behind it", 15_000, &[0x67, 0x42], false, true, false),
-            ("PPS", 15_000, &[0x68, 0x42], false, false, false),
-        ] {
-            let flags = inspector.inspect(timestamp, false, payload);
-            let expected =
-                Flags { frame_start: start, starts_keyframe: keyframe, discardable, temporal_id: 0 };
-            assert_eq!(flags, expected, "{what}");
-        }
-    }
-
-    #[test]
-    fn vp8_says_it_in_its_descriptor() {
-        let mut inspector = Inspector::for_codec(Codec::Vp8);
-        for (payload, frame_start, starts_keyframe, discardable, temporal_id) in [
-            (&[0x10, 0x00][..], true, true, false, 0),
-            (&[0x10, 0x01], true, false, false, 0),
-            (&[0x00, 0x00], false, false, false, 0),
-            (&[0x11, 0x00], false, false, false, 0),
-            (&[0xb0, 0x20, 0x80, 0x01], true, false, true, 2),
-        ] {
-            let flags = inspector.inspect(0, false, payload);
-            assert_eq!(
-                flags,
-                Flags { frame_start, starts_keyframe, discardable, temporal_id },
-                "{payload:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn keyframes_tell_their_size() {
-        let sps = unhex(BASELINE);
-        let stap = [&[0x78, 0, sps.len() as u8][..], &sps, &[0, 2, 0x68, 1]].concat();
-        assert_eq!(keyframe_size(Codec::H264, &stap), Some((64, 64)));
-        assert_eq!(keyframe_size(Codec::H264, &sps), Some((64, 64)));
-        assert_eq!(keyframe_size(Codec::H264, &[0x65, 1]), None);
-        let vp8 = [0x10, 0x10, 0x02, 0x00, 0x9d, 0x01, 0x2a, 0x80, 0x02, 0x68, 0x01];
-        assert_eq!(keyframe_size(Codec::Vp8, &vp8), Some((640, 360)));
-    }
+fn inspect_vp9(payload: &[u8]) -> Flags {
+    let Some(descriptor) = vp9::Descriptor::parse(payload) else { return Flags::default() };
+    let frame_start = descriptor.starts_picture();
+    // Some senders leave P at 0 always (ffmpeg); the frame itself does not lie.
+    let keyframe = frame_start
+        && !descriptor.inter_picture
+        && matches!(FrameHeader::parse(&payload[descriptor.length..]), Some(FrameHeader::Key(_)));
+    Flags { frame_start, starts_keyframe: keyframe, discardable: false, temporal_id: descriptor.temporal_id }
 }

@@ -18,12 +18,12 @@ enum Format {
 }
 
 impl Packetizer {
-    /// A packetizer for `codec`, or `None` if the codec has no RTP face here (AAC, VP8 from frames).
+    /// A packetizer for `codec`, or `None` if the codec has no RTP face here (AAC, and what only comes from WebRTC).
     pub fn for_codec(codec: Codec) -> Option<Self> {
         let format = match codec {
             Codec::H264 => Format::H264(h264::Packetizer::new()),
             Codec::Opus => Format::Opus,
-            Codec::Vp8 | Codec::Aac => return None,
+            Codec::H265 | Codec::Vp8 | Codec::Vp9 | Codec::Av1 | Codec::Aac => return None,
         };
         Some(Self { seq: 0, format })
     }

@@ -1,148 +1,62 @@
-//! Packets to frames.
-
-use std::time::Instant;
+//! Payloads to access units.
 
 use crate::h264::{AccessUnitBuilder, NalHeader, ParameterSets, SliceHeader, unit_type};
-use crate::rtp::depacketizer::Losses;
-use crate::{CodecConfig, Error, Frame, MediaTime, RtpPacket};
+use crate::rtp::assembly::{Assembly, Finished, Payloads, Picture};
+use crate::{CodecConfig, Error};
 
-use super::decode_time::DecodeTimes;
 use super::{FU_END, FU_START};
 
-/// Packets to frames. A frame with a hole in it is dropped, and every frame up to the next IDR picture.
-#[derive(Debug)]
-pub struct Depacketizer {
+/// Packets to frames.
+pub(crate) type Depacketizer = Assembly<Format>;
+
+/// What is known for longer than one access unit.
+#[derive(Debug, Default)]
+pub(crate) struct Format {
     parameter_sets: ParameterSets,
-    next_seq: Option<u64>,
-    epoch: u32,
-    unit: Option<Unit>,
-    /// A frame was lost: what follows cannot be decoded until a keyframe.
-    waiting: bool,
-    losses: Losses,
-    decode_times: DecodeTimes,
-    /// Size of the last frame and of the last keyframe: what to reserve for the next one.
-    last_bytes: [usize; 2],
 }
 
 /// The access unit whose packets are coming in.
 #[derive(Debug)]
-struct Unit {
-    time: MediaTime,
-    arrival: Instant,
+pub(crate) struct Unit {
     builder: AccessUnitBuilder,
-    /// The packet before its first one is missing: it may have lost its beginning.
-    after_hole: bool,
     has_sps: bool,
-    /// Something of it is missing or malformed: swallow the rest.
-    broken: bool,
 }
 
 const REFUSED: fn(&'static str) -> Error = |why| Error::Unsupported { what: "H.264 RTP payload", why };
 const BROKEN: fn(&'static str) -> Error = |why| Error::Malformed { what: "H.264 RTP payload", why };
 
-impl Default for Depacketizer {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+impl Payloads for Format {
+    type Unit = Unit;
 
-impl Depacketizer {
-    /// A depacketizer that waits for its first keyframe.
-    pub fn new() -> Self {
-        Self {
-            parameter_sets: ParameterSets::default(),
-            next_seq: None,
-            epoch: 0,
-            unit: None,
-            waiting: true,
-            losses: Losses::default(),
-            decode_times: DecodeTimes::default(),
-            last_bytes: [0; 2],
-        }
+    fn begin(&self, bytes: usize) -> Unit {
+        Unit { builder: AccessUnitBuilder::with_capacity(bytes), has_sps: false }
     }
 
-    /// What did not become a frame.
-    pub fn losses(&self) -> Losses {
-        self.losses
+    fn take(&mut self, unit: &mut Unit, payload: &[u8]) -> Result<(), Error> {
+        unit.take_payload(payload, &mut self.parameter_sets)
     }
 
-    /// Takes the next packet in order; appends the frames that it completes.
-    pub fn depacketize(&mut self, packet: &RtpPacket, out: &mut Vec<Frame>) {
-        let mut hole = self.next_seq.is_some_and(|next| next != packet.seq);
-        self.next_seq = Some(packet.seq + 1);
-        if packet.epoch != self.epoch {
-            // Another publication: the last one was cut off in mid-frame.
-            self.epoch = packet.epoch;
-            self.decode_times.reset();
-            hole |= self.unit.is_some();
+    fn finish(&mut self, unit: Unit) -> Finished {
+        if unit.builder.is_open() {
+            return Finished::Broken;
         }
-        if hole {
-            self.losses.holes += 1;
-            self.waiting = true;
-            if let Some(unit) = &mut self.unit {
-                unit.broken = true;
-            }
-        }
-        // RFC 6184 section 5.1: an access unit has one timestamp. Padding may carry an old one.
-        if packet.payload.is_empty() {
-            return;
-        }
-        if self.unit.as_ref().is_some_and(|unit| unit.time != packet.time) {
-            self.finish(out);
-        }
-        let unit = self.unit.get_or_insert_with(|| Unit {
-            time: packet.time,
-            arrival: packet.arrival,
-            builder: AccessUnitBuilder::with_capacity(self.last_bytes[usize::from(packet.starts_keyframe)]),
-            after_hole: hole,
-            has_sps: false,
-            broken: false,
-        });
-        unit.arrival = unit.arrival.max(packet.arrival);
-        if !unit.broken && unit.take_payload(&packet.payload, &mut self.parameter_sets).is_err() {
-            self.losses.refused += 1;
-            unit.broken = true;
-        }
-        if packet.marker {
-            self.finish(out);
-        }
-    }
-
-    /// Ends the access unit: by its marker, or because the next one began.
-    fn finish(&mut self, out: &mut Vec<Frame>) {
-        let Some(unit) = self.unit.take() else { return };
-        let whole = !unit.broken && !unit.builder.is_open();
-        if whole && !unit.builder.has_slices() {
-            // Parameter sets or SEI by themselves: no picture lost or found.
-            return;
+        if !unit.builder.has_slices() {
+            return Finished::Nothing;
         }
         let made = unit.builder.finish();
-        // Behind a hole there may have been other parameter sets; only own ones are sure.
-        let decodable = made.keyframe && (unit.has_sps || !unit.after_hole);
-        let config = self.parameter_sets.config().filter(|_| whole && (decodable || !self.waiting));
-        let Some(config) = config else {
-            self.losses.frames += 1;
-            self.waiting = true;
-            return;
-        };
-        self.waiting = false;
-        let announced = match &**config {
-            CodecConfig::H264(config) => config.reorder_frames,
+        let config = self.parameter_sets.config().cloned();
+        let reorder_frames = match config.as_deref() {
+            Some(CodecConfig::H264(config)) => config.reorder_frames,
             _ => None,
         };
-        let decoding = self.decode_times.next(unit.time.ticks(), announced);
-        self.last_bytes[usize::from(made.keyframe)] = made.data.len();
-        out.push(Frame {
-            dts: MediaTime::new(decoding, unit.time.scale()),
-            pts: unit.time,
-            duration: 0,
+        Finished::Picture(Picture {
+            data: made.data,
             keyframe: made.keyframe,
             discardable: made.discardable,
-            data: made.data,
-            config: config.clone(),
-            epoch: self.epoch,
-            arrival: unit.arrival,
-        });
+            config,
+            brings_config: unit.has_sps,
+            reorder_frames,
+        })
     }
 }
 
@@ -245,8 +159,10 @@ impl Unit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rtp::depacketizer::Losses;
     use crate::rtp::h264::Packetizer;
     use crate::rtp::h264::tests::{BODY, frame, nal};
+    use crate::{Frame, RtpPacket};
 
     fn packets(frames: &[Frame]) -> Vec<RtpPacket> {
         let (mut packetizer, mut out) = (Packetizer::new(), Vec::new());
@@ -261,7 +177,7 @@ mod tests {
 
     /// Times of the frames that come out, with `*` for keyframes.
     fn joined(packets: &[RtpPacket]) -> (Vec<Frame>, Losses) {
-        let (mut depacketizer, mut out) = (Depacketizer::new(), Vec::new());
+        let (mut depacketizer, mut out) = (Depacketizer::default(), Vec::new());
         for packet in packets {
             depacketizer.depacketize(packet, &mut out);
         }
@@ -366,7 +282,7 @@ mod tests {
     #[test]
     fn a_frame_without_end_is_bounded() {
         let mut all = packets(&gop());
-        let (mut depacketizer, mut out) = (Depacketizer::new(), Vec::new());
+        let (mut depacketizer, mut out) = (Depacketizer::default(), Vec::new());
         let mut endless = all.swap_remove(2);
         endless.payload = bytes::Bytes::from(vec![0x7c; 60_000]);
         for seq in 0..200 {
