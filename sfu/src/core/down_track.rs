@@ -16,6 +16,7 @@ use super::history::History;
 use crate::bwe::Congestion;
 use crate::egress::batch::{Batch, Dest};
 use crate::egress::seal::Sealer;
+use crate::forward::picture_ids::PictureIds;
 use crate::forward::rewriter::{Placement, Refused, Rewriter, Source, Stamp};
 use header::Header;
 
@@ -119,7 +120,8 @@ pub(crate) struct DownTrack {
     pub(crate) flow: Flow,
     pub(crate) paused: bool,
     rewriter: Rewriter,
-    /// The rewriter must begin anew with the next packet.
+    pictures: PictureIds,
+    /// Rewriter and picture ids must begin anew with the next packet.
     fresh: bool,
     format: Option<Format>,
     mids_left: u8,
@@ -144,6 +146,7 @@ impl DownTrack {
             flow: Flow::Stopped,
             paused: false,
             rewriter: Rewriter::new(line.first, line.base),
+            pictures: PictureIds::default(),
             fresh: true,
             format: None,
             mids_left: MID_PACKETS,
@@ -197,10 +200,13 @@ impl DownTrack {
         self.line.formats.iter().any(|format| format.nack && format.rtx.is_none())
     }
 
-    /// The packet is left out on purpose.
-    pub(crate) fn leave_out(&mut self, seq: u64) {
-        if !self.fresh {
-            self.rewriter.leave_out(seq);
+    /// The packet is left out on purpose: no number tells that it ever was.
+    pub(crate) fn leave_out(&mut self, packet: &RtpPacket) {
+        if !self.fresh
+            && self.rewriter.leave_out(packet.seq)
+            && let Some(format) = self.format
+        {
+            self.pictures.leave_out(format.codec, self.rewriter.next_index(), &packet.payload);
         }
     }
 
@@ -215,18 +221,19 @@ impl DownTrack {
         let Some(format) = self.format else { return Outcome::Skipped };
         if self.fresh {
             self.rewriter.begin(packet.seq);
+            self.pictures.begin_source();
             self.fresh = false;
         }
         let source = self.source(packet);
         let placement = match self.rewriter.place(&source, stamp) {
-            Ok(placement) => placement,
-            Err(Refused::Late) => {
+            Ok(placement) if self.pictures.knows(placement.index) => placement,
+            Ok(_) | Err(Refused::Late) => {
                 outlet.counters.late_dropped += 1;
                 return Outcome::Skipped;
             }
             Err(Refused::StepsBack) => {
                 outlet.counters.reordered_dropped += 1;
-                self.rewriter.leave_out(packet.seq);
+                self.leave_out(packet);
                 return Outcome::Skipped;
             }
         };
@@ -249,6 +256,7 @@ impl DownTrack {
         header.write(buf);
         buf[header_len..plain].copy_from_slice(&packet.payload);
         self.rewriter.commit(&source, &placement);
+        self.pictures.rewrite(format.codec, placement.index, &mut buf[header_len..plain]);
         let slot = self.slot();
         if outlet.sealer.seal(slot, self.line.ssrc, placement.index, header_len, buf).is_err() {
             batch.take_back();
@@ -335,21 +343,15 @@ impl DownTrack {
         let Some(sent) = self.remembered(index) else {
             return self.send_missing(index, history, batch, outlet);
         };
-        let Some(packet) = history.get(sent.seq) else {
+        let format = self.line.formats.iter().find(|format| format.payload_type == sent.payload_type);
+        let packet = history.get(sent.seq).filter(|_| self.pictures.knows(index));
+        let (Some(packet), Some(format)) = (packet, format.copied()) else {
             outlet.counters.nack_unknown += 1;
             return Outcome::Skipped;
         };
-        let rtx = self
-            .line
-            .formats
-            .iter()
-            .find(|format| format.payload_type == sent.payload_type)
-            .and_then(|format| format.rtx);
-        match rtx {
-            Some(payload_type) => {
-                self.resend_rtx(index as u16, sent.timestamp, payload_type, packet, batch, outlet)
-            }
-            None => self.resend_same(index, &sent, packet, batch, outlet),
+        match format.rtx {
+            Some(_) => self.resend_rtx(index, sent.timestamp, &format, packet, batch, outlet),
+            None => self.resend_same(index, &sent, &format, packet, batch, outlet),
         }
     }
 
@@ -373,13 +375,14 @@ impl DownTrack {
     /// RFC 4588: its own SSRC and numbers, the original number before the payload.
     fn resend_rtx(
         &mut self,
-        original: u16,
+        index: u64,
         timestamp: u32,
-        payload_type: u8,
+        format: &Format,
         packet: &RtpPacket,
         batch: &mut Batch,
         outlet: &mut Outlet<'_>,
     ) -> Outcome {
+        let payload_type = format.rtx.unwrap_or(format.payload_type);
         let header = self.rtx_header(payload_type, packet.marker, timestamp, outlet);
         let header_len = header.len();
         let plain = header_len + 2 + packet.payload.len();
@@ -387,8 +390,10 @@ impl DownTrack {
             return Outcome::Full;
         };
         header.write(buf);
-        buf[header_len..header_len + 2].copy_from_slice(&original.to_be_bytes());
-        buf[header_len + 2..plain].copy_from_slice(&packet.payload);
+        let payload = header_len + 2;
+        buf[header_len..payload].copy_from_slice(&(index as u16).to_be_bytes());
+        buf[payload..plain].copy_from_slice(&packet.payload);
+        self.pictures.repeat(format.codec, index, &mut buf[payload..plain]);
         let sealed = outlet.sealer.seal(RTX_SLOT, self.line.rtx_ssrc, self.rtx_next, header_len, buf);
         self.rtx_next += 1;
         if sealed.is_err() {
@@ -427,6 +432,7 @@ impl DownTrack {
         &mut self,
         index: u64,
         sent: &Sent,
+        format: &Format,
         packet: &RtpPacket,
         batch: &mut Batch,
         outlet: &mut Outlet<'_>,
@@ -448,6 +454,7 @@ impl DownTrack {
         };
         header.write(buf);
         buf[header_len..plain].copy_from_slice(&packet.payload);
+        self.pictures.repeat(format.codec, index, &mut buf[header_len..plain]);
         let slot = self.slot();
         if outlet.sealer.reseal(slot, self.line.ssrc, index, header_len, buf).is_err() {
             batch.take_back();

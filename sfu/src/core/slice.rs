@@ -291,7 +291,7 @@ fn send_frame(
     for seq in from..to {
         let Some(packet) = feed.history.get(seq) else { continue };
         if leaves_out(feed, packet) {
-            down.leave_out(seq);
+            down.leave_out(packet);
             outlet.counters.discardable_dropped += 1;
             continue;
         }
@@ -336,7 +336,7 @@ fn send_live(
     for seq in from..to {
         let Some(packet) = feed.history.get(seq) else { continue };
         if leaves_out(feed, packet) {
-            down.leave_out(seq);
+            down.leave_out(packet);
             outlet.counters.discardable_dropped += 1;
             continue;
         }

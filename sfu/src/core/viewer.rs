@@ -123,14 +123,14 @@ impl Spec {
 }
 
 fn formats(offer: &SubscribeOffer, section: &Section, source: Option<&str>) -> Vec<Format> {
-    let accepted = offer.accepted(section, source);
-    let format = |offered: &&crate::sdp::OfferedCodec| Format {
+    let format = |offered: &crate::sdp::OfferedCodec| Format {
         codec: offered.codec,
         payload_type: offered.payload_type,
         rtx: offered.rtx,
         nack: offered.feedback.iter().any(|feedback| feedback == "nack"),
     };
-    accepted.iter().map(format).collect()
+    // A codec whose profile the viewer does not decode is answered, and as good as not offered.
+    offer.accepted(section, source).iter().filter(|(_, decodes)| *decodes).map(|(it, _)| format(it)).collect()
 }
 
 fn line(

@@ -189,13 +189,13 @@ impl Rewriter {
             Some(self.newest_out.map_or(placement.out_ticks, |old| old.max(placement.out_ticks)));
     }
 
-    /// The packet is left out on purpose: the numbers close over it.
-    pub(crate) fn leave_out(&mut self, seq: u64) {
+    /// The packet is left out on purpose: the numbers close over it. False: it came late, its number was left
+    /// free, and stays so.
+    pub(crate) fn leave_out(&mut self, seq: u64) -> bool {
         if seq < self.expected {
-            // Late: its number was left free, and stays so.
-            return;
+            return false;
         }
-        let Some(last) = self.pieces.back_mut() else { return };
+        let Some(last) = self.pieces.back_mut() else { return false };
         let offset = last.offset - 1;
         if last.from == seq {
             last.from += 1;
@@ -208,6 +208,13 @@ impl Rewriter {
             self.pieces.push_back(Piece { from: seq + 1, to: u64::MAX, offset });
         }
         self.expected = seq + 1;
+        true
+    }
+
+    /// The output index of the next packet, if nothing is missing before it.
+    pub(crate) fn next_index(&self) -> u64 {
+        let expected = self.pieces.back().map(|piece| self.expected.wrapping_add_signed(piece.offset));
+        expected.unwrap_or(self.next_index)
     }
 
     /// Which packet of the source has an output index, if it is of a remembered stretch.

@@ -1,3 +1,7 @@
+use rtc_crypto::RTCCryptoProvider as _;
+use rtc_srtp::context::Context;
+use rtc_srtp::protection_profile::ProtectionProfile;
+
 use super::*;
 use crate::core::history::tests::packet;
 use crate::core::up_track::beginning;
@@ -126,6 +130,58 @@ fn a_number_left_free_is_filled_when_its_packet_comes_late() {
         assert_eq!(u16::from_be_bytes([sent[0][2], sent[0][3]]), 101);
         assert_eq!(sent[0][1] & 0x7f, 96);
     }
+}
+
+/// Two layers whose encoders count from different numbers: the viewer sees one count, and the same one when it
+/// asks again.
+#[test]
+fn picture_ids_of_vp8_go_on_over_a_switch_and_are_repeated() {
+    for rtx in [None, Some(97)] {
+        let mut bench = Bench::new(rtx);
+        bench.down.line.formats[0].codec = Codec::Vp8;
+        let now = beginning();
+        let mut sent = Vec::new();
+        for (layer, first) in [(0, 500), (1, 9000), (2, 17)] {
+            bench.down.switch(Codec::Vp8, Flow::Live { from: 0 });
+            bench.history = History::default();
+            for seq in 0..3 {
+                let id = (first + seq as u16) | 0x8000;
+                let payload = [&[0x90, 0x80][..], &id.to_be_bytes(), b"picture"].concat();
+                let ticks = (layer * 3 + seq as i64) * 3000;
+                let source = RtpPacket { payload: payload.into(), ..packet(seq, ticks, seq == 0, true, now) };
+                bench.history.push(now, source);
+                bench.with(|down, history, batch, outlet| {
+                    down.send(history.get(seq).expect("it is there"), Stamp::Own, batch, outlet)
+                });
+            }
+            sent = bench.take_sent();
+            let opened: Vec<u16> = sent.iter().map(|datagram| picture_id(datagram)).collect();
+            let expected = 500 + layer as u16 * 3;
+            assert_eq!(opened, [expected, expected + 1, expected + 2]);
+        }
+        bench.resend(107, 1000).expect("known");
+        let again = bench.take_sent();
+        match rtx {
+            None => assert_eq!(again[0], sent[1]),
+            // The original number stands before the payload.
+            Some(_) => assert_eq!(opened(&again[0])[2..], opened(&sent[1])[..]),
+        }
+    }
+}
+
+/// The payload of what [`Bench`] sealed.
+fn opened(datagram: &[u8]) -> Vec<u8> {
+    let provider = rtc_crypto::providers::AwsLcRsProvider::new();
+    let theirs = ProtectionProfile::AeadAes128Gcm;
+    let context = Context::new(&[1; 16], &[2; 12], theirs, None, None, provider.crypto());
+    let plain = context.expect("keys fit").decrypt_rtp(datagram).expect("it is authentic");
+    let words = usize::from(u16::from_be_bytes([plain[14], plain[15]]));
+    plain[16 + 4 * words..].to_vec()
+}
+
+fn picture_id(datagram: &[u8]) -> u16 {
+    let payload = opened(datagram);
+    u16::from_be_bytes([payload[2] & 0x7f, payload[3]])
 }
 
 #[test]
