@@ -5,7 +5,9 @@
 //! case, several fingerprints, no RTX, no transport-cc, header extensions listed before the codecs.
 
 mod answer;
+mod codec;
 mod fragment;
+mod profile;
 
 use std::io::Cursor;
 
@@ -14,6 +16,7 @@ use rtc_sdp::description::media::MediaDescription;
 use rtc_sdp::description::session::SessionDescription;
 
 pub(crate) use answer::AnswerTerms;
+pub(crate) use codec::OfferedCodec;
 pub use fragment::Fragment;
 
 /// Longest offer read: Chromium's with every codec is 6 kB. Longer ones are refused before parsing.
@@ -70,20 +73,6 @@ pub(crate) struct Section {
     pub(crate) codecs: Vec<OfferedCodec>,
     pub(crate) transport_cc: Option<u8>,
     pub(crate) mid_extension: Option<u8>,
-}
-
-/// One payload type of an m-line.
-#[derive(Clone, Debug)]
-pub(crate) struct OfferedCodec {
-    pub(crate) payload_type: u8,
-    pub(crate) codec: Codec,
-    /// As it stands after `a=rtpmap:PT `, for the answer.
-    pub(crate) rtpmap: String,
-    pub(crate) fmtp: Option<String>,
-    /// Feedback offered for it: `nack`, `nack pli`, …
-    pub(crate) feedback: Vec<String>,
-    /// Its RTX payload type (RFC 4588).
-    pub(crate) rtx: Option<u8>,
 }
 
 /// Who begins DTLS (RFC 8842 section 5.2).
@@ -172,7 +161,7 @@ impl Section {
         // Port 0 rejects an m-line unless it is only there for its bundle (RFC 9143 section 6).
         let open = name.port.value != 0 || media.has_attribute("bundle-only");
         let rtp = name.protos.last().is_some_and(|proto| proto == "SAVPF" || proto == "SAVP");
-        let codecs = if kind.is_some() { codecs(media) } else { Vec::new() };
+        let codecs = if kind.is_some() { codec::read(media) } else { Vec::new() };
         Self {
             media: name.media.clone(),
             proto: name.protos.join("/"),
@@ -185,21 +174,17 @@ impl Section {
         }
     }
 
-    /// The payload type for `codec`. `source`: the RFC 6381 string of what will be sent, if known.
-    pub(crate) fn pick(&self, codec: Codec, source: Option<&str>) -> Option<&OfferedCodec> {
+    /// The payload type for `codec`, and whether the viewer can decode what will be sent with it. `source`: the
+    /// RFC 6381 string of that, if known.
+    pub(crate) fn pick(&self, codec: Codec, source: Option<&str>) -> Option<(&OfferedCodec, bool)> {
+        let place = |offered: &OfferedCodec| {
+            // The m-line lists the formats in order of preference.
+            self.formats.iter().position(|format| format.parse() == Ok(offered.payload_type))
+        };
         let fitting = self.codecs.iter().filter(|offered| offered.codec == codec);
-        match codec {
-            Codec::H264 => {
-                let wanted = source.and_then(h264_profile);
-                fitting.max_by_key(|offered| {
-                    (h264_rank(offered, wanted), std::cmp::Reverse(offered.payload_type))
-                })
-            }
-            _ => fitting.min_by_key(|offered| {
-                // The m-line lists the formats in order of preference.
-                self.formats.iter().position(|format| format.parse() == Ok(offered.payload_type))
-            }),
-        }
+        let ranked = fitting.map(|offered| (profile::rank(offered, source), offered));
+        let best = ranked.max_by_key(|(rank, offered)| (*rank, std::cmp::Reverse(place(offered))));
+        best.map(|(rank, offered)| (offered, rank.decodable))
     }
 }
 
@@ -280,119 +265,6 @@ fn has_credentials(session: &SessionDescription) -> bool {
         session.has_attribute(key) || session.media_descriptions.iter().any(|media| media.has_attribute(key))
     };
     has("ice-ufrag") && has("ice-pwd")
-}
-
-fn codecs(media: &MediaDescription) -> Vec<OfferedCodec> {
-    let formats: Vec<u8> = media
-        .media_name
-        .formats
-        .iter()
-        .filter_map(|format| format.parse().ok())
-        .filter(|pt| *pt < 128)
-        .collect();
-    let parameters =
-        |pt: u8| values(media, "fmtp").find_map(|fmtp| of_payload_type(fmtp, pt)).map(str::to_owned);
-    let maps: Vec<(u8, &str)> = formats
-        .iter()
-        .filter_map(|pt| Some((*pt, values(media, "rtpmap").find_map(|map| of_payload_type(map, *pt))?)))
-        .collect();
-    let rtx_of = |wanted: u8| {
-        maps.iter()
-            .filter(|(_, map)| map.get(..4).is_some_and(|name| name.eq_ignore_ascii_case("rtx/")))
-            .find(|(pt, _)| parameters(*pt).and_then(|fmtp| apt(&fmtp)) == Some(wanted))
-            .map(|(pt, _)| *pt)
-    };
-    maps.iter()
-        .filter_map(|(pt, map)| {
-            let codec = codec(map)?;
-            let feedback = values(media, "rtcp-fb")
-                .filter_map(|line| line.strip_prefix("* ").or_else(|| of_payload_type(line, *pt)))
-                .map(|feedback| feedback.trim().to_ascii_lowercase())
-                .collect();
-            Some(OfferedCodec {
-                payload_type: *pt,
-                codec,
-                rtpmap: (*map).to_owned(),
-                fmtp: parameters(*pt),
-                feedback,
-                rtx: rtx_of(*pt),
-            })
-        })
-        .collect()
-}
-
-fn codec(rtpmap: &str) -> Option<Codec> {
-    let mut parts = rtpmap.trim().split('/');
-    let name = parts.next()?.to_ascii_lowercase();
-    match (name.as_str(), parts.next()?) {
-        ("h264", "90000") => Some(Codec::H264),
-        ("vp8", "90000") => Some(Codec::Vp8),
-        ("opus", "48000") => Some(Codec::Opus),
-        _ => None,
-    }
-}
-
-/// `Some(rest)` if `line` is `PT rest`.
-fn of_payload_type(line: &str, payload_type: u8) -> Option<&str> {
-    let (pt, rest) = line.split_once(' ')?;
-    (pt.parse() == Ok(payload_type)).then_some(rest.trim())
-}
-
-fn apt(fmtp: &str) -> Option<u8> {
-    parameter(fmtp, "apt")?.parse().ok()
-}
-
-fn parameter<'a>(fmtp: &'a str, name: &str) -> Option<&'a str> {
-    fmtp.split(';').find_map(|pair| {
-        let (key, value) = pair.trim().split_once('=')?;
-        key.trim().eq_ignore_ascii_case(name).then_some(value.trim())
-    })
-}
-
-/// `profile_idc` and constraint flags of `avc1.PPCCLL`.
-fn h264_profile(rfc6381: &str) -> Option<(u8, u8)> {
-    let hex = rfc6381.strip_prefix("avc1.").or_else(|| rfc6381.strip_prefix("avc3."))?;
-    profile_of_hex(hex)
-}
-
-fn profile_of_hex(hex: &str) -> Option<(u8, u8)> {
-    let byte = |range| u8::from_str_radix(hex.get(range)?, 16).ok();
-    Some((byte(0..2)?, byte(2..4)?))
-}
-
-/// How well an offered H.264 payload type fits what will be sent; the highest wins.
-///
-/// Browsers offer baseline and main only, yet decode High (measured): so a profile that nobody offered goes
-/// under the best that was. Packetization mode 1 is what we send (RFC 6184 section 5.4); a client that only
-/// lists mode 0 in truth reads FU-A too.
-fn h264_rank(offered: &OfferedCodec, wanted: Option<(u8, u8)>) -> u32 {
-    let fmtp = offered.fmtp.as_deref().unwrap_or("");
-    let mode_1 = parameter(fmtp, "packetization-mode") == Some("1");
-    // RFC 6184 section 8.1: without profile-level-id it is baseline, level 1.
-    let (idc, constraints) =
-        parameter(fmtp, "profile-level-id").and_then(profile_of_hex).unwrap_or((0x42, 0x00));
-    let constrained = idc == 0x42 && constraints & 0x40 != 0;
-    let closeness = match wanted.map(|(idc, _)| idc) {
-        Some(0x64) => match idc {
-            0x64 => 9,
-            0x4d => 8,
-            _ if constrained => 7,
-            _ => 6,
-        },
-        Some(0x4d) => match idc {
-            0x4d => 9,
-            0x64 => 8,
-            _ if constrained => 7,
-            _ => 6,
-        },
-        _ if constrained => 9,
-        _ => match idc {
-            0x42 => 8,
-            0x4d => 7,
-            _ => 6,
-        },
-    };
-    closeness + if mode_1 { 100 } else { 0 }
 }
 
 fn extension(media: &MediaDescription, uri: &str) -> Option<u8> {

@@ -29,11 +29,16 @@ pub(crate) struct AnswerTerms<'a> {
 }
 
 impl SubscribeOffer {
-    /// The payload types that we accept of a section: one per codec, so that a codec may change later.
-    pub(crate) fn accepted<'a>(&self, section: &'a Section, source: Option<&str>) -> Vec<&'a OfferedCodec> {
+    /// The payload types that we accept of a section, and whether the viewer decodes what is sent now with
+    /// them: one per codec, so that a codec may change later.
+    pub(crate) fn accepted<'a>(
+        &self,
+        section: &'a Section,
+        source: Option<&str>,
+    ) -> Vec<(&'a OfferedCodec, bool)> {
         let codecs: &[Codec] = match section.kind {
             Some(Kind::Audio) => &[Codec::Opus],
-            Some(Kind::Video) => &[Codec::H264, Codec::Vp8],
+            Some(Kind::Video) => &[Codec::H264, Codec::H265, Codec::Vp8, Codec::Vp9, Codec::Av1],
             None => &[],
         };
         codecs.iter().filter_map(|codec| section.pick(*codec, source)).collect()
@@ -78,7 +83,8 @@ impl SubscribeOffer {
         terms: &AnswerTerms<'_>,
         candidates: &[SocketAddr],
     ) {
-        let codecs = self.accepted(section, terms.video_codecs);
+        let accepted = self.accepted(section, terms.video_codecs);
+        let codecs: Vec<&OfferedCodec> = accepted.into_iter().map(|(codec, _)| codec).collect();
         let formats: Vec<String> = codecs
             .iter()
             .flat_map(|codec| [Some(codec.payload_type), codec.rtx])
@@ -139,19 +145,27 @@ fn write_codec(text: &mut String, codec: &OfferedCodec) {
             line(text, format_args!("a=rtcp-fb:{pt} {feedback}"));
         }
     }
-    match (&codec.fmtp, codec.codec) {
-        // Says that stereo may come (RFC 7587 section 7.1); without it Chromium mixes down.
-        (Some(fmtp), Codec::Opus) if !fmtp.contains("stereo") => {
-            line(text, format_args!("a=fmtp:{pt} {fmtp};stereo=1;sprop-stereo=1"));
-        }
-        (Some(fmtp), _) => line(text, format_args!("a=fmtp:{pt} {fmtp}")),
-        (None, Codec::Opus) => line(text, format_args!("a=fmtp:{pt} stereo=1;sprop-stereo=1")),
-        (None, _) => {}
+    match (codec.codec, &codec.fmtp) {
+        (Codec::Opus, _) => line(text, format_args!("a=fmtp:{pt} {}", opus_fmtp(codec))),
+        (_, Some(fmtp)) => line(text, format_args!("a=fmtp:{pt} {fmtp}")),
+        (_, None) => {}
     }
     if let Some(rtx) = codec.rtx {
         line(text, format_args!("a=rtpmap:{rtx} rtx/90000"));
         line(text, format_args!("a=fmtp:{rtx} apt={pt}"));
     }
+}
+
+/// What was offered, and that stereo may come (RFC 7587 section 7.1).
+fn opus_fmtp(codec: &OfferedCodec) -> String {
+    let mut parameters: Vec<&str> = codec.fmtp.as_deref().unwrap_or("").split(';').map(str::trim).collect();
+    parameters.retain(|parameter| !parameter.is_empty());
+    for (name, parameter) in [("stereo", "stereo=1"), ("sprop-stereo", "sprop-stereo=1")] {
+        if codec.parameter(name).is_none() {
+            parameters.push(parameter);
+        }
+    }
+    parameters.join(";")
 }
 
 fn write_candidates(text: &mut String, candidates: &[SocketAddr]) {

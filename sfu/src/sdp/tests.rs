@@ -36,7 +36,7 @@ fn real_offers_are_answered() {
         let offer = SubscribeOffer::parse(&viewer(text)).expect(name);
         assert!(offer.wants(Kind::Audio) && offer.wants(Kind::Video), "{name}");
         let section = offer.section(Kind::Video).expect("video");
-        let picked = section.pick(Codec::H264, None).expect("H.264");
+        let (picked, _) = section.pick(Codec::H264, None).expect("H.264");
         assert_eq!((picked.payload_type, picked.rtx), (video, rtx), "{name}");
         let answer = answer(&offer, None);
         assert!(answer.contains(&format!("a=setup:{role}\r\n")), "{name}: {answer}");
@@ -58,7 +58,8 @@ fn h264_goes_under_the_profile_that_fits_best() {
         (Some("avc1.42c01e"), 108),
         (None, 108),
     ] {
-        assert_eq!(section.pick(Codec::H264, source).map(|c| c.payload_type), Some(pt), "{source:?}");
+        let picked = section.pick(Codec::H264, source).map(|(codec, decodes)| (codec.payload_type, decodes));
+        assert_eq!(picked, Some((pt, true)), "{source:?}");
     }
     assert!(section.pick(Codec::Vp8, None).is_none());
 }

@@ -208,7 +208,7 @@ impl Accepted {
         let Some((chosen, codec)) = chosen.and_then(|payload| Some((payload, payload.codec()?))) else {
             return Err(Error::Unacceptable(match kind {
                 Kind::Audio => "no audio codec that we know: offer Opus",
-                Kind::Video => "no video codec that we know: offer H.264 or VP8",
+                Kind::Video => "no video codec that we know: offer H.264, VP8, VP9, AV1 or H.265",
             }));
         };
         let rids = rids(media)?;

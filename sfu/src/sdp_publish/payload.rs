@@ -21,7 +21,11 @@ impl Payload<'_> {
         let name = self.rtpmap.split('/').next().unwrap_or_default();
         match name.to_ascii_lowercase().as_str() {
             "h264" => Some(Codec::H264),
+            // Several streams on one or more transports (RFC 7798 section 7.1) nobody here joins.
+            "h265" if self.parameter("tx-mode").is_none_or(|mode| mode == "SRST") => Some(Codec::H265),
             "vp8" => Some(Codec::Vp8),
+            "vp9" => Some(Codec::Vp9),
+            "av1" => Some(Codec::Av1),
             "opus" => Some(Codec::Opus),
             _ => None,
         }
@@ -34,14 +38,16 @@ impl Payload<'_> {
         })
     }
 
-    /// Lower is better. H.264 before VP8, because HLS carries it as it is; single NAL unit mode last,
-    /// because its encoders cut pictures into slices.
+    /// Lower is better; of equals, the one that was offered first is taken. H.264 first, because everybody
+    /// plays it and HLS carries it as it is; its single NAL unit mode late, because its encoders cut pictures
+    /// into slices; H.265 last, because most browsers do not receive it.
     pub(super) fn rank(&self) -> u8 {
         match (self.codec(), self.parameter("packetization-mode")) {
             (Some(Codec::Opus), _) => 0,
             (Some(Codec::H264), Some("1")) => 1,
-            (Some(Codec::Vp8), _) => 2,
-            _ => 3,
+            (Some(Codec::Vp8 | Codec::Vp9 | Codec::Av1), _) => 2,
+            (Some(Codec::H264), _) => 3,
+            _ => 4,
         }
     }
 }
