@@ -206,7 +206,7 @@ impl DownTrack {
             && self.rewriter.leave_out(packet.seq)
             && let Some(format) = self.format
         {
-            self.pictures.leave_out(format.codec, self.rewriter.next_index(), &packet.payload);
+            self.pictures.leave_out(format.codec, self.rewriter.expected_index(), &packet.payload);
         }
     }
 
@@ -332,6 +332,10 @@ impl DownTrack {
         sent.filter(|sent| sent.index == index as u32)
     }
 
+    fn format_of(&self, sent: &Sent) -> Option<Format> {
+        self.line.formats.iter().find(|format| format.payload_type == sent.payload_type).copied()
+    }
+
     /// Sends a packet again: by RTX, or as the same bytes.
     pub(crate) fn resend(
         &mut self,
@@ -343,9 +347,8 @@ impl DownTrack {
         let Some(sent) = self.remembered(index) else {
             return self.send_missing(index, history, batch, outlet);
         };
-        let format = self.line.formats.iter().find(|format| format.payload_type == sent.payload_type);
         let packet = history.get(sent.seq).filter(|_| self.pictures.knows(index));
-        let (Some(packet), Some(format)) = (packet, format.copied()) else {
+        let (Some(packet), Some(format)) = (packet, self.format_of(&sent)) else {
             outlet.counters.nack_unknown += 1;
             return Outcome::Skipped;
         };

@@ -102,7 +102,7 @@ impl Core {
             }
             if leaves_out(feed, packet) || (pacer.leaving_out && packet.discardable) {
                 pacer.sent(now, 0);
-                down.leave_out(seq);
+                down.leave_out(packet);
                 continue;
             }
             match down.send(packet, Stamp::Own, batch, &mut outlet) {

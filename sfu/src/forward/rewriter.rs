@@ -211,8 +211,8 @@ impl Rewriter {
         true
     }
 
-    /// The output index of the next packet, if nothing is missing before it.
-    pub(crate) fn next_index(&self) -> u64 {
+    /// The index of the packet that is expected next: higher than the next one where some are missing.
+    pub(crate) fn expected_index(&self) -> u64 {
         let expected = self.pieces.back().map(|piece| self.expected.wrapping_add_signed(piece.offset));
         expected.unwrap_or(self.next_index)
     }

@@ -30,9 +30,11 @@ impl DownTrack {
         {
             let back = 1 + self.rtx_next % RECENT;
             let index = self.rewriter.next_index().saturating_sub(back);
-            let sent = self.remembered(index);
-            if let Some((sent, packet)) = sent.and_then(|sent| Some((sent, history.get(sent.seq)?))) {
-                return self.resend_rtx(index as u16, sent.timestamp, payload_type, packet, batch, outlet);
+            let sent = self.remembered(index).filter(|_| self.pictures.knows(index));
+            let format = sent.and_then(|sent| self.format_of(&sent)).filter(|format| format.rtx.is_some());
+            let packet = sent.and_then(|sent| history.get(sent.seq));
+            if let (Some(sent), Some(format), Some(packet)) = (sent, format, packet) {
+                return self.resend_rtx(index, sent.timestamp, &format, packet, batch, outlet);
             }
         }
         let padding = bytes.saturating_sub(overhead).clamp(1, PADDING_MAX);
