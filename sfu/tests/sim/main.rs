@@ -1,9 +1,13 @@
-//! A whole SFU core with viewers of another stack, in virtual time. Every run prints its seed.
+//! A whole SFU core with viewers of other stacks, in virtual time. Every run prints its seed.
 
+#[cfg(test)]
+mod browser;
 #[cfg(test)]
 mod congestion;
 #[cfg(test)]
 mod line;
+#[cfg(test)]
+mod repair;
 #[cfg(test)]
 mod source;
 #[cfg(test)]

@@ -60,7 +60,7 @@ impl World {
             let Some(audio) = &mut self.audio else { break };
             audio.write_rtp(
                 &Rid::single(),
-                RtpPacket { payload: stamp(self.audio_number, 0, 1, 100), ..packet },
+                RtpPacket { payload: stamp(self.audio_number, 0, 1, true, 100), ..packet },
             );
             self.audio_seq += 1;
             self.audio_number += 1;
@@ -74,11 +74,12 @@ impl World {
         for part in 0..parts {
             let start = part == 0;
             let packet = self.packet(Timescale::VIDEO, self.video_seq, self.next_frame, start, key && start);
-            let payload = stamp(self.frame, part, parts, self.source.part_bytes);
+            let payload = stamp(self.frame, part, parts, key, self.source.part_bytes);
             let packet = RtpPacket { payload, marker: part + 1 == parts, ..packet };
             self.video.as_mut().unwrap().write_rtp(&Rid::single(), packet);
             self.video_seq += 1;
         }
+        self.written.push(self.now);
         self.frame += 1;
         self.since_keyframe = (self.since_keyframe + 1) % self.source.gop;
     }
@@ -102,11 +103,12 @@ impl World {
     /// Writes a packet as it is.
     pub(crate) fn write_video(&mut self, change: impl FnOnce(&mut RtpPacket)) {
         let mut packet = self.packet(Timescale::VIDEO, self.video_seq, self.now, true, false);
-        packet.payload = stamp(self.frame, 0, 1, 500);
+        packet.payload = stamp(self.frame, 0, 1, false, 500);
         packet.marker = true;
         change(&mut packet);
         self.video.as_mut().unwrap().write_rtp(&Rid::single(), packet);
         self.video_seq += 1;
+        self.written.push(self.now);
         self.frame += 1;
     }
 
@@ -115,8 +117,10 @@ impl World {
     }
 }
 
-/// Eight bytes that say what it is, and a filling that shows damage.
-fn stamp(frame: u32, part: u16, parts: u16, bytes: usize) -> bytes::Bytes {
+/// Eight bytes that say what it is, the highest bit of `parts` whether it is of a keyframe; and a filling that shows
+/// damage.
+fn stamp(frame: u32, part: u16, parts: u16, keyframe: bool, bytes: usize) -> bytes::Bytes {
+    let parts = parts | u16::from(keyframe) << 15;
     let mut payload = vec![frame as u8; bytes];
     payload[..4].copy_from_slice(&frame.to_be_bytes());
     payload[4..6].copy_from_slice(&part.to_be_bytes());

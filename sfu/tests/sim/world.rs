@@ -1,4 +1,4 @@
-//! A whole SFU core, a Stream and many viewers by another stack (str0m), in memory and virtual time.
+//! A whole SFU core, a Stream and many viewers by other stacks, in memory and virtual time.
 
 use std::collections::{BinaryHeap, HashMap};
 use std::net::SocketAddr;
@@ -14,14 +14,11 @@ use sfu::core::viewer::{Entropy, Identity, Spec};
 use sfu::core::{Action, Claim, Core, FeedId, Negotiated, Routed};
 use sfu::egress::batch::Batch;
 use sfu::sdp::SubscribeOffer;
-use str0m::change::SdpAnswer;
-use str0m::media::{Direction, MediaKind};
-use str0m::net::{Protocol, Receive};
-use str0m::{Candidate, Event, Input, Output, Rtc};
 
+use crate::browser::{Abilities, Browser};
 use crate::line::{Line, LineState, Random};
 use crate::source::Source;
-use crate::viewer::{Got, Viewer};
+use crate::viewer::{Client, Got, Said, Str0m, Viewer};
 
 pub(crate) const SERVER: &str = "192.0.2.1:8189";
 pub(crate) const STEP: Duration = Duration::from_millis(1);
@@ -72,6 +69,8 @@ pub(crate) struct World {
     pub(crate) writer: Option<StreamWriter>,
     pub(crate) source: Source,
     pub(crate) frame: u32,
+    /// When each frame was written.
+    pub(crate) written: Vec<Instant>,
     pub(crate) wire: Vec<Wire>,
     /// Hash of every sealed packet by viewer, SSRC and number.
     sealed: HashMap<(SocketAddr, u32, u16), u64>,
@@ -91,6 +90,8 @@ pub(crate) struct World {
     identity: Identity,
     feeds: HashMap<FeedId, TrackReader<RtpPacket>>,
     claims: HashMap<String, Box<Negotiated>>,
+    /// Index of the viewer with an address.
+    places: HashMap<SocketAddr, usize>,
     net: BinaryHeap<Datagram>,
     order: u64,
     batch: Batch,
@@ -121,6 +122,7 @@ impl World {
             writer: Some(writer),
             source,
             frame: 0,
+            written: Vec::new(),
             wire: Vec::new(),
             sealed: HashMap::new(),
             sealed_twice: 0,
@@ -138,6 +140,7 @@ impl World {
             identity: Identity::generate(&sfu::egress::seal::Profile::ALL).unwrap(),
             feeds: HashMap::new(),
             claims: HashMap::new(),
+            places: HashMap::new(),
             net: BinaryHeap::new(),
             order: 0,
             batch: Batch::new(),
@@ -146,29 +149,43 @@ impl World {
         world
     }
 
-    /// A viewer comes. `munge` may change its offer.
+    /// A viewer of another stack comes. `munge` may change its offer.
     pub(crate) fn join(&mut self, line: Line, munge: impl FnOnce(String) -> String) -> usize {
+        let address = self.next_address();
+        let (client, offer) = Str0m::new(self.now, SERVER.parse().unwrap(), address);
+        self.admit(line, Client::Str0m(Box::new(client)), &munge(offer))
+    }
+
+    pub(crate) fn join_plain(&mut self, line: Line) -> usize {
+        self.join(line, |offer| offer)
+    }
+
+    /// A viewer comes that repairs as browsers do.
+    pub(crate) fn join_browser(&mut self, line: Line, abilities: Abilities) -> usize {
+        let (client, offer) = Browser::new(self.now, SERVER.parse().unwrap(), abilities);
+        self.admit(line, Client::Browser(Box::new(client)), &offer)
+    }
+
+    fn next_address(&self) -> SocketAddr {
         let at = self.viewers.len();
-        let address: SocketAddr =
-            format!("198.51.{}.{}:40000", 100 + at / 250, 1 + at % 250).parse().unwrap();
-        let mut rtc = Rtc::builder().set_rtp_mode(true).build(self.now);
-        rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
-        let mut api = rtc.sdp_api();
-        let video = api.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
-        api.add_media(MediaKind::Audio, Direction::RecvOnly, None, None, None);
-        let (offer, pending) = api.apply().unwrap();
-        let offer = SubscribeOffer::parse(&munge(offer.to_sdp_string())).unwrap();
+        format!("198.51.{}.{}:40000", 100 + at / 250, 1 + at % 250).parse().unwrap()
+    }
+
+    fn admit(&mut self, line: Line, mut client: Client, offer: &str) -> usize {
+        let (at, address) = (self.viewers.len(), self.next_address());
+        let offer = SubscribeOffer::parse(offer).unwrap();
         let id = PeerId::from_raw(at as u64 + 1);
         let mut entropy: Entropy = [0; 96];
         entropy.fill_with(|| self.random.next() as u8);
         let candidates = [SERVER.parse().unwrap()];
         let (spec, answer) =
             Spec::negotiate(id, Arc::clone(&self.stream), &offer, &self.identity, &candidates, &entropy);
-        rtc.sdp_api().accept_answer(pending, SdpAnswer::from_sdp_string(&answer).unwrap()).unwrap();
+        client.accept(&answer);
         self.claims.insert(spec.ufrag().to_owned(), Box::new(Negotiated::Viewer(spec)));
+        self.places.insert(address, at);
         self.viewers.push(Viewer {
             id,
-            rtc,
+            client,
             address,
             line,
             line_state: LineState::default(),
@@ -180,13 +197,8 @@ impl World {
             alive: true,
             silent: false,
             answer,
-            video,
         });
         at
-    }
-
-    pub(crate) fn join_plain(&mut self, line: Line) -> usize {
-        self.join(line, |offer| offer)
     }
 
     pub(crate) fn run(&mut self, time: Duration) {
@@ -218,7 +230,7 @@ impl World {
         self.transmit();
         for at in 0..self.viewers.len() {
             if self.viewers[at].due <= self.now {
-                self.input(at, Input::Timeout(self.now));
+                self.input(at, self.now, None);
             }
         }
     }
@@ -240,84 +252,36 @@ impl World {
     fn deliver(&mut self) {
         while self.net.peek().is_some_and(|datagram| datagram.at <= self.now) {
             let datagram = self.net.pop().unwrap();
-            let address = self.viewers[datagram.viewer].address;
             if datagram.to_server {
-                self.inject(address, datagram.data);
+                self.inject(self.viewers[datagram.viewer].address, datagram.data);
             } else {
-                let server: SocketAddr = SERVER.parse().unwrap();
-                let viewer = &mut self.viewers[datagram.viewer];
-                if !viewer.alive {
-                    continue;
-                }
-                let contents = datagram.data.as_slice().try_into().expect("str0m knows what this is");
-                let receive =
-                    Receive { proto: Protocol::Udp, source: server, destination: address, contents };
-                self.input(datagram.viewer, Input::Receive(datagram.at, receive));
+                self.input(datagram.viewer, datagram.at, Some(&datagram.data));
             }
         }
     }
 
-    fn input(&mut self, at: usize, input: Input<'_>) {
+    fn input(&mut self, at: usize, now: Instant, data: Option<&[u8]>) {
         let viewer = &mut self.viewers[at];
         if !viewer.alive {
             return;
         }
-        if let Err(error) = viewer.rtc.handle_input(input) {
-            panic!("viewer {at}: {error}");
-        }
-        loop {
+        let (said, due) = viewer.client.input(now, data);
+        viewer.due = due;
+        for said in said {
             let viewer = &mut self.viewers[at];
-            match viewer.rtc.poll_output() {
-                Ok(Output::Timeout(due)) => {
-                    viewer.due = due;
-                    return;
-                }
-                Ok(Output::Transmit(transmit)) => {
-                    let data = transmit.contents.to_vec();
-                    self.send(at, true, data);
-                }
-                Ok(Output::Event(event)) => self.note(at, event),
-                Err(error) => {
-                    println!("viewer {at} ended: {error}");
-                    viewer.alive = false;
-                    return;
-                }
+            match said {
+                Said::Send(data) => self.send(at, true, data),
+                Said::Connected => viewer.connected = Some(self.now),
+                Said::Got(got) => viewer.got.push(Got { at: self.now, ..got }),
+                Said::Ended => viewer.alive = false,
             }
-        }
-    }
-
-    fn note(&mut self, at: usize, event: Event) {
-        let now = self.now;
-        let viewer = &mut self.viewers[at];
-        match event {
-            Event::Connected => viewer.connected = Some(now),
-            Event::RtpPacket(packet) => {
-                let payload = &packet.payload;
-                let u32_at = |at: usize| u32::from_be_bytes(payload[at..at + 4].try_into().unwrap());
-                let u16_at = |at: usize| u16::from_be_bytes(payload[at..at + 2].try_into().unwrap());
-                assert!(payload[8..].iter().all(|byte| *byte == payload[3]), "a payload was damaged");
-                let video = packet.time.frequency().get() == 90_000;
-                let got = Got {
-                    video,
-                    frame: u32_at(0),
-                    part: u16_at(4),
-                    parts: u16_at(6),
-                    timestamp: packet.header.timestamp,
-                    at: now,
-                };
-                viewer.got.push(got);
-            }
-            _ => {}
         }
     }
 
     /// The viewer asks for a keyframe.
     pub(crate) fn ask_keyframe(&mut self, at: usize) {
         let viewer = &mut self.viewers[at];
-        let mid = viewer.video;
-        let mut api = viewer.rtc.direct_api();
-        let stream = api.stream_rx_by_mid(mid, None).expect("a stream");
-        stream.request_keyframe(str0m::media::KeyframeRequestKind::Pli);
+        viewer.client.ask_keyframe();
         viewer.due = self.now;
     }
 
@@ -337,7 +301,7 @@ impl World {
     }
 
     fn post(&mut self, to: SocketAddr, data: Vec<u8>) {
-        if let Some(at) = self.viewers.iter().position(|viewer| viewer.address == to) {
+        if let Some(at) = self.places.get(&to).copied() {
             self.send(at, false, data);
         }
     }

@@ -1,0 +1,137 @@
+//! What repair leaves over: viewers that behave like browsers, on lines of every quality.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use sfu::egress::seal::Profile;
+
+use crate::browser::Abilities;
+use crate::line::Line;
+use crate::source::Source;
+use crate::world::World;
+use crate::{SECOND, check_wire, ms};
+
+/// Set it to anything for 200 viewers per seed, several seeds and more time.
+const FULL: &str = "SWIFTWATER_TEST_FULL_GRID";
+
+/// How long a viewer may take to begin; frames count from then on.
+const BEGIN: Duration = Duration::from_millis(2000);
+/// What is written at the end may still be under repair.
+const END: Duration = Duration::from_millis(3000);
+
+/// Kind of a line: loss in tenths of a percent, mean row of losses, round trip in ms.
+type Kind = (u64, u64, u64);
+
+fn kinds() -> Vec<Kind> {
+    let mut kinds = Vec::new();
+    for (loss, burst) in [(0, 1), (20, 1), (20, 4), (50, 1), (50, 4), (100, 1), (100, 4)] {
+        kinds.extend([20, 60, 100, 200].map(|round_trip| (loss, burst, round_trip)));
+    }
+    kinds
+}
+
+fn line((loss, burst, round_trip): Kind) -> Line {
+    Line {
+        latency: ms(round_trip) / 2,
+        loss_percent: loss as f64 / 10.0,
+        loss_burst: burst as f64,
+        reorder_percent: 1.0,
+        duplicate_percent: 1.0,
+        ..Line::default()
+    }
+}
+
+/// All four kinds of viewers in turn.
+fn abilities(at: usize) -> Abilities {
+    let profile = if at & 1 == 0 { Profile::AeadAes128Gcm } else { Profile::Aes128CmSha1_80 };
+    Abilities { profile, rtx: at & 2 == 0 }
+}
+
+#[derive(Default)]
+struct Row {
+    frames: u64,
+    undecodable: u64,
+    delays: Vec<Duration>,
+    keyframes_asked: u64,
+}
+
+impl Row {
+    /// Adds what a viewer saw.
+    fn add(&mut self, world: &World, viewer: usize) {
+        let viewer = &world.viewers[viewer];
+        let mut decoded = HashMap::new();
+        for (frame, at) in viewer.browser().decoded() {
+            decoded.entry(*frame).or_insert(*at);
+        }
+        for (frame, written) in world.written.iter().enumerate() {
+            if *written < viewer.joined + BEGIN || *written + END > world.now {
+                continue;
+            }
+            self.frames += 1;
+            match decoded.get(&(frame as u32)) {
+                Some(at) => self.delays.push(*at - *written - viewer.line.latency),
+                None => self.undecodable += 1,
+            }
+        }
+        self.keyframes_asked += viewer.browser().keyframes_asked();
+    }
+
+    fn undecodable_percent(&self) -> f64 {
+        100.0 * self.undecodable as f64 / self.frames as f64
+    }
+
+    /// How long after its way a frame could be decoded: the given percentiles.
+    fn delays<const N: usize>(&mut self, percents: [usize; N]) -> [u128; N] {
+        self.delays.sort_unstable();
+        percents
+            .map(|percent| self.delays.get(self.delays.len() * percent / 100).map_or(0, Duration::as_millis))
+    }
+}
+
+#[test]
+fn what_is_lost_on_the_way_down_is_repaired() {
+    let full = std::env::var_os(FULL).is_some();
+    let (seeds, viewers, time) = if full { (3, 196, 20 * SECOND) } else { (1, 56, 9 * SECOND) };
+    let kinds = kinds();
+    let mut rows: BTreeMap<Kind, Row> = BTreeMap::new();
+    for seed in 0..seeds {
+        let mut world = World::new(100 + seed, Source::default());
+        world.run(ms(500));
+        for at in 0..viewers {
+            world.join_browser(line(kinds[at % kinds.len()]), abilities(at / kinds.len() + at));
+            world.run(ms(5));
+        }
+        world.run(time);
+        check_wire(&world);
+        for at in 0..viewers {
+            rows.entry(kinds[at % kinds.len()]).or_default().add(&world, at);
+        }
+        let counters = world.core.counters();
+        println!(
+            "{} packets, {} in bursts, {} again; {} asked for, {} unknown, {} throttled; {} keyframes asked for",
+            counters.packets_forwarded,
+            counters.packets_catch_up,
+            counters.packets_resent,
+            counters.nacked,
+            counters.nack_unknown,
+            counters.nack_throttled,
+            counters.keyframes_asked
+        );
+    }
+    println!("loss %  row  round trip | frames  undecodable %  p50 ms  p95 ms  p99 ms  keyframes asked for");
+    for (kind, row) in &mut rows {
+        let (loss, burst, round_trip) = *kind;
+        let [p50, p95, p99] = row.delays([50, 95, 99]);
+        println!(
+            "{:6.1} {burst:4} {round_trip:11} | {:6} {:14.3} {p50:7} {p95:7} {p99:7} {:11}",
+            loss as f64 / 10.0,
+            row.frames,
+            row.undecodable_percent(),
+            row.keyframes_asked,
+        );
+    }
+    for (kind, row) in &rows {
+        let bound = if kind.0 <= 50 { 0.5 } else { 2.0 };
+        assert!(row.undecodable_percent() <= bound, "{kind:?}: {:.3} %", row.undecodable_percent());
+    }
+}
