@@ -29,6 +29,9 @@ pub struct Config {
     /// SRTP profiles that viewers may use, in order of preference. Without `aead_aes_128_gcm` sealing costs
     /// three times as much; without `aes128_cm_sha1_80` some players cannot connect.
     pub srtp_profiles: Vec<Profile>,
+    /// How many milliseconds a browser may hold a picture back at most: 10 to 500. None: it decides for itself,
+    /// and keeps sound and picture together.
+    pub playout_delay_max_ms: Option<u64>,
     /// Where a WebRTC publisher's bandwidth estimate starts.
     pub start_bitrate_bps: u32,
     /// The most that a WebRTC publisher may send. None: no limit.
@@ -45,6 +48,7 @@ impl Default for Config {
             peers_max: 10_000,
             socket_buffer_bytes: 4 << 20,
             srtp_profiles: Profile::ALL.to_vec(),
+            playout_delay_max_ms: None,
             start_bitrate_bps: 2_500_000,
             publish_bitrate_max_bps: None,
         }
@@ -75,6 +79,9 @@ impl Config {
         }
         if self.srtp_profiles.is_empty() {
             return Err("srtp_profiles: with none, no viewer could connect".to_owned());
+        }
+        if self.playout_delay_max_ms.is_some_and(|ms| !(10..=500).contains(&ms)) {
+            return Err("playout_delay_max_ms: between 10 and 500, or not at all".to_owned());
         }
         if self.publish_bitrate_max_bps.is_some_and(|max| max < self.start_bitrate_bps) {
             return Err("publish_bitrate_max_bps: below start_bitrate_bps".to_owned());
@@ -108,7 +115,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused() {
         type Spoil = fn(&mut Config);
-        let table: [(&str, Spoil); 8] = [
+        let table: [(&str, Spoil); 10] = [
             ("bind", |c| c.bind.clear()),
             ("bind", |c| c.bind = vec![Ipv4Addr::LOCALHOST.into(); 2]),
             ("announce", |c| c.announce = vec![" ".to_owned()]),
@@ -116,6 +123,9 @@ mod tests {
             ("peers_max", |c| c.peers_max = 0),
             ("socket_buffer_bytes", |c| c.socket_buffer_bytes = 1),
             ("srtp_profiles", |c| c.srtp_profiles.clear()),
+            // Browsers take 0 for "as soon as decoded", which stutters.
+            ("playout_delay_max_ms", |c| c.playout_delay_max_ms = Some(0)),
+            ("playout_delay_max_ms", |c| c.playout_delay_max_ms = Some(501)),
             ("publish_bitrate_max_bps", |c| c.publish_bitrate_max_bps = Some(1)),
         ];
         for (field, spoil) in table {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use media::{Kind, Stream, StreamId, StreamWriter};
 use tokio::sync::mpsc;
@@ -79,6 +80,7 @@ impl Sfu {
                 bitrate_max_bps: config.publish_bitrate_max_bps,
             },
             identity,
+            playout_delay_max: config.playout_delay_max_ms.map(Duration::from_millis),
             audience: Arc::default(),
             next_peer: AtomicU64::new(1),
             registry,
@@ -116,6 +118,7 @@ impl Sfu {
         let channel = stream.channel().clone();
         let seat = self.node.audience.seat(stream.id());
         let candidates = &self.node.local.candidates;
+        let offer = offer.with_playout_delay_max(self.node.playout_delay_max);
         let (spec, answer) =
             Spec::negotiate(self.next_id(), stream, &offer, &self.node.identity, candidates, &entropy());
         let (peer, events) = self.admit(Negotiated::Viewer(spec), Some(seat))?;
@@ -189,6 +192,7 @@ struct Node {
     port: u16,
     local: Local,
     identity: Identity,
+    playout_delay_max: Option<Duration>,
     audience: Arc<Audience>,
     next_peer: AtomicU64,
     registry: Arc<Registry>,

@@ -6,10 +6,12 @@
 
 mod answer;
 mod codec;
+mod extension;
 mod fragment;
 mod profile;
 
 use std::io::Cursor;
+use std::time::Duration;
 
 use media::{Codec, Kind};
 use rtc_sdp::description::media::MediaDescription;
@@ -17,6 +19,7 @@ use rtc_sdp::description::session::SessionDescription;
 
 pub(crate) use answer::AnswerTerms;
 pub(crate) use codec::OfferedCodec;
+pub(crate) use extension::Extensions;
 pub use fragment::Fragment;
 
 /// Longest offer read: Chromium's with every codec is 6 kB. Longer ones are refused before parsing.
@@ -27,11 +30,6 @@ const SECTIONS_MAX: usize = 16;
 
 /// Most fingerprints kept: one per hash function, for each of two certificates.
 const FINGERPRINTS_MAX: usize = 8;
-
-/// Transport-wide congestion control.
-const TRANSPORT_CC: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
-/// RFC 9143 section 14.
-const SDES_MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 
 /// Why an offer was refused.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
@@ -58,6 +56,8 @@ pub struct SubscribeOffer {
     pub(crate) sections: Vec<Section>,
     pub(crate) fingerprints: Vec<Fingerprint>,
     pub(crate) setup: Setup,
+    /// How long the viewer may be told to wait at most before it shows a picture; `None`: it is not told.
+    pub(crate) playout_delay_max: Option<Duration>,
 }
 
 /// One m-line.
@@ -71,8 +71,7 @@ pub(crate) struct Section {
     /// `None`: we reject it.
     pub(crate) kind: Option<Kind>,
     pub(crate) codecs: Vec<OfferedCodec>,
-    pub(crate) transport_cc: Option<u8>,
-    pub(crate) mid_extension: Option<u8>,
+    pub(crate) extensions: Extensions,
 }
 
 /// Who begins DTLS (RFC 8842 section 5.2).
@@ -129,7 +128,12 @@ impl SubscribeOffer {
                 return Err(Error::Unacceptable("RTP and RTCP must share a port (rtcp-mux)"));
             }
         }
-        let offer = Self { fingerprints: fingerprints(&session), setup: setup(&session)?, sections };
+        let offer = Self {
+            fingerprints: fingerprints(&session),
+            setup: setup(&session)?,
+            sections,
+            playout_delay_max: None,
+        };
         if offer.fingerprints.is_empty() {
             return Err(Error::Unacceptable("no fingerprint with sha-256, sha-384 or sha-512"));
         }
@@ -137,6 +141,17 @@ impl SubscribeOffer {
             return Err(Error::Unacceptable("no ice-ufrag and ice-pwd"));
         }
         Ok(offer)
+    }
+
+    /// Bounds how long the viewer waits before it shows a picture, if it offered to be told (the playout-delay
+    /// extension). `None`: it decides for itself.
+    #[must_use]
+    pub fn with_playout_delay_max(mut self, most: Option<Duration>) -> Self {
+        self.playout_delay_max = most;
+        for section in &mut self.sections {
+            section.extensions.playout_delay = section.extensions.playout_delay.filter(|_| most.is_some());
+        }
+        self
     }
 
     /// Whether it asks for that kind.
@@ -169,8 +184,7 @@ impl Section {
             mid: value(media, "mid").map(str::to_owned),
             kind: kind.filter(|_| receives && open && rtp && !codecs.is_empty()),
             codecs,
-            transport_cc: extension(media, TRANSPORT_CC),
-            mid_extension: extension(media, SDES_MID),
+            extensions: Extensions::read(media),
         }
     }
 
@@ -265,17 +279,6 @@ fn has_credentials(session: &SessionDescription) -> bool {
         session.has_attribute(key) || session.media_descriptions.iter().any(|media| media.has_attribute(key))
     };
     has("ice-ufrag") && has("ice-pwd")
-}
-
-fn extension(media: &MediaDescription, uri: &str) -> Option<u8> {
-    values(media, "extmap").find_map(|line| {
-        let (id, rest) = line.split_once(' ')?;
-        // RFC 8285 section 8: the id may carry a direction.
-        let id: u8 = id.split('/').next()?.parse().ok()?;
-        let named = rest.split_whitespace().next()? == uri;
-        // Ids over 14 need the two-byte form, which we do not write.
-        (named && (1..=14).contains(&id)).then_some(id)
-    })
 }
 
 fn values<'a>(media: &'a MediaDescription, key: &'a str) -> impl Iterator<Item = &'a str> {

@@ -1,5 +1,6 @@
 //! One viewer × one m-line: numbers, header, seal, and what was sent, for NACK.
 
+mod extensions;
 mod header;
 mod pacer;
 mod probe;
@@ -18,8 +19,10 @@ use crate::egress::batch::{Batch, Dest};
 use crate::egress::seal::Sealer;
 use crate::forward::picture_ids::PictureIds;
 use crate::forward::rewriter::{Placement, Refused, Rewriter, Source, Stamp};
+use extensions::Schedule;
 use header::Header;
 
+pub(crate) use extensions::Extensions;
 pub(crate) use pacer::{Pacer, WAIT_LONG, WAIT_MAX};
 
 /// Slot of the sealer for retransmissions.
@@ -51,6 +54,7 @@ pub(crate) struct Line {
     pub(crate) transport_cc: Option<u8>,
     /// Id of the MID extension, and the MID.
     pub(crate) mid: Option<(u8, Vec<u8>)>,
+    pub(crate) extensions: Extensions,
     pub(crate) first: u16,
     pub(crate) rtx_first: u16,
     pub(crate) base: u32,
@@ -125,6 +129,7 @@ pub(crate) struct DownTrack {
     fresh: bool,
     format: Option<Format>,
     mids_left: u8,
+    schedule: Schedule,
     rtx_next: u64,
     /// Ring by output index; empty if NACK was not negotiated.
     sent: Box<[Option<Sent>]>,
@@ -150,6 +155,7 @@ impl DownTrack {
             fresh: true,
             format: None,
             mids_left: MID_PACKETS,
+            schedule: Schedule::new(line.extensions),
             rtx_next: u64::from(line.rtx_first),
             sent: vec![None; if nack { SENT_MAX } else { 0 }].into_boxed_slice(),
             packets: 0,
@@ -222,6 +228,7 @@ impl DownTrack {
         if self.fresh {
             self.rewriter.begin(packet.seq);
             self.pictures.begin_source();
+            self.schedule.begin_anew();
             self.fresh = false;
         }
         let source = self.source(packet);
@@ -238,6 +245,7 @@ impl DownTrack {
             }
         };
         let with_mid = self.mids_left > 0 && self.line.mid.is_some();
+        let elements = self.schedule.plan(outlet.now, placement.index, packet);
         let header = Header {
             marker: packet.marker,
             padding: false,
@@ -247,6 +255,7 @@ impl DownTrack {
             ssrc: self.line.ssrc,
             transport_cc: self.line.transport_cc.map(|id| (id, *outlet.transport_seq)),
             mid: if with_mid { self.line.mid.as_ref() } else { None },
+            elements,
         };
         let header_len = header.len();
         let plain = header_len + packet.payload.len();
@@ -256,6 +265,7 @@ impl DownTrack {
         header.write(buf);
         buf[header_len..plain].copy_from_slice(&packet.payload);
         self.rewriter.commit(&source, &placement);
+        self.schedule.commit(placement.index, packet, &elements);
         self.pictures.rewrite(format.codec, placement.index, &mut buf[header_len..plain]);
         let slot = self.slot();
         if outlet.sealer.seal(slot, self.line.ssrc, placement.index, header_len, buf).is_err() {
@@ -427,6 +437,7 @@ impl DownTrack {
             ssrc: self.line.rtx_ssrc,
             transport_cc: self.line.transport_cc.map(|id| (id, *outlet.transport_seq)),
             mid: None,
+            elements: self.schedule.of_repair(outlet.now),
         }
     }
 
@@ -449,6 +460,7 @@ impl DownTrack {
             ssrc: self.line.ssrc,
             transport_cc: self.line.transport_cc.map(|id| (id, sent.transport_seq)),
             mid: if sent.with_mid { self.line.mid.as_ref() } else { None },
+            elements: self.schedule.repeat(index, packet),
         };
         let header_len = header.len();
         let plain = header_len + packet.payload.len();
@@ -466,6 +478,13 @@ impl DownTrack {
         }
         outlet.counters.bytes_sealed += buf_len(plain, outlet.sealer);
         Outcome::Sent
+    }
+
+    /// The viewer reports the highest number that it received.
+    pub(crate) fn received(&mut self, number: u16) {
+        if let Some(index) = self.rewriter.index_of(number) {
+            self.schedule.heard(index);
+        }
     }
 
     /// RTP timestamp of a moment on the Stream's clock.

@@ -23,8 +23,14 @@ impl Core {
                     self.keyframe_asked(now, slot);
                 }
             }
-            Feedback::Report { fraction_lost, last_sr, delay, .. } => {
+            Feedback::Report { ssrc, fraction_lost, highest, last_sr, delay } => {
                 let Some(viewer) = self.viewers.get_mut(slot) else { return };
+                for down in [&mut viewer.audio, &mut viewer.video].into_iter().flatten() {
+                    if down.line.ssrc == ssrc {
+                        // RFC 3550 section 6.4.1: the low half is the sequence number.
+                        down.received(highest as u16);
+                    }
+                }
                 let clock = viewer.stream.clock();
                 let wall = clock.ntp(clock.media_time(now, media::Timescale::MICROS));
                 let round_trip = viewer.note_report(wall, last_sr, delay);

@@ -20,7 +20,7 @@ const APPLICATION: u8 = 15;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Feedback<'a> {
     /// How it receives one of our streams (RFC 3550 section 6.4.2).
-    Report { ssrc: u32, fraction_lost: u8, last_sr: u32, delay: u32 },
+    Report { ssrc: u32, fraction_lost: u8, highest: u32, last_sr: u32, delay: u32 },
     /// It misses packets (RFC 4585 section 6.2.1).
     Nack { ssrc: u32, lost: Lost<'a> },
     /// It needs a keyframe (RFC 4585 section 6.3.1, RFC 5104 section 4.3.1).
@@ -99,10 +99,10 @@ pub(crate) fn read<'a>(compound: &'a [u8], mut each: impl FnMut(Feedback<'a>)) {
 
 fn reports<'a>(blocks: &'a [u8], count: u8, each: &mut impl FnMut(Feedback<'a>)) {
     for block in blocks.chunks_exact(24).take(usize::from(count)) {
-        if let (Some(ssrc), Some(last_sr), Some(delay)) =
-            (u32_at(block, 0), u32_at(block, 16), u32_at(block, 20))
+        if let (Some(ssrc), Some(highest), Some(last_sr), Some(delay)) =
+            (u32_at(block, 0), u32_at(block, 8), u32_at(block, 16), u32_at(block, 20))
         {
-            each(Feedback::Report { ssrc, fraction_lost: block[4], last_sr, delay });
+            each(Feedback::Report { ssrc, fraction_lost: block[4], highest, last_sr, delay });
         }
     }
 }
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(
             collect(&bytes),
             [
-                "Report { ssrc: 5, fraction_lost: 128, last_sr: 7, delay: 8 }",
+                "Report { ssrc: 5, fraction_lost: 128, highest: 1, last_sr: 7, delay: 8 }",
                 "nack 5 [65535, 0, 15]",
                 "Keyframe { ssrc: 5 }",
                 "Keyframe { ssrc: 6 }",

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use media::{Codec, Kind, NtpTime, Stream};
 
-use super::down_track::{DownTrack, Flow, Format, Line, Outlet};
+use super::down_track::{DownTrack, Extensions, Flow, Format, Line, Outlet};
 use super::ice_lite::{Check, Credentials};
 use super::rtcp;
 use super::{Counters, FeedId, Transmit};
@@ -95,7 +95,8 @@ impl Spec {
             if let Some(section) = offer.section(kind) {
                 let ssrc = ssrcs[usize::from(kind == Kind::Video)];
                 let formats = formats(offer, section, video_codecs.as_deref());
-                lines.push(line(section, kind, ssrc, ssrcs[2], formats, &mut random));
+                let extensions = extensions(offer, section, &formats, stream.clock());
+                lines.push(line(section, kind, [ssrc, ssrcs[2]], formats, extensions, &mut random));
             }
         }
         let spec = Self {
@@ -133,12 +134,29 @@ fn formats(offer: &SubscribeOffer, section: &Section, source: Option<&str>) -> V
     offer.accepted(section, source).iter().filter(|(_, decodes)| *decodes).map(|(it, _)| format(it)).collect()
 }
 
+fn extensions(
+    offer: &SubscribeOffer,
+    section: &Section,
+    formats: &[Format],
+    clock: media::StreamClock,
+) -> Extensions {
+    let offered = section.extensions;
+    // Without RTX the very same bytes are sent again, and nobody remembers when it was the first time.
+    let same_bytes = formats.iter().any(|format| format.nack && format.rtx.is_none());
+    Extensions {
+        playout_delay: offered.playout_delay.zip(offer.playout_delay_max),
+        capture_time: offered.abs_capture_time,
+        send_time: offered.abs_send_time.filter(|_| !same_bytes),
+        clock,
+    }
+}
+
 fn line(
     section: &Section,
     kind: Kind,
-    ssrc: u32,
-    rtx_ssrc: u32,
+    [ssrc, rtx_ssrc]: [u32; 2],
     formats: Vec<Format>,
+    extensions: Extensions,
     random: &mut Random<'_>,
 ) -> Line {
     let mid = section.mid.as_ref().filter(|mid| !mid.is_empty());
@@ -147,8 +165,9 @@ fn line(
         ssrc,
         rtx_ssrc,
         formats,
-        transport_cc: section.transport_cc,
-        mid: section.mid_extension.zip(mid).map(|(id, mid)| (id, mid.as_bytes().to_vec())),
+        transport_cc: section.extensions.transport_cc,
+        mid: section.extensions.mid.zip(mid).map(|(id, mid)| (id, mid.as_bytes().to_vec())),
+        extensions,
         // RFC 3550 section 5.1 wants them random; not near the wrap-around, where a lost first packet
         // would make the receiver guess the rollover counter wrongly (RFC 3711 section 3.3.1).
         first: random.u16() % (1 << 14) + 1,

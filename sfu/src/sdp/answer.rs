@@ -129,11 +129,8 @@ impl SubscribeOffer {
 }
 
 fn write_extensions(text: &mut String, section: &Section) {
-    let extensions = [(section.mid_extension, super::SDES_MID), (section.transport_cc, super::TRANSPORT_CC)];
-    for (id, uri) in extensions {
-        if let Some(id) = id {
-            line(text, format_args!("a=extmap:{id} {uri}"));
-        }
+    for (id, uri) in section.extensions.accepted() {
+        line(text, format_args!("a=extmap:{id} {uri}"));
     }
 }
 

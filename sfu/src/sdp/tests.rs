@@ -1,6 +1,7 @@
 use super::*;
 
 const CHROMIUM: &str = include_str!("../../tests/fixtures/chromium-h264.offer.sdp");
+const DEFAULT: &str = include_str!("../../tests/fixtures/offers/chromium-default.offer.sdp");
 const FFMPEG: &str = include_str!("../../tests/fixtures/ffmpeg9.offer.sdp");
 const AIORTC: &str = include_str!("../../tests/fixtures/aiortc-H264.offer.sdp");
 
@@ -62,6 +63,73 @@ fn h264_goes_under_the_profile_that_fits_best() {
         assert_eq!(picked, Some((pt, true)), "{source:?}");
     }
     assert!(section.pick(Codec::Vp8, None).is_none());
+}
+
+/// Every codec of ours that was offered is answered, each once, so that an encoder may come back with another.
+#[test]
+fn every_codec_is_answered_with_the_payload_type_that_fits() {
+    let offer = SubscribeOffer::parse(&viewer(DEFAULT)).expect("chromium");
+    let section = offer.section(Kind::Video).expect("video");
+    for (source, vp9, decodes) in [
+        (None, 98, true),
+        (Some("vp09.00.31.08"), 98, true),
+        (Some("vp09.02.31.10"), 100, true),
+        (Some("vp09.01.31.08"), 98, false),
+        (Some("av01.0.08M.08"), 98, true),
+    ] {
+        let text = answer(&offer, source);
+        for pt in [108, 96, vp9, 45] {
+            assert_eq!(text.matches(&format!("a=rtpmap:{pt} ")).count(), 1, "{pt}: {text}");
+        }
+        assert_eq!(text.matches("/90000").count(), 8, "four codecs and their retransmissions: {text}");
+        let picked = section.pick(Codec::Vp9, source).map(|(codec, decodes)| (codec.payload_type, decodes));
+        assert_eq!(picked, Some((vp9, decodes)), "{source:?}");
+    }
+    let text = answer(&offer, None);
+    assert!(text.contains("a=fmtp:45 level-idx=5;profile=0;tier=0\r\n"), "{text}");
+    assert!(text.contains("a=fmtp:98 profile-id=0\r\n"), "{text}");
+}
+
+#[test]
+fn sound_keeps_two_channels_and_its_error_correction() {
+    for (offered, answered) in [
+        ("minptime=10;useinbandfec=1", "minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1"),
+        ("minptime=10;useinbandfec=1;stereo=1", "minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1"),
+        ("sprop-stereo=1; stereo=0", "sprop-stereo=1;stereo=0"),
+    ] {
+        let text = viewer(DEFAULT).replace("minptime=10;useinbandfec=1", offered);
+        let text = answer(&SubscribeOffer::parse(&text).expect("chromium"), None);
+        assert!(text.contains(&format!("a=fmtp:111 {answered}\r\n")), "{offered}: {text}");
+    }
+}
+
+#[test]
+fn extensions_are_answered_if_they_were_offered_and_are_wanted() {
+    let most = Some(std::time::Duration::from_millis(500));
+    let (playout, send_time) =
+        ("a=extmap:5 http://www.webrtc.org/experiments/rtp-hdrext/playout-delay", "abs-send-time");
+    let plain = viewer(DEFAULT);
+    let capture = plain.replace(
+        "a=extmap:6 http://www.webrtc.org/experiments/rtp-hdrext/video-content-type",
+        "a=extmap:6 http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time",
+    );
+    let without_cc = plain.replace("draft-holmer-rmcat-transport-wide-cc-extensions-01", "other");
+    for (text, most, has, has_not) in [
+        (&plain, None, vec!["a=extmap:9 ", "a=extmap:4 "], vec![playout, send_time, "abs-capture-time"]),
+        (&plain, most, vec![playout], vec![send_time, "abs-capture-time"]),
+        (
+            &capture,
+            None,
+            vec!["a=extmap:6 http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"],
+            vec![],
+        ),
+        (&without_cc, None, vec![send_time], vec!["transport-wide"]),
+    ] {
+        let offer = SubscribeOffer::parse(text).expect("chromium").with_playout_delay_max(most);
+        let answer = answer(&offer, None);
+        assert!(has.iter().all(|it| answer.contains(it)), "{has:?}: {answer}");
+        assert!(!has_not.iter().any(|it| answer.contains(it)), "{has_not:?}: {answer}");
+    }
 }
 
 #[test]

@@ -119,6 +119,33 @@ fn all_layers_are_answered() {
     }
 }
 
+/// What browsers and encoders offer by themselves or because a page asked for it.
+#[test]
+fn every_codec_can_be_published() {
+    let default = OFFERS.into_iter().find(|(name, _)| *name == "chromium-default").unwrap().1;
+    let video = |formats: &str| {
+        let line = default.lines().find(|line| line.starts_with("m=video")).unwrap();
+        let words: Vec<&str> = line.split(' ').collect();
+        default.replace(line, &format!("{} {formats}", words[..3].join(" ")))
+    };
+    let h265 = "a=rtpmap:100 VP9/90000\r\na=rtpmap:50 H265/90000\r\na=fmtp:50 level-id=93;profile-id=1;tier-flag=0;tx-mode=";
+    let with_h265 = |mode: &str| video("50 51").replace("a=rtpmap:100 VP9/90000", &format!("{h265}{mode}"));
+    for (text, expected) in [
+        (video("98 99"), (Codec::Vp9, 98, Some(99))),
+        (video("45 46"), (Codec::Av1, 45, Some(46))),
+        (video("45 46 98 99 96 97"), (Codec::Av1, 45, Some(46))),
+        (video("98 99 96 97 102 103"), (Codec::H264, 102, Some(103))),
+        (video("98 99 104 107"), (Codec::Vp9, 98, Some(99))),
+        (with_h265("SRST"), (Codec::H265, 50, None)),
+    ] {
+        let offer = PublishOffer::parse(&text).unwrap();
+        assert_eq!(codec(&offer, Kind::Video), Some(expected));
+        assert!(answer(&offer, None).contains(&format!("m=video 9 UDP/TLS/RTP/SAVPF {}", expected.1)));
+    }
+    let error = PublishOffer::parse(&with_h265("MRST")).unwrap_err();
+    assert!(error.to_string().contains("AV1"), "{error}");
+}
+
 #[test]
 fn encoders_that_do_not_listen_are_known() {
     for (name, encoder, listens) in [

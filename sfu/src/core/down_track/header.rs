@@ -1,5 +1,7 @@
 //! The RTP header of an outgoing packet, with the extensions that were negotiated.
 
+use super::extensions::Elements;
+
 /// Longest MID written: a one-byte extension holds 16 (RFC 8285 section 4.2). Longer ones are left out.
 const MID_BYTES_MAX: usize = 16;
 
@@ -14,12 +16,18 @@ pub(super) struct Header<'a> {
     pub(super) ssrc: u32,
     pub(super) transport_cc: Option<(u8, u16)>,
     pub(super) mid: Option<&'a (u8, Vec<u8>)>,
+    pub(super) elements: Elements,
 }
 
 impl Header<'_> {
     fn elements_len(&self) -> usize {
         let mid = self.mid.map_or(0, |(_, mid)| 1 + mid.len().clamp(1, MID_BYTES_MAX));
-        (if self.transport_cc.is_some() { 3 } else { 0 }) + mid
+        let Elements { playout_delay, capture_time, send_time } = self.elements;
+        (if self.transport_cc.is_some() { 3 } else { 0 })
+            + mid
+            + (if playout_delay.is_some() { 4 } else { 0 })
+            + (if capture_time.is_some() { 9 } else { 0 })
+            + (if send_time.is_some() { 4 } else { 0 })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -42,18 +50,30 @@ impl Header<'_> {
         let padded = elements.next_multiple_of(4);
         buf[12..14].copy_from_slice(&[0xbe, 0xde]);
         buf[14..16].copy_from_slice(&((padded / 4) as u16).to_be_bytes());
-        let mut at = 16;
+        let mut rest = &mut buf[16..16 + padded];
         if let Some((id, number)) = self.transport_cc {
-            buf[at] = id << 4 | 1;
-            buf[at + 1..at + 3].copy_from_slice(&number.to_be_bytes());
-            at += 3;
+            rest = put(rest, id, &number.to_be_bytes());
+        }
+        if let Some((id, delay)) = self.elements.playout_delay {
+            rest = put(rest, id, &delay);
+        }
+        if let Some((id, time)) = self.elements.send_time {
+            rest = put(rest, id, &time);
+        }
+        if let Some((id, time)) = self.elements.capture_time {
+            rest = put(rest, id, &time.to_be_bytes());
         }
         if let Some((id, mid)) = self.mid {
-            let mid = &mid[..mid.len().min(MID_BYTES_MAX)];
-            buf[at] = id << 4 | (mid.len().max(1) - 1) as u8;
-            buf[at + 1..at + 1 + mid.len()].copy_from_slice(mid);
-            at += 1 + mid.len();
+            rest = put(rest, *id, &mid[..mid.len().min(MID_BYTES_MAX)]);
         }
-        buf[at..16 + padded].fill(0);
+        rest.fill(0);
     }
+}
+
+/// Writes an element of the one-byte form (RFC 8285 section 4.2); what follows it comes back.
+fn put<'b>(buf: &'b mut [u8], id: u8, data: &[u8]) -> &'b mut [u8] {
+    let (element, rest) = buf.split_at_mut(1 + data.len());
+    element[0] = id << 4 | (data.len().max(1) - 1) as u8;
+    element[1..].copy_from_slice(data);
+    rest
 }

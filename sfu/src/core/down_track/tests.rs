@@ -1,3 +1,4 @@
+use media::{NtpTime, StreamClock};
 use rtc_crypto::RTCCryptoProvider as _;
 use rtc_srtp::context::Context;
 use rtc_srtp::protection_profile::ProtectionProfile;
@@ -16,6 +17,12 @@ fn line(rtx: Option<u8>) -> Line {
         formats: vec![format],
         transport_cc: Some(4),
         mid: Some((9, b"0".to_vec())),
+        extensions: Extensions {
+            playout_delay: None,
+            capture_time: None,
+            send_time: None,
+            clock: StreamClock::new(beginning(), NtpTime::from_unix_micros(0)),
+        },
         first: 100,
         rtx_first: 7,
         base: 0,
@@ -182,6 +189,33 @@ fn opened(datagram: &[u8]) -> Vec<u8> {
 fn picture_id(datagram: &[u8]) -> u16 {
     let payload = opened(datagram);
     u16::from_be_bytes([payload[2] & 0x7f, payload[3]])
+}
+
+/// Without RTX the same bytes must come again, whatever a packet carried.
+#[test]
+fn extensions_are_repeated_as_they_were() {
+    let mut bench = Bench::new(None);
+    let extensions = Extensions {
+        playout_delay: Some((6, std::time::Duration::from_millis(400))),
+        capture_time: Some(7),
+        ..bench.down.line.extensions
+    };
+    bench.down = DownTrack::new(Line { extensions, ..line(None) });
+    bench.down.switch(Codec::H264, Flow::Live { from: 0 });
+    (0..20).for_each(|seq| bench.send(seq));
+    bench.down.received(119);
+    (20..60).for_each(|seq| bench.send(seq));
+    let first = bench.take_sent();
+    let plain = |at: usize| first[at][12..].to_vec();
+    let elements = [4 << 4 | 1, 0, 0, 6 << 4 | 2, 0, 0, 40, 7 << 4 | 7];
+    assert_eq!(plain(0)[..12], [&[0xbe, 0xde, 0, 5][..], &elements].concat());
+    assert_eq!(plain(10)[..12], [0xbe, 0xde, 0, 2, 4 << 4 | 1, 0, 10, 6 << 4 | 2, 0, 0, 40, 0]);
+    assert_eq!(plain(20)[..8], [0xbe, 0xde, 0, 1, 4 << 4 | 1, 0, 20, 0], "it got through");
+    assert_eq!(plain(30)[..4], [0xbe, 0xde, 0, 3], "a second later the capture time again");
+    for number in [100, 107, 110, 119, 120, 130, 159] {
+        bench.resend(number, 1000).expect("known");
+        assert_eq!(bench.take_sent(), [first[usize::from(number) - 100].clone()], "{number}");
+    }
 }
 
 #[test]
