@@ -1,9 +1,11 @@
 //! One encoding of a Track: two faces, the readers of each, and what they ask for.
 
+mod rate;
 mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Instant;
 
 use crate::ring::FaceItem;
 use crate::rtp::depacketizer::Losses;
@@ -28,6 +30,13 @@ pub struct LayerInfo {
     pub items: u64,
     /// Payload bytes.
     pub bytes: u64,
+    /// Frames whose beginning came.
+    pub frames: u64,
+    /// Payload bits per second over the last two seconds or so; `None` in the first half second. Stays as it is
+    /// while nothing comes: see `newest`.
+    pub bitrate_bps: Option<u64>,
+    /// When the newest item came.
+    pub newest: Option<Instant>,
     /// Frames whose timestamp stepped back and was clamped.
     pub clamped: u64,
     /// Items that were dropped because their publication was replaced or the Track had ended.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Instant;
 
 use crate::reordering::{Observation, ReorderingMonitor};
 use crate::ring::{Face, FaceItem, Ring};
@@ -12,6 +13,7 @@ use crate::rtp::{Depacketizer, Packetizer, Reorder};
 use crate::{Codec, CodecConfig, Frame, Kind, RtpPacket};
 
 use super::LayerInfo;
+use super::rate::RateMeter;
 
 /// Behind the Layer's lock. Held for one item, never across a wake-up.
 #[derive(Debug)]
@@ -25,6 +27,7 @@ pub struct LayerState {
     depacketizer: Option<Depacketizer>,
     reorder: Reorder,
     monitor: ReorderingMonitor,
+    rate: RateMeter,
     pub(super) info: LayerInfo,
     /// The publication that writes. Items of an older one come too late.
     epoch: u32,
@@ -79,6 +82,7 @@ impl LayerState {
             depacketizer: None,
             reorder: Reorder::default(),
             monitor: ReorderingMonitor::default(),
+            rate: RateMeter::default(),
             info: LayerInfo::default(),
             epoch: 0,
             next_seq: 0,
@@ -197,8 +201,7 @@ impl LayerState {
             frame.pts = frame.pts.offset(step);
         }
         self.last_dts = Some(frame.dts.ticks());
-        self.info.items += 1;
-        self.info.bytes += frame.data.len() as u64;
+        self.count(frame.arrival, frame.data.len(), true);
         self.note_config(&frame.config);
         if frame.keyframe && self.codec.kind() == Kind::Video {
             self.note_keyframe(frame.pts.as_micros());
@@ -217,8 +220,7 @@ impl LayerState {
             return;
         }
         self.next_seq = self.next_seq.max(packet.seq + 1);
-        self.info.items += 1;
-        self.info.bytes += packet.payload.len() as u64;
+        self.count(packet.arrival, packet.payload.len(), packet.frame_start);
         self.note_packet(&mut packet);
         if self.frames.readers > 0 {
             self.reorder.push(packet.clone());
@@ -228,6 +230,14 @@ impl LayerState {
             self.push_depacketized();
         }
         self.packets.push(packet);
+    }
+
+    fn count(&mut self, arrival: Instant, bytes: usize, frame_start: bool) {
+        self.info.items += 1;
+        self.info.bytes += bytes as u64;
+        self.info.frames += u64::from(frame_start);
+        self.rate.count(arrival, bytes);
+        (self.info.bitrate_bps, self.info.newest) = (self.rate.bps(), self.rate.newest());
     }
 
     /// False for an item of a publication that was replaced, or behind the end.
