@@ -49,6 +49,23 @@ pub struct LayerInfo {
     pub keyframe_interval_micros: Option<i64>,
 }
 
+/// The part of [`LayerInfo`] by which one of several is chosen: see there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Activity {
+    /// Width and height in pixels.
+    pub size: Option<(u32, u32)>,
+    /// Keyframes seen.
+    pub keyframes: u64,
+    /// Frames whose beginning came.
+    pub frames: u64,
+    /// Payload bits per second.
+    pub bitrate_bps: Option<u64>,
+    /// When the newest item came.
+    pub newest: Option<Instant>,
+    /// Microseconds between the last two keyframes.
+    pub keyframe_interval_micros: Option<i64>,
+}
+
 /// One encoding of a video Track, or the only one of an audio Track.
 #[derive(Debug)]
 pub struct Layer {
@@ -73,6 +90,19 @@ impl Layer {
         let state = self.lock();
         let (losses, reordered) = state.losses();
         LayerInfo { losses, reordered, ..state.info.clone() }
+    }
+
+    /// How much comes of it, and when: what changes with every item, without a copy of the rest.
+    pub fn activity(&self) -> Activity {
+        let info = &self.lock().info;
+        Activity {
+            size: info.size,
+            keyframes: info.keyframes,
+            frames: info.frames,
+            bitrate_bps: info.bitrate_bps,
+            newest: info.newest,
+            keyframe_interval_micros: info.keyframe_interval_micros,
+        }
     }
 
     /// Whether and how its frames are reordered.

@@ -50,7 +50,7 @@ pub use error::Error;
 pub use frame::Frame;
 pub use hub::{Hub, HubEvent};
 pub use id::{ChannelName, Rid, StreamId};
-pub use layer::{Layer, LayerInfo};
+pub use layer::{Activity, Layer, LayerInfo};
 pub use reordering::Reordering;
 pub use rtp::RtpPacket;
 pub use stream::{Publication, Stream, StreamState, StreamWriter};

@@ -6,8 +6,9 @@
 //!   packets ───► feed (history, bursts) ──────► slice ──► down_track ──► rewriter ──► egress::Sealer ──► Batch
 //! ```
 //! The files of one `impl Core`: this one (the door), `publisher` (who sends), `subscribe` (who reads what),
-//! `feedback` (what viewers report), `slice` (what is sent next), `pace` (what is spread out for thin lines), `probes`
-//! (what is sent to see whether a line takes more).
+//! `picture` (which Layer a viewer gets), `switch` (from one Layer to another), `feedback` (what viewers report),
+//! `slice` (what is sent next), `pace` (what is spread out for thin lines), `probes` (what is sent to see whether a
+//! line takes more).
 
 mod catch_up;
 mod counters;
@@ -20,12 +21,14 @@ mod history;
 mod ice_lite;
 mod pace;
 pub mod peer;
+mod picture;
 mod probes;
 mod publisher;
 mod rtcp;
 mod slice;
 mod slots;
 mod subscribe;
+mod switch;
 mod turns;
 pub(crate) mod up_track;
 pub mod viewer;
@@ -38,7 +41,8 @@ use std::time::{Duration, Instant};
 use media::{Kind, Rid, RtpPacket, Track};
 
 use crate::egress::seal::Profile;
-use crate::{CloseReason, PeerEvent, PeerId};
+use crate::forward::selector::Candidates;
+use crate::{CloseReason, LayerChoice, PeerEvent, PeerId};
 use demux::{Class, Home, Routes, Tuple, classify};
 use dtls_guard::Guard;
 use feed::Feed;
@@ -86,7 +90,7 @@ pub enum Action {
 }
 
 /// What the handle asks of a Peer's shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// End it.
     Close(PeerId),
@@ -94,6 +98,8 @@ pub enum Command {
     Pause(PeerId, Kind),
     /// Send it again.
     Resume(PeerId, Kind),
+    /// What a viewer wants to see from now on.
+    SetLayer(PeerId, LayerChoice),
     /// End all Peers: the node stops.
     Stop,
 }
@@ -181,6 +187,10 @@ pub struct Core {
     pacing: Turns,
     /// Viewers whose lines are probed.
     probing: Turns,
+    /// Viewers whose next Layer has a keyframe, and who still get the rest of a frame of the present one.
+    arrivals: Vec<u32>,
+    /// What there is to choose from, by Track (its address) that somebody here watches.
+    candidates: HashMap<usize, Candidates>,
     /// When the next part of a paced keyframe may go.
     paced_due: Option<Instant>,
     transmits: VecDeque<Transmit>,
@@ -214,6 +224,8 @@ impl Core {
             catch_up_due: None,
             pacing: Turns::default(),
             probing: Turns::default(),
+            arrivals: Vec::new(),
+            candidates: HashMap::new(),
             paced_due: None,
             transmits: VecDeque::new(),
             spare: Vec::new(),
@@ -413,7 +425,6 @@ impl Core {
         for kind in [Kind::Audio, Kind::Video] {
             self.detach(slot, kind);
         }
-        self.catching_up.retain(|other| *other != slot);
         self.pacing.remove(slot);
         self.probing.remove(slot);
         let Some(mut viewer) = self.viewers.remove(slot) else { return };
@@ -471,6 +482,7 @@ impl Core {
             Command::Close(id) => self.close(now, id, CloseReason::Local),
             Command::Pause(id, kind) => self.set_paused(now, id, kind, true),
             Command::Resume(id, kind) => self.set_paused(now, id, kind, false),
+            Command::SetLayer(id, choice) => self.set_layer(now, id, choice),
             Command::Stop => {
                 for slot in 0..self.viewers.end() {
                     self.end_viewer(now, slot, CloseReason::Stopping);
@@ -514,6 +526,7 @@ impl Core {
             for slot in 0..self.viewers.end() {
                 self.tick_viewer(now, slot);
             }
+            picture::forget_ended(&mut self.candidates);
             let busy = !self.viewers.is_empty() || !self.publishers.is_empty();
             self.next_tick = busy.then(|| now + TICK);
         }

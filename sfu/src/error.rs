@@ -40,6 +40,12 @@ pub enum Error {
     /// As many Peers as this node takes are here, or too many negotiate at once. Try later, or elsewhere.
     #[error("this node has no room for another WebRTC peer")]
     Busy,
+    /// The Stream that a viewer watches has no Layer of that name.
+    #[error("there is no layer {rid}")]
+    NoLayer {
+        /// The name.
+        rid: media::Rid,
+    },
     /// The node stops.
     #[error("this node is stopping")]
     Stopping,

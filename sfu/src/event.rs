@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use tokio::sync::mpsc;
 
+use crate::Layers;
 use crate::audience::Seat;
 
 /// One WebRTC peer connection on this node.
@@ -42,6 +43,8 @@ pub enum PeerEvent {
     },
     /// WebRTC cannot carry the picture: play it by LL-HLS. The Peer stays, with sound.
     Fallback(FallbackReason),
+    /// What there is to see and what is sent has changed.
+    Layers(Layers),
     /// It is gone.
     Closed(CloseReason),
 }

@@ -21,7 +21,7 @@ use crate::shard::claims::{Claims, Whereabouts};
 use crate::shard::socket::EventFd;
 use crate::shard::{Door, Shard, clock, port};
 use crate::stats::Stats;
-use crate::{CloseReason, Config, Error, PeerEvent, PeerId, announce};
+use crate::{CloseReason, Config, Error, LayerChoice, PeerEvent, PeerId, announce};
 
 /// The SFU of this node. Cheap to clone; when the last clone is dropped, it stops.
 #[derive(Clone)]
@@ -119,9 +119,16 @@ impl Sfu {
         let seat = self.node.audience.seat(stream.id());
         let candidates = &self.node.local.candidates;
         let offer = offer.with_playout_delay_max(self.node.playout_delay_max);
-        let (spec, answer) =
-            Spec::negotiate(self.next_id(), stream, &offer, &self.node.identity, candidates, &entropy());
-        let (peer, events) = self.admit(Negotiated::Viewer(spec), Some(seat))?;
+        let (spec, answer) = Spec::negotiate(
+            self.next_id(),
+            Arc::clone(&stream),
+            &offer,
+            &self.node.identity,
+            candidates,
+            &entropy(),
+        );
+        let (mut peer, events) = self.admit(Negotiated::Viewer(spec), Some(seat))?;
+        peer.stream = Some(stream);
         debug!(%channel, peer = %peer.id, "a viewer negotiated");
         Ok(Subscription { answer, events, peer })
     }
@@ -173,7 +180,7 @@ impl Sfu {
         let id = negotiated.id();
         let ufrag = negotiated.ufrag().to_owned();
         self.node.registry.claims.insert(clock(), Box::new(negotiated), sender)?;
-        Ok((PeerHandle { id, ufrag, registry: Arc::clone(&self.node.registry) }, events))
+        Ok((PeerHandle { id, ufrag, stream: None, registry: Arc::clone(&self.node.registry) }, events))
     }
 
     fn next_id(&self) -> PeerId {
@@ -242,6 +249,8 @@ impl Registry {
 pub struct PeerHandle {
     id: PeerId,
     ufrag: String,
+    /// What a viewer watches.
+    stream: Option<Arc<Stream>>,
     registry: Arc<Registry>,
 }
 
@@ -264,6 +273,24 @@ impl PeerHandle {
     /// Sends it again; video from the next keyframe on.
     pub fn resume(&self, kind: Kind) {
         self.command(Command::Resume(self.id, kind));
+    }
+
+    /// Says what a viewer wants to see. The last choice counts; what comes of it is told by [`PeerEvent::Layers`].
+    ///
+    /// # Errors
+    /// [`Error::NoLayer`] if the Stream has no Layer of that name.
+    pub fn set_layer(&self, choice: LayerChoice) -> Result<(), Error> {
+        if let LayerChoice::Layer(rid) = &choice {
+            let tracks = self.stream.as_ref().map(|stream| stream.tracks()).unwrap_or_default();
+            let mut videos = tracks.iter().filter(|track| track.kind() == Kind::Video);
+            if !videos.any(|track| track.layer(rid).is_some()) {
+                return Err(Error::NoLayer { rid: rid.clone() });
+            }
+        }
+        if let Some(choice) = self.registry.claims.choose(&self.ufrag, choice) {
+            self.command(Command::SetLayer(self.id, choice));
+        }
+        Ok(())
     }
 
     /// Ends the Peer, as dropping the handle does.

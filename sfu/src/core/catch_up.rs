@@ -22,8 +22,8 @@ const PLAN_MAX: Duration = Duration::from_millis(1500);
 const GIVE_UP: Duration = Duration::from_millis(3000);
 /// Largest burst: 1.5 s at the start rate, rounded up.
 const BYTES_MAX: usize = 4 << 20;
-/// Where the rate starts: what nearly every line that watches video takes for a second.
-const START_RATE_BPS: u64 = 20_000_000;
+/// Where the rate starts, if nothing is known of the line: what nearly every one that watches video takes for a second.
+pub(crate) const START_RATE_BPS: u64 = 20_000_000;
 /// The rate is not halved below this: a burst not much faster than the picture never ends, and some lines lose
 /// packets at any rate (measured: at 1 Mbit/s and 5 % of random loss every other burst was given up).
 const RATE_MIN_BPS: u64 = 5_000_000;
@@ -31,20 +31,25 @@ const RATE_MIN_BPS: u64 = 5_000_000;
 /// this time.
 const HALVE_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Whether a group can be sent as a burst. `frame`: how long a frame lasts at the source.
-pub(crate) fn fits(gop: &Gop, frame: Duration) -> bool {
+/// How long a group takes as a burst at that rate; `None`: it is not to be sent as one. `frame`: how long a frame lasts
+/// at the source.
+pub(crate) fn plan(gop: &Gop, frame: Duration, rate_bps: u64) -> Option<Duration> {
     if gop.frames == 0 || gop.frames > FRAMES_MAX || gop.bytes > BYTES_MAX {
-        return false;
+        return None;
     }
     let bytes_per_frame = gop.bytes as u64 / u64::from(gop.frames);
-    let gap = FRAME_GAP.max(sending_time(bytes_per_frame, START_RATE_BPS));
-    // While the burst runs the source goes on: n frames take n·gap / (1 - gap/frame).
-    if gop.frames > 1 && gap >= frame {
-        return false;
+    let sending = sending_time(bytes_per_frame, rate_bps);
+    if gop.frames == 1 {
+        return Some(sending);
     }
-    let burst = gap.as_secs_f64() * f64::from(gop.frames - 1);
-    let total = burst / (1.0 - gap.as_secs_f64() / frame.as_secs_f64()).max(f64::MIN_POSITIVE);
-    gop.frames == 1 || total <= PLAN_MAX.as_secs_f64()
+    let gap = FRAME_GAP.max(sending);
+    // While the burst runs the source goes on: n frames take n·gap / (1 - gap/frame).
+    let ahead = 1.0 - gap.as_secs_f64() / frame.as_secs_f64();
+    if ahead <= 0.0 {
+        return None;
+    }
+    let total = gap.as_secs_f64() * f64::from(gop.frames - 1) / ahead;
+    (total <= PLAN_MAX.as_secs_f64()).then(|| Duration::from_secs_f64(total))
 }
 
 fn sending_time(bytes: u64, rate_bps: u64) -> Duration {
@@ -69,6 +74,8 @@ pub(crate) struct CatchUp {
     pub(crate) next: u64,
     /// Packets of the frame under way have been sent: it is finished, however long that takes.
     pub(crate) in_frame: bool,
+    /// Its frames are only a little late: they keep their times.
+    pub(crate) own_times: bool,
     began: Instant,
     due: Instant,
     rate_bps: u64,
@@ -79,17 +86,23 @@ pub(crate) struct CatchUp {
 }
 
 impl CatchUp {
-    pub(crate) fn new(now: Instant, first: u64) -> Self {
+    pub(crate) fn new(now: Instant, first: u64, rate_bps: u64) -> Self {
         Self {
             next: first,
             in_frame: false,
+            own_times: false,
             began: now,
             due: now,
-            rate_bps: START_RATE_BPS,
+            rate_bps: rate_bps.max(1),
             halved: None,
             sent: [None; FRAMES_PER_WINDOW],
             at: 0,
         }
+    }
+
+    /// A burst that makes up for a few frames that have just passed.
+    pub(crate) fn at_own_times(self) -> Self {
+        Self { own_times: true, ..self }
     }
 
     pub(crate) fn turn(&self, now: Instant) -> Turn {
@@ -122,7 +135,7 @@ impl CatchUp {
     pub(crate) fn slow_down(&mut self, now: Instant) {
         if self.halved.is_none_or(|at| now.saturating_duration_since(at) >= HALVE_INTERVAL) {
             self.halved = Some(now);
-            self.rate_bps = (self.rate_bps / 2).max(RATE_MIN_BPS);
+            self.rate_bps = (self.rate_bps / 2).max(RATE_MIN_BPS.min(self.rate_bps));
         }
     }
 }
@@ -155,15 +168,26 @@ mod tests {
             ("10 s at 6 Mbit/s", 300, 7_500_000, 30, false),
             ("faster than the burst", 200, 200_000, 300, false),
         ] {
-            assert_eq!(fits(&gop(frames, bytes), at(fps)), yes, "{name}");
+            assert_eq!(plan(&gop(frames, bytes), at(fps), START_RATE_BPS).is_some(), yes, "{name}");
         }
+    }
+
+    #[test]
+    fn a_slower_line_takes_longer() {
+        let frame = Duration::from_micros(33_333);
+        let second = gop(30, 60_000);
+        let plan = |rate| plan(&second, frame, rate).map(|plan| plan.as_millis());
+        // 2000 bytes per frame: 16 ms of each 33 at 1 Mbit/s, nearly all of them at 500 kbit/s.
+        assert_eq!(plan(START_RATE_BPS), Some(136));
+        assert_eq!(plan(1_000_000), Some(892));
+        assert_eq!(plan(500_000), None);
     }
 
     #[test]
     fn no_window_carries_more_than_8_frames_however_late_the_clock() {
         let start = beginning();
         for step in [1, 5, 13, 60] {
-            let mut catch_up = CatchUp::new(start, 0);
+            let mut catch_up = CatchUp::new(start, 0, START_RATE_BPS);
             let mut sent = Vec::new();
             let mut now = start;
             while sent.len() < 100 {
@@ -186,7 +210,7 @@ mod tests {
     #[test]
     fn it_slows_down_on_loss_and_gives_up() {
         let now = beginning();
-        let mut catch_up = CatchUp::new(now, 0);
+        let mut catch_up = CatchUp::new(now, 0, START_RATE_BPS);
         catch_up.slow_down(now);
         catch_up.slow_down(now);
         catch_up.begin_frame(now, 125_000);

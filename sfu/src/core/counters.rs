@@ -168,6 +168,16 @@ counters! {
     catch_up_refused,
     /// Catch-up bursts given up because they took too long.
     catch_up_abandoned,
+    /// Switches to another Layer because the line carries more.
+    layer_ups,
+    /// Because it carries less, or this node can do less.
+    layer_downs,
+    /// Because the viewer asked for it.
+    layer_choices,
+    /// Because the encoder did not send the one before any more.
+    layer_losses,
+    /// Viewers that were left with sound alone: by choice, or because the line carries no more.
+    audio_only,
     /// Viewers told to play by other means.
     fallbacks,
 }

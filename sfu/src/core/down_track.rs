@@ -33,6 +33,8 @@ const SENT_MAX: usize = 1024;
 /// Packets at the beginning that carry the MID: a receiver binds the SSRC by it (RFC 9143 section 9.2), and
 /// the answer names the SSRCs anyway.
 const MID_PACKETS: u8 = 8;
+/// In a remembered payload type (7 bits): the packet carried the MID. The ring has room for nothing more.
+const WITH_MID: u8 = 0x80;
 
 /// A payload type agreed on.
 #[derive(Clone, Copy, Debug)]
@@ -113,8 +115,10 @@ struct Sent {
     /// Milliseconds on the Peer's clock when it was sent again last.
     resent: u32,
     transport_seq: u16,
+    /// With [`WITH_MID`].
     payload_type: u8,
-    with_mid: bool,
+    /// Of which source it was.
+    source: u8,
 }
 
 /// One m-line of a viewer.
@@ -127,6 +131,12 @@ pub(crate) struct DownTrack {
     pictures: PictureIds,
     /// Rewriter and picture ids must begin anew with the next packet.
     fresh: bool,
+    /// The newest packet sent was not the last one of its frame.
+    in_frame: bool,
+    /// Time at the source of the newest frame that it was given, to be sent now or by and by.
+    pub(crate) taken: Option<i64>,
+    /// Grows with every other source.
+    source: u8,
     format: Option<Format>,
     mids_left: u8,
     schedule: Schedule,
@@ -153,6 +163,9 @@ impl DownTrack {
             rewriter: Rewriter::new(line.first, line.base),
             pictures: PictureIds::default(),
             fresh: true,
+            in_frame: false,
+            taken: None,
+            source: 0,
             format: None,
             mids_left: MID_PACKETS,
             schedule: Schedule::new(line.extensions),
@@ -184,6 +197,7 @@ impl DownTrack {
     pub(crate) fn switch(&mut self, codec: Codec, flow: Flow) {
         self.format = self.line.formats.iter().find(|format| format.codec == codec).copied();
         self.not_before = 0;
+        self.source = self.source.wrapping_add(1);
         self.restart(flow);
     }
 
@@ -193,7 +207,28 @@ impl DownTrack {
         if let Some(pacer) = &mut self.pacer {
             pacer.clear();
         }
+        (self.in_frame, self.taken) = (false, None);
         self.begin_anew();
+    }
+
+    /// It gets a picture, or is about to.
+    pub(crate) fn is_showing(&self) -> bool {
+        matches!(self.flow, Flow::CatchUp(_) | Flow::Live { .. })
+    }
+
+    /// The rest of a frame is still to be sent.
+    pub(crate) fn in_frame(&self) -> bool {
+        match &self.flow {
+            Flow::CatchUp(catch_up) => catch_up.in_frame,
+            Flow::Live { .. } => self.in_frame,
+            Flow::Waiting | Flow::Stopped => false,
+        }
+    }
+
+    /// How many sources ago a packet was sent that is remembered under this index: 0 is the present one.
+    pub(crate) fn sources_ago(&self, index: u64) -> u8 {
+        let sent = self.sent.get(index as usize % SENT_MAX).copied().flatten();
+        sent.filter(|sent| sent.index == index as u32).map_or(0, |sent| self.source.wrapping_sub(sent.source))
     }
 
     /// What was left out before the next packet leaves no gap.
@@ -277,6 +312,9 @@ impl DownTrack {
         self.remember(packet.seq, &placement, *outlet.transport_seq, format.payload_type, with_mid);
         self.mids_left -= u8::from(with_mid);
         self.newest_timestamp = placement.timestamp;
+        if placement.is_newest() {
+            self.in_frame = !packet.marker;
+        }
         if self.line.transport_cc.is_some() {
             outlet.count_numbered(plain + outlet.sealer.tag_len());
         }
@@ -313,8 +351,8 @@ impl DownTrack {
             index: placement.index as u32,
             resent: 0,
             transport_seq,
-            payload_type,
-            with_mid,
+            payload_type: payload_type | if with_mid { WITH_MID } else { 0 },
+            source: self.source,
         });
     }
 
@@ -343,7 +381,7 @@ impl DownTrack {
     }
 
     fn format_of(&self, sent: &Sent) -> Option<Format> {
-        self.line.formats.iter().find(|format| format.payload_type == sent.payload_type).copied()
+        self.line.formats.iter().find(|format| format.payload_type == sent.payload_type & !WITH_MID).copied()
     }
 
     /// Sends a packet again: by RTX, or as the same bytes.
@@ -454,12 +492,12 @@ impl DownTrack {
         let header = Header {
             marker: packet.marker,
             padding: false,
-            payload_type: sent.payload_type,
+            payload_type: sent.payload_type & !WITH_MID,
             number: index as u16,
             timestamp: sent.timestamp,
             ssrc: self.line.ssrc,
             transport_cc: self.line.transport_cc.map(|id| (id, sent.transport_seq)),
-            mid: if sent.with_mid { self.line.mid.as_ref() } else { None },
+            mid: if sent.payload_type & WITH_MID != 0 { self.line.mid.as_ref() } else { None },
             elements: self.schedule.repeat(index, packet),
         };
         let header_len = header.len();

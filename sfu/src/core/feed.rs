@@ -42,7 +42,7 @@ pub(crate) struct Burst {
     /// Not before then.
     pub(crate) due: Instant,
     /// Its frame.
-    ticks: i64,
+    pub(crate) ticks: i64,
     epoch: u32,
     /// The viewer whose turn it is, as index in [`Feed::viewers`].
     pub(crate) viewer: usize,
@@ -58,8 +58,12 @@ pub(crate) struct Feed {
     layer: Option<Arc<Layer>>,
     pub(crate) kind: Kind,
     pub(crate) history: History,
-    /// Slots of the viewers that read it.
+    /// Slots of the viewers that read it, and of those that wait for a keyframe of it to read it.
     pub(crate) viewers: Vec<u32>,
+    /// How many of them only wait.
+    pub(crate) aspirants: u32,
+    /// Viewers that have left it and may still ask for what they missed.
+    pub(crate) kept: u32,
     pub(crate) bursts: VecDeque<Burst>,
     pub(crate) reordering: Reordering,
     /// It waits in the queue of feeds that have something to send.
@@ -130,6 +134,8 @@ impl Feed {
             rid,
             history: History::default(),
             viewers: Vec::new(),
+            aspirants: 0,
+            kept: 0,
             bursts: VecDeque::with_capacity(BURSTS_MAX),
             reordering: Reordering::None,
             queued: false,
@@ -288,6 +294,35 @@ impl Feed {
                 burst.next = burst.from;
             }
         }
+    }
+
+    /// Whether a burst of a frame from before `ticks` still waits for its turn with this viewer.
+    pub(crate) fn owes(&self, viewer: u32, ticks: i64) -> bool {
+        let Some(at) = self.viewers.iter().position(|slot| *slot == viewer) else { return false };
+        self.bursts.iter().any(|burst| burst.ticks < ticks && burst.viewer <= at)
+    }
+
+    /// Whether a packet still waits to be sent to all its viewers.
+    pub(crate) fn is_waiting(&self, seq: u64) -> bool {
+        self.bursts.iter().any(|burst| (burst.from..burst.to).contains(&seq) && burst.viewer == 0)
+    }
+
+    /// The oldest burst, if it begins with the first packet of a keyframe and nobody has got it yet: that packet, and
+    /// whether all that came after it waits too.
+    pub(crate) fn beginning_keyframe(&self) -> Option<(u64, bool)> {
+        let burst = self.bursts.front().filter(|burst| burst.viewer == 0 && burst.next == burst.from)?;
+        let first = self.history.get(burst.from)?;
+        if !(first.starts_keyframe && first.frame_start) {
+            return None;
+        }
+        let follows = self.bursts.get(1).map_or(self.history.end(), |next| next.from);
+        Some((burst.from, follows == burst.to))
+    }
+
+    /// From one keyframe of the encoder to the next, if there were two.
+    pub(crate) fn keyframe_interval(&self) -> Option<Duration> {
+        let micros = self.layer.as_ref()?.activity().keyframe_interval_micros?;
+        u64::try_from(micros).ok().map(Duration::from_micros)
     }
 
     /// A viewer needs a keyframe. True: ask for one now.

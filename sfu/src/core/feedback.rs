@@ -31,6 +31,9 @@ impl Core {
                         down.received(highest as u16);
                     }
                 }
+                if viewer.video.as_ref().is_some_and(|down| down.line.ssrc == ssrc) {
+                    viewer.picture.allocator.note_loss(now, fraction_lost);
+                }
                 let clock = viewer.stream.clock();
                 let wall = clock.ntp(clock.media_time(now, media::Timescale::MICROS));
                 let round_trip = viewer.note_report(wall, last_sr, delay);

@@ -31,7 +31,7 @@ pub(crate) struct Gop {
     /// Payload bytes.
     pub(crate) bytes: usize,
     /// When its keyframe came.
-    since: Instant,
+    pub(crate) since: Instant,
 }
 
 /// How a packet fitted in.

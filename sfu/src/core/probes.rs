@@ -13,7 +13,7 @@ use super::slice::{Budget, Step};
 use super::turns::Turn;
 use crate::egress::batch::Batch;
 
-/// Of the payload's bitrate: headers, tags, and a frame that is larger than the others.
+/// Of the bitrate of the payload that is sent: headers, tags, and a frame that is larger than the others.
 const WANTED_PERCENT: u64 = 115;
 
 impl Core {
@@ -22,7 +22,8 @@ impl Core {
         let Some(viewer) = self.viewers.get(slot) else { return };
         let payload = self.bitrate_bps(viewer.audio_feed) + self.bitrate_bps(viewer.video_feed);
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
-        viewer.set_wanted_bps(payload * WANTED_PERCENT / 100);
+        let wanted = viewer.picture.wanted_bps.max(payload * WANTED_PERCENT / 100);
+        viewer.set_wanted_bps(wanted);
         let Some(congestion) = viewer.congestion() else { return };
         congestion.handle_timeout(now);
         self.counters.add_congestion(&congestion.take_happened());

@@ -63,10 +63,17 @@ impl Core {
         let budget = Budget { until: batch.len() + SLICE_BYTES };
         self.live_slice(now, Kind::Audio, batch, &budget) == Step::Stop
             || self.resend_slice(now, batch, &budget) == Step::Stop
-            || self.live_slice(now, Kind::Video, batch, &budget) == Step::Stop
-            || self.pace_slice(now, batch, &budget) == Step::Stop
+            || self.video_slice(now, batch, &budget) == Step::Stop
             || self.probe_slice(now, batch, &budget) == Step::Stop
             || self.catch_up_slice(now, batch, &budget) == Step::Stop
+    }
+
+    fn video_slice(&mut self, now: Instant, batch: &mut Batch, budget: &Budget) -> Step {
+        let done = self.live_slice(now, Kind::Video, batch, budget) == Step::Done
+            && self.pace_slice(now, batch, budget) == Step::Done;
+        // Frames may have ended that those wait for who go to another Layer.
+        self.land_arrivals(now);
+        if done { Step::Done } else { Step::Stop }
     }
 
     fn live_slice(&mut self, now: Instant, kind: Kind, batch: &mut Batch, budget: &Budget) -> Step {
@@ -116,16 +123,26 @@ impl Core {
 
     /// Sends the oldest burst of a feed to its viewers.
     fn send_burst(&mut self, now: Instant, id: FeedId, batch: &mut Batch, budget: &Budget) -> Step {
-        let Some(feed) = self.feeds.get_mut(&id) else { return Step::Done };
+        let Some(feed) = self.feeds.get(&id) else { return Step::Done };
         let Some(mut burst) = feed.bursts.front().copied() else { return Step::Done };
         let stale = now.saturating_duration_since(burst.arrival) > STALE;
+        if feed.aspirants > 0
+            && !stale
+            && let Some((first, whole)) = feed.beginning_keyframe()
+        {
+            self.keyframe_begins(now, id, first, whole);
+        }
+        let Some(feed) = self.feeds.get_mut(&id) else { return Step::Done };
         while let Some(slot) = feed.viewers.get(burst.viewer).copied() {
             // A frame that has begun for a viewer is finished; for the others it is dropped as a whole.
             if stale && burst.next == burst.from {
-                self.counters.stale_frames += (feed.viewers.len() - burst.viewer) as u64;
+                let left = feed.viewers.len() - burst.viewer;
+                self.counters.stale_frames += left.saturating_sub(feed.aspirants as usize) as u64;
                 break;
             }
-            if let Some(viewer) = self.viewers.get_mut(slot) {
+            if let Some(viewer) = self.viewers.get_mut(slot)
+                && viewer.takes(id, feed.kind, burst.ticks)
+            {
                 match send_live(now, viewer, feed, burst.next, burst.to, batch, &mut self.counters) {
                     Ok(Live::Sent) => {}
                     Ok(Live::Waits) => self.pacing.add(slot, now),
@@ -167,7 +184,8 @@ impl Core {
         if viewer.id != resend.id {
             return Outcome::Skipped;
         }
-        let Some(feed) = viewer.feed(resend.kind).and_then(|id| self.feeds.get(&id)) else {
+        let Some(feed) = viewer.feed_of(resend.kind, resend.index).and_then(|id| self.feeds.get(&id)) else {
+            self.counters.nack_unknown += 1;
             return Outcome::Skipped;
         };
         let Some((down, mut outlet)) = viewer.outlet(now, resend.kind, &mut self.counters) else {
@@ -286,7 +304,8 @@ fn send_frame(
     batch: &mut Batch,
     counters: &mut Counters,
 ) -> Result<(), u64> {
-    let stamp = feed.live_edge(now).map_or(Stamp::Own, Stamp::Edge);
+    let own = matches!(viewer.video.as_ref().map(|down| &down.flow), Some(Flow::CatchUp(it)) if it.own_times);
+    let stamp = feed.live_edge(now).filter(|_| !own).map_or(Stamp::Own, Stamp::Edge);
     let Some((down, mut outlet)) = viewer.outlet(now, Kind::Video, counters) else { return Ok(()) };
     for seq in from..to {
         let Some(packet) = feed.history.get(seq) else { continue };

@@ -9,15 +9,13 @@ use super::catch_up::{self, CatchUp};
 use super::demux::Home;
 use super::down_track::Flow;
 use super::feed::Feed;
+use super::switch::burst_rate;
 use super::{Action, Core, FeedId};
 use crate::forward::selector;
 use crate::{FallbackReason, PeerEvent, PeerId};
 
 /// A cache is replayed to a viewer that lost its picture at most this often: if it did not help, it will not.
 const REPLAY_INTERVAL: Duration = Duration::from_secs(2);
-
-/// How often a viewer's Layer is compared with the others: each look takes their locks.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Core {
     /// Chooses the Tracks of a connected viewer anew.
@@ -26,7 +24,6 @@ impl Core {
         if !viewer.is_connected() {
             return;
         }
-        viewer.pending = false;
         // Read before the Tracks: a change in between is seen at the next look.
         viewer.tracks_version = Some(viewer.stream.tracks_version());
         for kind in [Kind::Audio, Kind::Video] {
@@ -48,24 +45,23 @@ impl Core {
                 None
             }
         };
-        match (current, wanted) {
-            (Some(current), Some(wanted)) if Arc::ptr_eq(&current, &wanted) => {}
-            (_, None) => self.detach(slot, kind),
-            (_, Some(track)) => {
-                self.detach(slot, kind);
-                match selector::layer(&track) {
-                    Some(rid) => self.attach(now, slot, track, rid),
-                    None => {
-                        if let Some(viewer) = self.viewers.get_mut(slot) {
-                            viewer.pending = true;
-                        }
-                    }
+        if matches!((&current, &wanted), (Some(current), Some(wanted)) if Arc::ptr_eq(current, wanted)) {
+            return;
+        }
+        self.detach(slot, kind);
+        match (kind, wanted) {
+            (Kind::Audio, None) => {}
+            (Kind::Audio, Some(track)) => self.attach(now, slot, track, Rid::single()),
+            (Kind::Video, track) => {
+                if let Some(viewer) = self.viewers.get_mut(slot) {
+                    viewer.picture.track = track;
                 }
+                self.steer(now, slot);
             }
         }
     }
 
-    fn attach(&mut self, now: Instant, slot: u32, track: Arc<Track>, rid: Rid) {
+    pub(super) fn attach(&mut self, now: Instant, slot: u32, track: Arc<Track>, rid: Rid) {
         let (kind, codec) = (track.kind(), track.codec());
         let id = self.feed_of(track, rid);
         let Some(feed) = self.feeds.get_mut(&id) else { return };
@@ -88,7 +84,7 @@ impl Core {
     }
 
     /// The feed of a Layer; opens it if nobody reads it here yet.
-    fn feed_of(&mut self, track: Arc<Track>, rid: Rid) -> FeedId {
+    pub(super) fn feed_of(&mut self, track: Arc<Track>, rid: Rid) -> FeedId {
         let key = (Arc::as_ptr(&track).addr(), rid.clone());
         if let Some(id) = self.feed_ids.get(&key) {
             return *id;
@@ -102,28 +98,37 @@ impl Core {
         id
     }
 
-    /// A viewer stops reading a kind; the last one closes the feed.
+    /// A viewer stops reading a kind.
     pub(super) fn detach(&mut self, slot: u32, kind: Kind) {
+        if kind == Kind::Video {
+            self.drop_target(slot);
+            self.drop_past(slot);
+            self.catching_up.retain(|other| *other != slot);
+        }
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         let Some(id) = viewer.feed(kind) else { return };
         viewer.set_feed(kind, None);
         if let Some(down) = viewer.down(kind) {
             down.restart(Flow::Stopped);
         }
-        if kind == Kind::Video {
-            self.catching_up.retain(|other| *other != slot);
+        if let Some(feed) = self.feeds.get_mut(&id) {
+            feed.remove(slot);
         }
-        let Some(feed) = self.feeds.get_mut(&id) else { return };
-        feed.remove(slot);
-        if feed.viewers.is_empty() {
-            let key = (Arc::as_ptr(&feed.track).addr(), feed.rid.clone());
-            self.feed_ids.remove(&key);
-            self.feeds.remove(&id);
-            self.audio_queue.retain(|other| *other != id);
-            self.video_queue.retain(|other| *other != id);
-            self.counters.feeds -= 1;
-            self.actions.push_back(Action::CloseFeed(id));
-        }
+        self.close_unread(id);
+    }
+
+    /// Closes a feed that nobody needs any more.
+    pub(super) fn close_unread(&mut self, id: FeedId) {
+        let Some(feed) = self.feeds.get(&id).filter(|feed| feed.viewers.is_empty() && feed.kept == 0) else {
+            return;
+        };
+        let key = (Arc::as_ptr(&feed.track).addr(), feed.rid.clone());
+        self.feed_ids.remove(&key);
+        self.feeds.remove(&id);
+        self.audio_queue.retain(|other| *other != id);
+        self.video_queue.retain(|other| *other != id);
+        self.counters.feeds -= 1;
+        self.actions.push_back(Action::CloseFeed(id));
     }
 
     pub(super) fn set_paused(&mut self, now: Instant, id: PeerId, kind: Kind, paused: bool) {
@@ -136,12 +141,11 @@ impl Core {
     /// Follows changes of the Stream's Tracks and of the encoder's ways.
     pub(super) fn look_after_tracks(&mut self, now: Instant, slot: u32) {
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
-        if viewer.is_connected()
-            && (viewer.pending || viewer.tracks_version != Some(viewer.stream.tracks_version()))
-        {
+        if viewer.is_connected() && viewer.tracks_version != Some(viewer.stream.tracks_version()) {
             self.resolve(now, slot);
         }
-        self.look_for_better_layer(now, slot);
+        self.steer(now, slot);
+        self.follow_switch(now, slot);
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         let Some(feed) = viewer.video_feed.and_then(|id| self.feeds.get(&id)) else { return };
         let Some(down) = &mut viewer.video else { return };
@@ -164,21 +168,6 @@ impl Core {
         }
     }
 
-    /// Moves a viewer to a larger Layer that has appeared since it came.
-    fn look_for_better_layer(&mut self, now: Instant, slot: u32) {
-        let Some(viewer) = self.viewers.get_mut(slot) else { return };
-        if now < viewer.next_look {
-            return;
-        }
-        viewer.next_look = now + LOOK_INTERVAL;
-        let Some(feed) = viewer.video_feed.and_then(|id| self.feeds.get(&id)) else { return };
-        if let Some(better) = selector::better_layer(&feed.track, &feed.rid) {
-            let track = Arc::clone(&feed.track);
-            self.detach(slot, Kind::Video);
-            self.attach(now, slot, track, better);
-        }
-    }
-
     fn tell(&mut self, slot: u32, reason: FallbackReason) {
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         if viewer.told != Some(reason) {
@@ -189,16 +178,15 @@ impl Core {
     }
 
     /// Those who wait for a keyframe of a feed may begin.
-    pub(super) fn start_waiting(&mut self, now: Instant, feed: FeedId) {
+    pub(super) fn start_waiting(&mut self, now: Instant, id: FeedId) {
         let mut at = 0;
-        while let Some(slot) = self.feeds.get(&feed).and_then(|feed| feed.viewers.get(at)).copied() {
+        while let Some(slot) = self.feeds.get(&id).and_then(|feed| feed.viewers.get(at)).copied() {
             at += 1;
-            let waits = self
-                .viewers
-                .get(slot)
-                .and_then(|viewer| viewer.video.as_ref())
-                .is_some_and(|down| matches!(down.flow, Flow::Waiting));
-            if waits {
+            let Some(viewer) = self.viewers.get(slot) else { continue };
+            let waits = viewer.video.as_ref().is_some_and(|down| matches!(down.flow, Flow::Waiting));
+            if viewer.video_feed != Some(id) {
+                self.pursue(now, slot);
+            } else if waits {
                 self.start(now, slot);
             }
         }
@@ -216,6 +204,7 @@ impl Core {
     /// True if a catch-up burst began.
     fn begin_catch_up(&mut self, now: Instant, slot: u32) -> bool {
         let Some(viewer) = self.viewers.get_mut(slot) else { return false };
+        let rate = burst_rate(viewer.estimate_bps());
         let Some(feed) = viewer.video_feed.and_then(|id| self.feeds.get(&id)) else { return false };
         let Some(down) = &mut viewer.video else { return false };
         if feed.reordering == Reordering::Unplayable || feed.history.end() == 0 {
@@ -224,11 +213,11 @@ impl Core {
         let Some(gop) = feed.history.whole_gop().filter(|gop| gop.first >= down.not_before) else {
             return false;
         };
-        if !catch_up::fits(&gop, feed.frame_duration()) {
+        if catch_up::plan(&gop, feed.frame_duration(), rate).is_none() {
             self.counters.catch_up_refused += 1;
             return false;
         }
-        down.restart(Flow::CatchUp(Box::new(CatchUp::new(now, gop.first))));
+        down.restart(Flow::CatchUp(Box::new(CatchUp::new(now, gop.first, rate))));
         down.replayed = Some(now);
         if !self.catching_up.contains(&slot) {
             self.catching_up.push(slot);
@@ -239,6 +228,11 @@ impl Core {
 
     pub(super) fn ask_encoder(&mut self, now: Instant, slot: u32) {
         let Some(id) = self.viewers.get(slot).and_then(|viewer| viewer.video_feed) else { return };
+        self.request_keyframe(now, id);
+    }
+
+    /// Asks the encoder for a keyframe of a Layer, if it can be asked and was not just now.
+    pub(super) fn request_keyframe(&mut self, now: Instant, id: FeedId) {
         let Some(feed) = self.feeds.get_mut(&id) else { return };
         if feed.obeys() && feed.request_keyframe(now) {
             self.counters.keyframes_requested += 1;

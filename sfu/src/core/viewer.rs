@@ -11,13 +11,14 @@ use media::{Codec, Kind, NtpTime, Stream};
 
 use super::down_track::{DownTrack, Extensions, Flow, Format, Line, Outlet};
 use super::ice_lite::{Check, Credentials};
+use super::picture::Picture;
 use super::rtcp;
 use super::{Counters, FeedId, Transmit};
 use crate::bwe::Congestion;
 use crate::egress::batch::Dest;
 use crate::egress::seal::{Profile, Sealer};
 use crate::sdp::{AnswerTerms, Section, Setup, SubscribeOffer};
-use crate::{CloseReason, FallbackReason, PeerId};
+use crate::{CloseReason, FallbackReason, LayerChoice, PeerId};
 
 pub use identity::Identity;
 pub(crate) use secure::Failure;
@@ -56,6 +57,7 @@ pub struct Spec {
     fingerprints: Vec<crate::sdp::Fingerprint>,
     cname: String,
     lines: Vec<Line>,
+    choice: LayerChoice,
 }
 
 impl Spec {
@@ -108,6 +110,7 @@ impl Spec {
             fingerprints: offer.fingerprints.clone(),
             cname,
             lines,
+            choice: LayerChoice::default(),
         };
         (spec, answer)
     }
@@ -115,6 +118,11 @@ impl Spec {
     /// Who it will be.
     pub fn id(&self) -> PeerId {
         self.id
+    }
+
+    /// What it wants to see, once it is connected.
+    pub fn choose(&mut self, choice: LayerChoice) {
+        self.choice = choice;
     }
 
     /// Our ICE ufrag for it: the key of the table of claims.
@@ -241,11 +249,8 @@ pub(crate) struct Viewer {
     pub(crate) video_feed: Option<FeedId>,
     /// The list of Tracks that the feeds were chosen from.
     pub(crate) tracks_version: Option<u64>,
-    /// A Track that it wants has no Layer yet.
-    pub(crate) pending: bool,
     pub(crate) told: Option<FallbackReason>,
-    /// When its Layer is compared with the others again.
-    pub(crate) next_look: Instant,
+    pub(super) picture: Picture,
     secure: Secure,
     sealer: Option<Box<Sealer>>,
     announced: bool,
@@ -282,9 +287,8 @@ impl Viewer {
             audio_feed: None,
             video_feed: None,
             tracks_version: None,
-            pending: false,
             told: None,
-            next_look: now,
+            picture: Picture::new(spec.choice),
             secure: Secure::new(spec.identity, spec.fingerprints, is_client),
             sealer: None,
             announced: false,
@@ -329,6 +333,33 @@ impl Viewer {
             Kind::Audio => self.audio_feed,
             Kind::Video => self.video_feed,
         }
+    }
+
+    /// The feed that a packet was of which is remembered under this index.
+    pub(super) fn feed_of(&self, kind: Kind, index: u64) -> Option<FeedId> {
+        match kind {
+            Kind::Audio => self.audio_feed,
+            Kind::Video => match self.video.as_ref()?.sources_ago(index) {
+                0 => self.video_feed,
+                1 => self.picture.past.as_ref().map(|past| past.feed),
+                _ => None,
+            },
+        }
+    }
+
+    /// Whether it gets the packets of a feed that are of a frame of that time.
+    pub(super) fn takes(&mut self, feed: FeedId, kind: Kind, ticks: i64) -> bool {
+        if self.feed(kind) != Some(feed) {
+            return false;
+        }
+        let (Kind::Video, Some(down)) = (kind, &mut self.video) else { return true };
+        let superseded = self.picture.target.as_ref().is_some_and(|target| target.supersedes(ticks));
+        // What has begun is finished.
+        if superseded && down.taken != Some(ticks) {
+            return false;
+        }
+        down.taken = Some(ticks);
+        true
     }
 
     pub(crate) fn set_feed(&mut self, kind: Kind, feed: Option<FeedId>) {
@@ -382,6 +413,11 @@ impl Viewer {
         if let Some(congestion) = &mut self.congestion {
             congestion.set_wanted_bps(if can_probe { bits_per_second } else { 0 });
         }
+    }
+
+    /// Whether there will be an estimate once media flows.
+    pub(crate) fn is_measurable(&self) -> bool {
+        self.video.as_ref().is_some_and(|down| down.line.transport_cc.is_some())
     }
 
     /// The congestion control of its line, once it is connected.

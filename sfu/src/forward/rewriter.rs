@@ -51,6 +51,13 @@ pub(crate) struct Placement {
     closes_hole: bool,
 }
 
+impl Placement {
+    /// No packet after it has been sent.
+    pub(crate) fn is_newest(&self) -> bool {
+        self.newest
+    }
+}
+
 /// Why a packet is not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {

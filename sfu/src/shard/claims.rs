@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::core::{Claim, Negotiated};
 use crate::event::EventSender;
-use crate::{CloseReason, Error, PeerId};
+use crate::{CloseReason, Error, LayerChoice, PeerId};
 
 /// How long a negotiated Peer waits. Browsers give up after 15 to 30 s.
 pub const WAIT: Duration = Duration::from_secs(30);
@@ -120,6 +120,20 @@ impl Claims {
         match self.lock().entries.get(ufrag) {
             Some(Entry::Taken { shard }) => Some(*shard),
             Some(Entry::Waiting { .. }) | None => None,
+        }
+    }
+
+    /// A viewer chose what it wants to see. `Some`: it does not wait here any more; tell its shard.
+    pub(crate) fn choose(&self, ufrag: &str, choice: LayerChoice) -> Option<LayerChoice> {
+        match self.lock().entries.get_mut(ufrag) {
+            Some(Entry::Waiting { peer, .. }) => {
+                if let Negotiated::Viewer(spec) = &mut **peer {
+                    spec.choose(choice);
+                }
+                None
+            }
+            Some(Entry::Taken { .. }) => Some(choice),
+            None => None,
         }
     }
 

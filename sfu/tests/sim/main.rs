@@ -5,6 +5,8 @@ mod browser;
 #[cfg(test)]
 mod congestion;
 #[cfg(test)]
+mod layers;
+#[cfg(test)]
 mod line;
 #[cfg(test)]
 mod repair;

@@ -1,6 +1,6 @@
 //! A whole SFU core, a Stream and many viewers by other stacks, in memory and virtual time.
 
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -17,7 +17,7 @@ use sfu::sdp::SubscribeOffer;
 
 use crate::browser::{Abilities, Browser};
 use crate::line::{Line, LineState, Random};
-use crate::source::Source;
+use crate::source::{Encoder, Source};
 use crate::viewer::{Client, Got, Said, Str0m, Viewer};
 
 pub(crate) const SERVER: &str = "192.0.2.1:8189";
@@ -84,11 +84,11 @@ pub(crate) struct World {
     pub(crate) next_frame: Instant,
     pub(crate) next_audio: Instant,
     pub(crate) audio_number: u32,
-    pub(crate) since_keyframe: u32,
-    pub(crate) video_seq: u64,
+    pub(crate) encoders: Vec<Encoder>,
     pub(crate) audio_seq: u64,
     identity: Identity,
-    feeds: HashMap<FeedId, TrackReader<RtpPacket>>,
+    /// In an order, so that a seed says everything.
+    feeds: BTreeMap<FeedId, TrackReader<RtpPacket>>,
     claims: HashMap<String, Box<Negotiated>>,
     /// Index of the viewer with an address.
     places: HashMap<SocketAddr, usize>,
@@ -134,11 +134,10 @@ impl World {
             next_frame: now,
             next_audio: now,
             audio_number: 0,
-            since_keyframe: 0,
-            video_seq: 1000,
+            encoders: Encoder::of(&source),
             audio_seq: 7,
             identity: Identity::generate(&sfu::egress::seal::Profile::ALL).unwrap(),
-            feeds: HashMap::new(),
+            feeds: BTreeMap::new(),
             claims: HashMap::new(),
             places: HashMap::new(),
             net: BinaryHeap::new(),
@@ -353,9 +352,9 @@ impl World {
             match action {
                 Action::OpenFeed { feed, track, rid } => drop(self.feeds.insert(feed, track.read(&rid))),
                 Action::CloseFeed(feed) => drop(self.feeds.remove(&feed)),
-                Action::RequestKeyframe(_) => {
+                Action::RequestKeyframe(feed) => {
                     self.keyframe_requests += 1;
-                    self.since_keyframe = 0;
+                    self.feeds[&feed].layer().request_keyframe();
                 }
                 Action::Event(id, event) => {
                     let viewer = self.viewers.iter_mut().find(|viewer| viewer.id == id).unwrap();

@@ -71,6 +71,7 @@ impl Sessions {
                     PeerEvent::Fallback(reason) => {
                         info!(%channel, peer = %peer_id, protocol, reason = reason.as_str(), "WebRTC cannot carry the picture");
                     }
+                    PeerEvent::Layers(_) => {}
                     PeerEvent::Closed(reason) => {
                         why = reason.as_str();
                         break;
