@@ -2,6 +2,7 @@
 
 mod connection;
 mod lanes;
+mod layers;
 mod presence;
 mod session;
 mod sessions;

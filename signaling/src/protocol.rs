@@ -63,6 +63,16 @@ pub(crate) enum Request {
     /// See `rtc.pause`.
     #[serde(rename = "rtc.resume")]
     ResumeKind { id: Option<Id>, pc: String, kind: String },
+    /// Choose what to see: a layer's `rid`, `none` for sound alone, or `auto` up to `maxHeight` pixels.
+    #[serde(rename = "rtc.layer")]
+    Layer {
+        id: Option<Id>,
+        pc: String,
+        #[serde(default)]
+        rid: Option<String>,
+        #[serde(default, rename = "maxHeight")]
+        max_height: Option<u32>,
+    },
     /// A trickled candidate. The answer holds all of ours and we learn the client's from its checks.
     #[serde(rename = "rtc.candidate")]
     Candidate {},

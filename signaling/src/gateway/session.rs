@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::lanes::Lane;
-use super::{Gateway, HOME, Mailbox, address, hls_url, online};
+use super::{Gateway, HOME, Mailbox, address, hls_url, layers, online};
 use crate::protocol::{Id, Refusal, Request, Since, with_re};
 
 /// Peer connections of one session: one plays, one may be starting beside it, and room for a mistake.
@@ -155,6 +155,7 @@ impl Session {
             Request::Play { id, ch, sdp } => self.play(gateway, mailbox, id, &ch, &sdp).await.map(Some),
             Request::Pause { id, pc, kind } => self.with_kind(id, &pc, &kind, PeerHandle::pause),
             Request::ResumeKind { id, pc, kind } => self.with_kind(id, &pc, &kind, PeerHandle::resume),
+            Request::Layer { id, pc, rid, max_height } => self.choose(id, &pc, rid.as_deref(), max_height),
             Request::Close { id, pc } => {
                 self.peers.remove(&pc);
                 Ok(id.map(|id| json!({ "type": "ack", "re": id })))
@@ -245,6 +246,7 @@ impl Session {
         }
         let offer = sfu::sdp::SubscribeOffer::parse(sdp)
             .map_err(|error| Refusal::new(re.clone(), "bad_request", format!("sdp: {error}")))?;
+        let known = layers::known(&stream);
         let subscription = gateway.parts.sfu.subscribe(stream, offer).await.map_err(|error| {
             Refusal::retryable(re, "use_fallback", format!("{error}; play {} instead", hls_url(&channel)))
         })?;
@@ -262,8 +264,31 @@ impl Session {
         self.peers.insert(pc.clone(), Playing { handle: subscription.peer, watch });
         gateway.counters.plays.fetch_add(1, Ordering::Relaxed);
         Ok(
-            json!({ "type": "rtc.answer", "re": id, "pc": pc, "sdp": subscription.answer, "iceServers": [], "layers": [] }),
+            json!({ "type": "rtc.answer", "re": id, "pc": pc, "sdp": subscription.answer, "iceServers": [], "layers": known }),
         )
+    }
+
+    fn choose(
+        &self,
+        id: Option<Id>,
+        pc: &str,
+        rid: Option<&str>,
+        max_height: Option<u32>,
+    ) -> Result<Option<Value>, Refusal> {
+        let choice = match layers::choice(rid, max_height) {
+            Ok(choice) => choice,
+            Err(message) => return Err(Refusal::new(id, "bad_request", message)),
+        };
+        let playing = self.playing(&id, pc)?;
+        playing
+            .handle
+            .set_layer(choice)
+            .map_err(|error| Refusal::retryable(id.clone(), "layer_unavailable", error.to_string()))?;
+        Ok(id.map(|id| json!({ "type": "ack", "re": id })))
+    }
+
+    fn playing(&self, id: &Option<Id>, pc: &str) -> Result<&Playing, Refusal> {
+        self.peers.get(pc).ok_or_else(|| Refusal::new(id.clone(), "not_found", "no such peer connection"))
     }
 
     fn with_kind(
@@ -278,10 +303,7 @@ impl Session {
             "video" => Kind::Video,
             _ => return Err(Refusal::new(id, "bad_request", "kind is audio or video")),
         };
-        let Some(playing) = self.peers.get(pc) else {
-            return Err(Refusal::new(id, "not_found", "no such peer connection"));
-        };
-        act(&playing.handle, kind);
+        act(&self.playing(&id, pc)?.handle, kind);
         Ok(id.map(|id| json!({ "type": "ack", "re": id })))
     }
 }
@@ -366,6 +388,11 @@ async fn watch_peer(
             PeerEvent::Fallback(reason) => {
                 gateway.counters.fallbacks.fetch_add(1, Ordering::Relaxed);
                 json!({ "type": "rtc.fallback", "pc": pc, "reason": reason.as_str(), "url": hls_url(&channel) })
+            }
+            PeerEvent::Layers(layers) => {
+                let frame = layers::frame(&pc, &layers).to_string();
+                mailbox.push(Lane::State(format!("rtc.layers {pc}")), frame.into());
+                continue;
             }
             PeerEvent::Closed(reason) => {
                 let frame = json!({ "type": "rtc.closed", "pc": pc, "reason": reason.as_str() });
