@@ -11,9 +11,10 @@ mod fragment;
 mod profile;
 
 use std::io::Cursor;
+use std::sync::Arc;
 use std::time::Duration;
 
-use media::{Codec, Kind};
+use media::{Codec, Kind, Stream, Track};
 use rtc_sdp::description::media::MediaDescription;
 use rtc_sdp::description::session::SessionDescription;
 
@@ -157,6 +158,21 @@ impl SubscribeOffer {
     /// Whether it asks for that kind.
     pub fn wants(&self, kind: Kind) -> bool {
         self.section(kind).is_some()
+    }
+
+    /// The codec of the picture of `stream`, if the viewer wants pictures and offered no codec or profile that
+    /// it comes in. Before there is a picture nobody knows.
+    pub fn lacks(&self, stream: &Stream) -> Option<Codec> {
+        let section = self.section(Kind::Video)?;
+        let tracks = stream.tracks();
+        let mut pictures =
+            tracks.iter().filter(|track| track.kind() == Kind::Video && !track.ended()).peekable();
+        let first = pictures.peek()?.codec();
+        let decodes = |track: &Arc<Track>| {
+            let codecs = track.layers().iter().find_map(|layer| layer.info().codecs);
+            section.pick(track.codec(), codecs.as_deref()).is_some_and(|(_, decodes)| decodes)
+        };
+        (!pictures.any(decodes)).then_some(first)
     }
 
     pub(crate) fn section(&self, kind: Kind) -> Option<&Section> {

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::any;
 use control::{Authority, Denied};
 use ingest::whip::http::{Admitted, Endpoint, Offer, Problem, Stats, cors};
-use media::{ChannelName, Hub};
+use media::{ChannelName, Codec, Hub};
 use sfu::Sfu;
 use sfu::sdp::SubscribeOffer;
 
@@ -73,6 +73,9 @@ impl Whep {
                 Problem::new(StatusCode::CONFLICT, "offline", detail).retry_after(OFFLINE_RETRY_SECONDS)
             );
         };
+        if let Some(codec) = parsed.lacks(&stream) {
+            return Err(cannot_decode(codec, &channel, &offer.origin));
+        }
         let subscription =
             self.sfu.subscribe(stream, parsed).await.map_err(|error| Problem::of_sfu(&error))?;
         Ok(Admitted {
@@ -81,6 +84,23 @@ impl Whep {
             events: subscription.events,
             peer: subscription.peer,
         })
+    }
+}
+
+/// The picture comes in a codec or profile that was not offered. A WHEP player can be told only now.
+fn cannot_decode(codec: Codec, channel: &ChannelName, origin: &str) -> Problem {
+    let url = format!("{origin}/hls/{channel}/master.m3u8");
+    let name = codec.name();
+    let detail = format!(
+        "The picture of this stream is {name}, and the offer has no payload type for it: offer {name}, or play what \
+         HLS carries of the stream: {url}"
+    );
+    let problem = Problem::new(StatusCode::NOT_ACCEPTABLE, "codec", detail);
+    match HeaderValue::from_str(&format!(
+        "<{url}>; rel=\"alternate\"; type=\"application/vnd.apple.mpegurl\""
+    )) {
+        Ok(link) => problem.with(header::LINK, link),
+        Err(_) => problem,
     }
 }
 

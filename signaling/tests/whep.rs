@@ -11,7 +11,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use control::{Authority, ChannelConfig};
-use media::{ChannelName, Hub, NtpTime, Publication, StreamWriter};
+use media::{ChannelName, Codec, Hub, NtpTime, Publication, StreamWriter, Timescale, TrackSpec};
 use sfu::Sfu;
 use signaling::whep::{Whep, routes};
 use tower::ServiceExt;
@@ -34,7 +34,7 @@ struct House {
     app: Router,
     hub: Arc<Hub>,
     sfu: Sfu,
-    _live: Option<StreamWriter>,
+    live: Option<StreamWriter>,
 }
 
 struct Answer {
@@ -70,7 +70,7 @@ impl House {
         let writer = live.then(|| hub.publish(&name, Publication::default(), Instant::now(), wall).unwrap());
         let authority = Authority::new(&[ChannelConfig { name, title: String::new(), keys: Vec::new() }]);
         let whep = Whep::new(Arc::clone(&hub), sfu.clone(), Arc::new(authority), None).secure(false);
-        Self { app: routes(whep), hub, sfu, _live: writer }
+        Self { app: routes(whep), hub, sfu, live: writer }
     }
 
     async fn send(&self, method: Method, uri: &str, headers: &[(&str, &str)], body: &str) -> Answer {
@@ -235,4 +235,27 @@ async fn row_30_no_publisher_is_409_and_no_channel_404() {
     let wall = NtpTime::from_unix_micros(1);
     drop(house.hub.publish(&name, Publication::default(), Instant::now(), wall).unwrap());
     assert_eq!(house.post(ENDPOINT, &viewer()).await.status, StatusCode::CREATED);
+}
+
+/// The picture is in a codec that the player did not offer: it is told at once, with the way by HLS.
+#[tokio::test]
+async fn a_codec_that_was_not_offered_is_406_with_the_url_of_hls() {
+    let mut house = House::open(true);
+    let writer = house.live.as_mut().unwrap();
+    let spec = TrackSpec {
+        codec: Codec::Av1,
+        timescale: Timescale::VIDEO,
+        derived: false,
+        keyframes_on_request: true,
+    };
+    let _picture = writer.track(spec);
+    let answer = house.post(ENDPOINT, &viewer()).await;
+    assert_eq!(answer.status, StatusCode::NOT_ACCEPTABLE, "{}", answer.body);
+    assert!(answer.body.contains("urn:swiftwater:problem:codec"), "{}", answer.body);
+    assert!(answer.body.contains("AV1"), "{}", answer.body);
+    let link = answer.header("link").expect("a link");
+    assert!(link.starts_with("<http://live.example/hls/ana/master.m3u8>; rel=\"alternate\""), "{link}");
+    let with_av1 = viewer().replace("a=rtpmap:108 H264/90000", "a=rtpmap:108 AV1/90000");
+    let answer = house.post(ENDPOINT, &with_av1).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
 }

@@ -71,7 +71,7 @@ pub struct Offer {
     /// What the client calls itself.
     pub agent: Option<String>,
     /// `http://host`, if known; else empty, and our URLs are relative.
-    origin: String,
+    pub origin: String,
 }
 
 impl fmt::Debug for Offer {
