@@ -227,3 +227,18 @@ fn the_header_carries_what_was_negotiated() {
     assert_eq!(sent[0][12..24], [0xbe, 0xde, 0, 2, 4 << 4 | 1, 0, 0, 9 << 4, b'0', 0, 0, 0]);
     assert_eq!(sent[11][12..20], [0xbe, 0xde, 0, 1, 4 << 4 | 1, 0, 11, 0], "the MID only at the beginning");
 }
+
+#[test]
+fn a_probe_repeats_nothing_of_the_source_before() {
+    let mut bench = Bench::new(Some(97));
+    (0..20).for_each(|seq| bench.send(seq));
+    let probe = |bench: &mut Bench| {
+        bench.take_sent();
+        bench.with(|down, history, batch, outlet| down.send_probe(1000, Some(history), batch, outlet));
+        bench.take_sent().remove(0)
+    };
+    assert_eq!(probe(&mut bench)[0] & 0x20, 0, "a packet again");
+    // Another Layer, whose numbers mean other packets.
+    bench.down.switch(Codec::H264, Flow::Live { from: 0 });
+    assert_eq!(probe(&mut bench)[0] & 0x20, 0x20, "padding");
+}
