@@ -153,6 +153,8 @@ counters! {
     nacked,
     /// Of them: not kept any more.
     nack_unknown,
+    /// Of them: of a Layer that the viewer has left, whose pictures it needs no more.
+    nack_superseded,
     /// Of them: asked again too soon, or over the viewer's budget.
     nack_throttled,
     /// Keyframe requests of viewers (PLI, FIR).

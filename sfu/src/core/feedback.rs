@@ -68,6 +68,7 @@ impl Core {
             self.counters.nacked += 1;
             let Some(down) = viewer.down(kind) else { return };
             match down.missed(number, now_ms, interval_ms) {
+                Ok(index) if viewer.feed_of(kind, index).is_none() => self.counters.nack_superseded += 1,
                 Ok(_) if self.resends.len() >= RESENDS_MAX => self.counters.nack_throttled += 1,
                 Ok(index) if viewer.may_resend(now, RESEND_BYTES) => {
                     self.resends.push_back(Resend { slot, id, kind, index });

@@ -185,7 +185,7 @@ impl Core {
             return Outcome::Skipped;
         }
         let Some(feed) = viewer.feed_of(resend.kind, resend.index).and_then(|id| self.feeds.get(&id)) else {
-            self.counters.nack_unknown += 1;
+            self.counters.nack_superseded += 1;
             return Outcome::Skipped;
         };
         let Some((down, mut outlet)) = viewer.outlet(now, resend.kind, &mut self.counters) else {

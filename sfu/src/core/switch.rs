@@ -219,6 +219,12 @@ impl Core {
         let Some(old) = old else { return };
         if let Some(feed) = self.feeds.get_mut(&old) {
             feed.remove(slot);
+        }
+        // A line that is full has no room for what the new keyframe makes useless: its own packets would wait behind it.
+        if target.why == Why::Smaller {
+            return self.close_unread(old);
+        }
+        if let Some(feed) = self.feeds.get_mut(&old) {
             feed.kept += 1;
         }
         if let Some(viewer) = self.viewers.get_mut(slot) {

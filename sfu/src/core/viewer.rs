@@ -35,10 +35,11 @@ pub(crate) const PATHS_MAX: usize = 8;
 const REPORT_INTERVAL: Duration = Duration::from_millis(1500);
 /// Until a round trip was measured.
 const ROUND_TRIP: Duration = Duration::from_millis(100);
-/// Retransmitted bytes: what may be owed at most, and how fast it is earned. A viewer that asks for more is on
-/// a line that retransmissions only make worse (`nack_throttled`).
-const RESEND_BYTES_MAX: u64 = 256 * 1024;
+/// Retransmitted bytes per second: at most so many, at most half of what the line is thought to take, and at least so
+/// many. Half a second of it may be owed. A viewer that asks for more is on a line that retransmissions only make worse
+/// (`nack_throttled`).
 const RESEND_BYTES_PER_SECOND: u64 = 512 * 1024;
+const RESEND_BYTES_PER_SECOND_MIN: u64 = 16 * 1024;
 
 /// Where the search for what a line takes begins: any line that plays video at all.
 const START_BPS: u64 = 1_000_000;
@@ -519,10 +520,12 @@ impl Viewer {
 
     /// Whether that many bytes may be sent again; counts them.
     pub(crate) fn may_resend(&mut self, now: Instant, bytes: u64) -> bool {
+        let half = self.estimate_bps().map_or(RESEND_BYTES_PER_SECOND, |bps| bps / 16);
+        let per_second = half.clamp(RESEND_BYTES_PER_SECOND_MIN, RESEND_BYTES_PER_SECOND);
         let earned = now.saturating_duration_since(self.resend_paid).as_millis() as u64;
-        self.resend_owed = self.resend_owed.saturating_sub(earned * RESEND_BYTES_PER_SECOND / 1000);
+        self.resend_owed = self.resend_owed.saturating_sub(earned * per_second / 1000);
         self.resend_paid = now;
-        let may = self.resend_owed + bytes <= RESEND_BYTES_MAX;
+        let may = self.resend_owed + bytes <= per_second / 2;
         if may {
             self.resend_owed += bytes;
         }

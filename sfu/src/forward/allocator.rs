@@ -19,6 +19,9 @@ const AUDIO_WIRE_BPS: u64 = 16_000;
 const START_BPS: u64 = 3_000_000;
 /// Below this part of what it needs, a Layer is left at once: at this rate a second fills the queue of a home router.
 const DEEP_PERCENT: u64 = 85;
+/// After such a fall this part of the estimate is used: it may still be falling, and the queue that has grown meanwhile
+/// must drain. What turns out to be too little is put right in a few seconds, and another fall would be seen.
+const DRAIN_PERCENT: u64 = 50;
 /// A line that carries a little less than the Layer needs may be about to carry it: estimates dip when a keyframe
 /// passes.
 const TIGHT_HOLD: Duration = Duration::from_millis(400);
@@ -197,9 +200,12 @@ impl Allocator {
     ) -> Allocation {
         let layers = situation.layers;
         let needs = |at: usize| situation.need(at);
-        let fits = |at: &usize| layers[*at].active && needs(*at) <= estimate;
         // The highest below `end` that fits; the smallest of all, if none does.
-        let best = |end: usize| (lowest..end).rev().find(fits).unwrap_or(lowest);
+        let fitting = |end: usize, room: u64| {
+            let fits = |at: &usize| layers[*at].active && needs(*at) <= room;
+            (lowest..end).rev().find(fits).unwrap_or(lowest)
+        };
+        let best = |end: usize| fitting(end, estimate);
         let Some(heading) = situation.heading else {
             if self.sound_alone && !self.may_show_again(now, needs(lowest), estimate) {
                 return Allocation::audio_only(AudioOnly::Bandwidth, needs(lowest) * PROBE_PERCENT / 100);
@@ -219,7 +225,9 @@ impl Allocator {
         }
         if heading > lowest && self.is_tight(now, needs(heading), estimate) {
             self.note_down(now);
-            let below = best(heading);
+            let deep = is_deep(needs(heading), estimate);
+            let room = if deep { estimate * DRAIN_PERCENT / 100 } else { estimate };
+            let below = fitting(heading, room);
             return Allocation::layer(below, self.wanted(now, situation, below, ceiling));
         }
         let chosen = match self.may_go_up(now, situation, heading, ceiling, estimate) {
@@ -266,7 +274,7 @@ impl Allocator {
             return false;
         }
         let since = *self.tight.get_or_insert(now);
-        estimate * 100 < need * DEEP_PERCENT || now.saturating_duration_since(since) >= TIGHT_HOLD
+        is_deep(need, estimate) || now.saturating_duration_since(since) >= TIGHT_HOLD
     }
 
     fn may_go_up(
@@ -359,6 +367,11 @@ impl Allocator {
         }
         Allocation::layer(chosen, 0)
     }
+}
+
+/// The line carries much less than a Layer needs.
+fn is_deep(need: u64, estimate: u64) -> bool {
+    estimate * 100 < need * DEEP_PERCENT
 }
 
 #[cfg(test)]

@@ -141,6 +141,10 @@ impl Browser {
         }
         // The server numbers its streams so: audio, video, retransmissions.
         let recovered = ssrc & 3 == 2;
+        // Padding alone (RFC 3550 section 5.1): its arrival is all there is to it.
+        if recovered && plain[0] & 0x20 != 0 {
+            return;
+        }
         if recovered {
             number = u16_at(at);
             at += 2;

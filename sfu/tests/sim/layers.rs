@@ -13,7 +13,7 @@ use crate::world::World;
 use crate::{SECOND, check_wire, counts, ms};
 
 /// A browser: it makes keyframes when asked, and no others.
-fn browser() -> Source {
+pub(crate) fn browser() -> Source {
     Source {
         gop: 100_000,
         keyframes_on_request: true,
@@ -47,14 +47,14 @@ fn told(world: &World, viewer: usize) -> Vec<&Layers> {
 
 /// A frame as the decoder got it.
 #[derive(Clone, Copy, Debug)]
-struct Shown {
-    frame: u32,
-    layer: u32,
-    at: Instant,
+pub(crate) struct Shown {
+    pub(crate) frame: u32,
+    pub(crate) layer: u32,
+    pub(crate) at: Instant,
 }
 
 /// What a viewer was shown from `since` on.
-fn shown(world: &World, viewer: usize, since: Instant) -> Vec<Shown> {
+pub(crate) fn shown(world: &World, viewer: usize, since: Instant) -> Vec<Shown> {
     let decoded = world.viewers[viewer].browser().decoded().iter();
     let of = |(number, at): &(u32, Instant)| Shown {
         frame: number & ((1 << LAYER_SHIFT) - 1),
@@ -65,12 +65,12 @@ fn shown(world: &World, viewer: usize, since: Instant) -> Vec<Shown> {
 }
 
 /// The longest time that the picture stood still.
-fn longest_freeze(shown: &[Shown]) -> Duration {
+pub(crate) fn longest_freeze(shown: &[Shown]) -> Duration {
     shown.windows(2).map(|pair| pair[1].at - pair[0].at).max().unwrap_or(Duration::MAX)
 }
 
 /// Captures that were never shown, and those that were shown twice.
-fn seams(shown: &[Shown]) -> (Vec<u32>, usize) {
+pub(crate) fn seams(shown: &[Shown]) -> (Vec<u32>, usize) {
     let (mut missing, mut double) = (Vec::new(), 0);
     for pair in shown.windows(2) {
         missing.extend(pair[0].frame + 1..pair[1].frame);

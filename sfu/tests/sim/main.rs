@@ -1,6 +1,8 @@
 //! A whole SFU core with viewers of other stacks, in virtual time. Every run prints its seed.
 
 #[cfg(test)]
+mod allocation;
+#[cfg(test)]
 mod browser;
 #[cfg(test)]
 mod congestion;
