@@ -3,6 +3,8 @@
 //! The HTTP is the one of WHIP (`ingest::whip::http`, ADR 0011); the subscription is the one of the gateway:
 //! `Sfu::subscribe`.
 
+mod layer;
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -21,6 +23,9 @@ use sfu::sdp::SubscribeOffer;
 /// gateway anyway, so this is for players without it.
 const OFFLINE_RETRY_SECONDS: u32 = 5;
 
+/// What a session can do besides. Server-sent events are not among it: the gateway tells of Layers.
+const EXTENSIONS: &[(&str, &str)] = &[("layer", layer::RELATION)];
+
 /// What the WHEP routes need.
 pub struct Whep {
     endpoint: Endpoint,
@@ -33,7 +38,7 @@ impl Whep {
     /// Subscribes to the Streams of `hub` those whom `authority` lets. `public_url` is the server's URL
     /// without a slash at the end, if the operator configured one.
     pub fn new(hub: Arc<Hub>, sfu: Sfu, authority: Arc<Authority>, public_url: Option<Arc<str>>) -> Self {
-        Self { endpoint: Endpoint::new("/whep", public_url), hub, sfu, authority }
+        Self { endpoint: Endpoint::new("/whep", public_url).extended(EXTENSIONS), hub, sfu, authority }
     }
 
     /// Says whether the server itself speaks HTTPS, so that its URLs can be absolute.
@@ -104,18 +109,27 @@ fn cannot_decode(codec: Codec, channel: &ChannelName, origin: &str) -> Problem {
     }
 }
 
-/// `/whep/{channel}` and `/whep/s/{id}`.
+/// `/whep/{channel}`, `/whep/s/{id}` and `/whep/s/{id}/layer`.
 pub fn routes(whep: impl Into<Arc<Whep>>) -> Router {
     let whep: Arc<Whep> = whep.into();
     Router::new()
         .route("/whep/{channel}", any(channel))
         .route("/whep/s/{id}", any(session))
+        .route("/whep/s/{id}/layer", any(layer_of_session))
         .layer(map_response(cors))
         .with_state(whep)
 }
 
 async fn channel(State(whep): State<Arc<Whep>>, Path(channel): Path<String>, request: Request) -> Response {
     whep.watch(&channel, request).await
+}
+
+async fn layer_of_session(
+    State(whep): State<Arc<Whep>>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Response {
+    whep.endpoint.extension(&id, request, layer::choose).await
 }
 
 async fn session(State(whep): State<Arc<Whep>>, Path(id): Path<String>, request: Request) -> Response {

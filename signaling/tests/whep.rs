@@ -259,3 +259,38 @@ async fn a_codec_that_was_not_offered_is_406_with_the_url_of_hls() {
     let answer = house.post(ENDPOINT, &with_av1).await;
     assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
 }
+
+#[tokio::test]
+async fn row_33_a_layer_is_chosen_beside_the_session() {
+    let mut house = House::open(true);
+    let spec = TrackSpec {
+        codec: Codec::H264,
+        timescale: Timescale::VIDEO,
+        derived: false,
+        keyframes_on_request: true,
+    };
+    let picture = house.live.as_mut().unwrap().track(spec);
+    let _layer = picture.track().read::<media::RtpPacket>(&media::Rid::parse("h").unwrap());
+    let answer = house.session().await;
+    let relation = "rel=\"urn:ietf:params:whep:ext:core:layer\"";
+    let links: Vec<&str> = answer.headers.get_all("link").iter().map(|link| link.to_str().unwrap()).collect();
+    let announced = format!("<http://live.example{}/layer>; {relation}", answer.session());
+    assert!(links.contains(&announced.as_str()), "{links:?}");
+    let layer = format!("{}/layer", answer.session());
+    let json = [("content-type", "application/json")];
+    for (headers, body, status) in [
+        (&json[..], r#"{"mediaId":"0","encodingId":"h"}"#, StatusCode::OK),
+        (&json, r#"{"mediaId":"0","maxHeight":360}"#, StatusCode::OK),
+        (&json, r#"{"mediaId":"0"}"#, StatusCode::OK),
+        (&json, r#"{"mediaId":"0","encodingId":"x"}"#, StatusCode::NOT_FOUND),
+        (&json, "nothing", StatusCode::BAD_REQUEST),
+        (&[("content-type", "application/sdp")], "{}", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+    ] {
+        let answer = house.send(Method::POST, &layer, headers, body).await;
+        assert_eq!(answer.status, status, "{body}: {}", answer.body);
+    }
+    assert_eq!(house.send(Method::GET, &layer, &[], "").await.status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(house.send(Method::OPTIONS, &layer, &[], "").await.header("allow"), Some("OPTIONS, POST"));
+    let gone = house.send(Method::POST, "/whep/s/0/layer", &json, "{}").await;
+    assert_eq!(gone.status, StatusCode::NOT_FOUND);
+}

@@ -4,6 +4,7 @@
 //! It knows offers and answers as text. Who may come in, and what an offer means, is its user's business.
 
 mod endpoint;
+mod extension;
 mod failures;
 mod headers;
 mod problem;

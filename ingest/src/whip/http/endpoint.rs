@@ -39,6 +39,8 @@ pub struct Endpoint {
     public_url: Option<Arc<str>>,
     /// Whether we serve HTTPS ourselves, if somebody told.
     secure: Option<bool>,
+    /// Resources beside each session: path and relation.
+    extensions: &'static [(&'static str, &'static str)],
     pub(super) sessions: Sessions,
     pub(super) failures: Failures,
     created: AtomicU64,
@@ -104,6 +106,7 @@ impl Endpoint {
             prefix,
             public_url,
             secure: None,
+            extensions: &[],
             sessions: Sessions::default(),
             failures: Failures::default(),
             created: AtomicU64::new(0),
@@ -116,6 +119,13 @@ impl Endpoint {
     #[must_use]
     pub fn secure(mut self, secure: bool) -> Self {
         self.secure = Some(secure);
+        self
+    }
+
+    /// Announces resources beside each session, each with its path under the session's and its link relation.
+    #[must_use]
+    pub fn extended(mut self, extensions: &'static [(&'static str, &'static str)]) -> Self {
+        self.extensions = extensions;
         self
     }
 
@@ -207,6 +217,9 @@ impl Endpoint {
         self.created.fetch_add(1, Ordering::Relaxed);
         // Without a query: OBS builds its DELETE on it as it stands.
         let location = format!("{}{}/s/{id}", offer.origin, self.prefix);
+        let links =
+            self.extensions.iter().map(|(path, relation)| format!("<{location}/{path}>; rel=\"{relation}\""));
+        let links: Vec<HeaderValue> = links.filter_map(|link| HeaderValue::try_from(link).ok()).collect();
         let mut response = (StatusCode::CREATED, answer).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
@@ -214,6 +227,9 @@ impl Endpoint {
             if let Ok(value) = HeaderValue::try_from(value) {
                 headers.insert(name, value);
             }
+        }
+        for link in links {
+            headers.append(header::LINK, link);
         }
         response
     }

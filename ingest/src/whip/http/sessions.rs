@@ -24,7 +24,7 @@ pub(super) struct Session {
     pub(super) remote_ufrag: Option<String>,
     token: Option<SecretString>,
     /// Dropping it ends the Peer.
-    _peer: PeerHandle,
+    pub(super) peer: PeerHandle,
 }
 
 /// What a session is made of.
@@ -57,7 +57,7 @@ impl Sessions {
             if table.len() >= SESSIONS_MAX {
                 return None;
             }
-            table.insert(id.clone(), Session { tag: tag.clone(), remote_ufrag, token, _peer: peer });
+            table.insert(id.clone(), Session { tag: tag.clone(), remote_ufrag, token, peer });
         }
         let table = Arc::clone(&self.table);
         let watched = id.clone();
