@@ -1,23 +1,24 @@
 // A plain WHEP viewer in Chromium: how fast it joins, what it sees and hears.
-// Input: { origin, channel, seconds, joins }.
+// Input: { origin, channel, seconds, joins, port, frames }. `port`: of a line of the harness that it watches through;
+// `frames`: also tell when each picture was shown and how high it was.
 
 import { input, report, withChromium } from './lib/chromium.mjs';
 
 report(await withChromium(input, async (context) => {
   const page = await context.newPage();
   await page.goto(`${input.origin}/healthz`);
-  return page.evaluate(async ({ origin, channel, seconds, joins }) => {
+  return page.evaluate(async ({ origin, channel, seconds, joins, port, frames }) => {
     const url = `${origin}/whep/${channel}`;
     const joinMs = [];
     for (let i = 0; i < (joins ?? 0); i += 1) {
-      const viewer = await probe.whep(url);
+      const viewer = await probe.whep(url, { port });
       joinMs.push((await viewer.first) - viewer.posted);
       viewer.peer.close();
       viewer.video.remove();
       await fetch(viewer.resource, { method: 'DELETE' });
     }
     if (!seconds) return { joinMs };
-    const viewer = await probe.whep(url);
+    const viewer = await probe.whep(url, { port });
     const first = await viewer.first;
     const eye = probe.watch(viewer.video);
     const ear = probe.listen(viewer.video);
@@ -30,6 +31,7 @@ report(await withChromium(input, async (context) => {
     viewer.peer.close();
     return {
       joinMs, firstFrameMs: first - viewer.posted, hearingMs, ...probe.summarise(samples), sound,
+      frames: frames ? samples.map((it) => [it.at, it.height, it.counter]) : null,
       offsets: probe.offsets(samples, sound.onsets), stats, answer: viewer.answer, deleteStatus: removed.status,
     };
   }, input);

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { probe } from './probe.mjs';
+import { studio } from './studio.mjs';
 
 const FLAGS = [
   '--headless=new', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
@@ -32,6 +33,7 @@ export async function withChromium(input, act) {
   });
   try {
     await context.addInitScript(probe);
+    await context.addInitScript(studio);
     return await act(context);
   } finally {
     await context.close();

@@ -21,7 +21,11 @@ export function probe() {
 
   /** Frame counter and wall clock out of the strip at the top; null where there is no valid strip. */
   function readStrip(source, width, height) {
-    const strip = Math.max(8, height / 40);
+    // At its own size the strip is at least 8 rows high; in a picture made smaller it is what is left of it.
+    return readRows(source, width, Math.max(8, height / 40)) ?? readRows(source, width, height / 40);
+  }
+
+  function readRows(source, width, strip) {
     // The middle half of the strip: codecs blur its edge.
     pen.drawImage(source, 0, strip / 4, width, strip / 2, 0, 0, canvas.width, canvas.height);
     const pixels = pen.getImageData(0, 1, canvas.width, 2).data;
@@ -174,7 +178,14 @@ export function probe() {
     return found;
   }
 
-  /** A plain WHEP viewer, without our player. Resolves when the answer is set. */
+  /** An answer whose only way to the server is a line of the harness, at `port`: no other address, and no TCP beside it. */
+  function throughLink(answer, port) {
+    return answer
+      .replace(/^a=candidate:\S+ \d+ tcp .*\r\n/gim, '')
+      .replace(/^(a=candidate:\S+ \d+ udp \d+ \S+) \d+/gim, `$1 ${port}`);
+  }
+
+  /** A plain WHEP viewer, without our player. Resolves when the answer is set. Options: { muted, port }. */
   async function whep(url, options = {}) {
     const started = wall();
     const peer = new RTCPeerConnection();
@@ -197,7 +208,7 @@ export function probe() {
     if (response.status !== 201) throw new Error(`WHEP ${response.status}: ${await response.text()}`);
     const answer = await response.text();
     const resource = new URL(response.headers.get('location'), url).href;
-    await peer.setRemoteDescription({ type: 'answer', sdp: answer });
+    await peer.setRemoteDescription({ type: 'answer', sdp: options.port ? throughLink(answer, options.port) : answer });
     return { peer, video, first, started, posted, answer, resource };
   }
 
@@ -258,5 +269,5 @@ export function probe() {
 
   const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-  window.probe = { readStrip, watch, listen, summarise, offsets, whep, stats, calibrate, sleep, wall };
+  window.probe = { throughLink, readStrip, watch, listen, summarise, offsets, whep, stats, calibrate, sleep, wall };
 }
