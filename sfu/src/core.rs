@@ -8,7 +8,7 @@
 //! The files of one `impl Core`: this one (the door), `publisher` (who sends), `subscribe` (who reads what),
 //! `picture` (which Layer a viewer gets), `switch` (from one Layer to another), `feedback` (what viewers report),
 //! `slice` (what is sent next), `pace` (what is spread out for thin lines), `probes` (what is sent to see whether a
-//! line takes more).
+//! line takes more), `lip_sync` (how long a picture waits for its sound).
 
 mod catch_up;
 mod counters;
@@ -19,6 +19,8 @@ mod feed;
 mod feedback;
 mod history;
 mod ice_lite;
+mod lateness;
+mod lip_sync;
 mod pace;
 pub mod peer;
 mod picture;
@@ -541,6 +543,7 @@ impl Core {
         self.after_dtls(now, slot, result);
         self.look_after_tracks(now, slot);
         self.tick_congestion(now, slot);
+        self.keep_in_step(slot);
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         if viewer.must_report(now) {
             let mut data = self.spare.pop().unwrap_or_default();

@@ -144,14 +144,11 @@ impl SubscribeOffer {
         Ok(offer)
     }
 
-    /// Bounds how long the viewer waits before it shows a picture, if it offered to be told (the playout-delay
+    /// Bounds how long the viewer waits at most before it shows a picture, if it offered to be told (the playout-delay
     /// extension). `None`: it decides for itself.
     #[must_use]
     pub fn with_playout_delay_max(mut self, most: Option<Duration>) -> Self {
         self.playout_delay_max = most;
-        for section in &mut self.sections {
-            section.extensions.playout_delay = section.extensions.playout_delay.filter(|_| most.is_some());
-        }
         self
     }
 

@@ -3,6 +3,7 @@
 mod extensions;
 mod header;
 mod pacer;
+mod playout_delay;
 mod probe;
 #[cfg(test)]
 mod tests;
@@ -146,6 +147,8 @@ pub(crate) struct DownTrack {
     /// For sender reports.
     pub(crate) packets: u32,
     pub(crate) octets: u32,
+    /// A sender report was sent.
+    pub(crate) reported: bool,
     pub(crate) replayed: Option<Instant>,
     newest_timestamp: u32,
     /// What waits, if the viewer's line is thin.
@@ -173,6 +176,7 @@ impl DownTrack {
             sent: vec![None; if nack { SENT_MAX } else { 0 }].into_boxed_slice(),
             packets: 0,
             octets: 0,
+            reported: false,
             replayed: None,
             newest_timestamp: 0,
             pacer: None,
@@ -239,6 +243,13 @@ impl DownTrack {
     /// Whether retransmissions of the same bytes will be needed.
     pub(crate) fn needs_reseal(&self) -> bool {
         self.line.formats.iter().any(|format| format.nack && format.rtx.is_none())
+    }
+
+    /// Sound comes so many microseconds behind this picture of the same moment; `None`: there is none.
+    pub(crate) fn follow_sound(&mut self, behind: Option<i64>) {
+        if !self.needs_reseal() {
+            self.schedule.follow_sound(behind);
+        }
     }
 
     /// The packet is left out on purpose: no number tells that it ever was.

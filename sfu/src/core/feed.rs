@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use media::{Kind, Layer, Reordering, Rid, RtpPacket, Track};
+use media::{Kind, Layer, MediaTime, Reordering, Rid, RtpPacket, Track};
 
 use super::history::{History, Placed};
+use super::lateness::Lateness;
 
 /// What is older than this when its turn comes is not sent: a viewer would throw it away, and fresh packets
 /// wait behind it. Dropped as whole frames, counted as `stale_frames`; the numbers stay free, so that a
@@ -74,6 +75,8 @@ pub(crate) struct Feed {
     primed: bool,
     rate: Rate,
     pace: Pace,
+    /// How late what comes live is.
+    pub(crate) lateness: Lateness,
 }
 
 /// Measures the payload of a Layer.
@@ -144,6 +147,7 @@ impl Feed {
             primed: false,
             rate: Rate::default(),
             pace: Pace::default(),
+            lateness: Lateness::default(),
         }
     }
 
@@ -162,6 +166,7 @@ impl Feed {
             let (seq, ticks) = (packet.seq, packet.time.ticks());
             let (epoch, begins) = (packet.epoch, packet.starts_keyframe && packet.frame_start);
             let (frame_start, bytes) = (packet.frame_start, packet.payload.len());
+            let whole = packet.marker || self.kind == Kind::Audio;
             let backlog = !primed && now.saturating_duration_since(packet.arrival) > STALE;
             // What is made here has taken its time already; only its wait from now on can be shortened.
             let arrival = if self.track.spec().derived { now } else { packet.arrival };
@@ -182,6 +187,10 @@ impl Feed {
                 // What the bus had kept for us: it is for catch-up bursts only.
                 taken.backlog += 1;
                 continue;
+            }
+            // The first ones waited on the bus for their first reader.
+            if whole && primed {
+                self.lateness.add(now, MediaTime::new(ticks, self.track.spec().timescale).as_micros());
             }
             self.rate.count(now, bytes);
             let due = self.due(now, bytes, frame_start, begins);

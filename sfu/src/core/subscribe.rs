@@ -29,6 +29,8 @@ impl Core {
         for kind in [Kind::Audio, Kind::Video] {
             self.resolve_kind(now, slot, kind);
         }
+        // Before the first packet goes.
+        self.keep_in_step(slot);
     }
 
     fn resolve_kind(&mut self, now: Instant, slot: u32, kind: Kind) {

@@ -1,6 +1,7 @@
 //! One viewer: its way through ICE and DTLS, its m-lines, its liveness.
 
 mod identity;
+mod reports;
 mod secure;
 
 use std::net::{IpAddr, SocketAddr};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use media::{Codec, Kind, NtpTime, Stream};
 
-use super::down_track::{DownTrack, Extensions, Flow, Format, Line, Outlet};
+use super::down_track::{DownTrack, Extensions, Format, Line, Outlet};
 use super::ice_lite::{Check, Credentials};
 use super::picture::Picture;
 use super::rtcp;
@@ -21,6 +22,7 @@ use crate::sdp::{AnswerTerms, Section, Setup, SubscribeOffer};
 use crate::{CloseReason, FallbackReason, LayerChoice, PeerId};
 
 pub use identity::Identity;
+use reports::Schedule;
 pub(crate) use secure::Failure;
 use secure::{Progress, Secure};
 
@@ -31,8 +33,9 @@ const CONSENT: Duration = Duration::from_secs(30);
 /// 4-tuples of a viewer: some interfaces times some of our addresses. The one not heard of for longest is
 /// forgotten for a new one.
 pub(crate) const PATHS_MAX: usize = 8;
-/// From one sender report to the next; browsers send one per second for video.
-const REPORT_INTERVAL: Duration = Duration::from_millis(1500);
+/// The longest that a browser holds a picture back if nothing else is set: what libwebrtc does by itself. At most 500 ms
+/// with a minimum of zero would be taken for a wish to show each picture at once.
+const PLAYOUT_DELAY_MAX: Duration = Duration::from_secs(10);
 /// Until a round trip was measured.
 const ROUND_TRIP: Duration = Duration::from_millis(100);
 /// Retransmitted bytes per second: at most so many, at most half of what the line is thought to take, and at least so
@@ -153,7 +156,9 @@ fn extensions(
     // Without RTX the very same bytes are sent again, and nobody remembers when it was the first time.
     let same_bytes = formats.iter().any(|format| format.nack && format.rtx.is_none());
     Extensions {
-        playout_delay: offered.playout_delay.zip(offer.playout_delay_max),
+        playout_delay: offered
+            .playout_delay
+            .map(|id| (id, offer.playout_delay_max.unwrap_or(PLAYOUT_DELAY_MAX))),
         capture_time: offered.abs_capture_time,
         send_time: offered.abs_send_time.filter(|_| !same_bytes),
         clock,
@@ -263,7 +268,7 @@ pub(crate) struct Viewer {
     cname: String,
     began: Instant,
     heard: Instant,
-    next_report: Instant,
+    schedule: Schedule,
     round_trip: Duration,
     resend_owed: u64,
     resend_paid: Instant,
@@ -300,7 +305,7 @@ impl Viewer {
             cname: spec.cname,
             began: now,
             heard: now,
-            next_report: now,
+            schedule: Schedule::new(now),
             round_trip: ROUND_TRIP,
             resend_owed: 0,
             resend_paid: now,
@@ -542,38 +547,6 @@ impl Viewer {
             return Ok(Some(CloseReason::ConsentExpired));
         }
         Ok(None)
-    }
-
-    /// Sender reports are due.
-    pub(crate) fn must_report(&self, now: Instant) -> bool {
-        self.is_connected() && now >= self.next_report
-    }
-
-    /// Writes the sender reports, sealed, into `compound`, which is empty. False: there is nothing to report.
-    pub(crate) fn report(&mut self, now: Instant, compound: &mut Vec<u8>) -> bool {
-        // Staggered: ids differ, so viewers that came together do not report together.
-        self.next_report = now + REPORT_INTERVAL + Duration::from_millis(self.id.0.wrapping_mul(37) % 500);
-        let clock = self.stream.clock();
-        for down in [&self.audio, &self.video].into_iter().flatten() {
-            // During a burst output times are not the Stream's yet.
-            if down.packets == 0 || !matches!(down.flow, Flow::Live { .. }) {
-                continue;
-            }
-            let scale = match down.line.kind {
-                Kind::Audio => media::Timescale::OPUS,
-                Kind::Video => media::Timescale::VIDEO,
-            };
-            let at = clock.media_time(now, scale);
-            let report = rtcp::SenderReport {
-                ssrc: down.line.ssrc,
-                ntp: clock.ntp(at).to_bits(),
-                timestamp: down.timestamp_at(at.ticks()),
-                packets: down.packets,
-                octets: down.octets,
-            };
-            rtcp::write_sender_report(&report, &self.cname, compound);
-        }
-        self.secure.seal_rtcp(compound)
     }
 
     /// A control datagram to where it is now.

@@ -115,7 +115,7 @@ fn extensions_are_answered_if_they_were_offered_and_are_wanted() {
     );
     let without_cc = plain.replace("draft-holmer-rmcat-transport-wide-cc-extensions-01", "other");
     for (text, most, has, has_not) in [
-        (&plain, None, vec!["a=extmap:9 ", "a=extmap:4 "], vec![playout, send_time, "abs-capture-time"]),
+        (&plain, None, vec![playout, "a=extmap:9 ", "a=extmap:4 "], vec![send_time, "abs-capture-time"]),
         (&plain, most, vec![playout], vec![send_time, "abs-capture-time"]),
         (
             &capture,

@@ -159,7 +159,16 @@ impl Browser {
         assert!(payload[8..].iter().all(|byte| *byte == payload[3]), "a payload was damaged");
         let video = ssrc & 3 != 0;
         let Part { frame, part: place, parts, .. } = part;
-        self.said.push(Said::Got(Got { video, frame, part: place, parts, timestamp, at: now }));
+        self.said.push(Said::Got(Got {
+            video,
+            frame,
+            part: place,
+            parts,
+            timestamp,
+            at: now,
+            date: None,
+            waits: None,
+        }));
         if !video {
             return;
         }

@@ -11,6 +11,8 @@ mod layers;
 #[cfg(test)]
 mod line;
 #[cfg(test)]
+mod lip_sync;
+#[cfg(test)]
 mod repair;
 #[cfg(test)]
 mod source;

@@ -23,6 +23,8 @@ pub(crate) struct Source {
     pub(crate) layers: &'static [Simulcast],
     /// How long it takes until an encoder that was asked makes a keyframe.
     pub(crate) answer: Duration,
+    /// How much later than the picture of the same moment sound comes.
+    pub(crate) sound_late: Duration,
 }
 
 /// One Layer of simulcast.
@@ -49,6 +51,7 @@ impl Default for Source {
             keyframes_on_request: false,
             layers: &[],
             answer: Duration::ZERO,
+            sound_late: Duration::ZERO,
         }
     }
 }
@@ -128,7 +131,7 @@ impl World {
             self.frame += 1;
             self.next_frame += FRAME;
         }
-        while self.next_audio <= self.now {
+        while self.next_audio + self.source.sound_late <= self.now {
             let packet = self.packet(Timescale::OPUS, self.audio_seq, self.next_audio, true, true);
             let Some(audio) = &mut self.audio else { break };
             audio.write_rtp(

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use sfu::{PeerEvent, PeerId};
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Mid};
 use str0m::net::{Protocol, Receive};
+use str0m::rtp::{Extension, RtpPacket};
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
 use crate::browser::Browser;
@@ -22,6 +23,10 @@ pub(crate) struct Got {
     pub(crate) parts: u16,
     pub(crate) timestamp: u32,
     pub(crate) at: Instant,
+    /// The wall clock of its time by the sender reports, once there are any.
+    pub(crate) date: Option<SystemTime>,
+    /// What the playout-delay extension says: at least and at most.
+    pub(crate) waits: Option<(Duration, Duration)>,
 }
 
 /// What a client tells the world.
@@ -120,7 +125,8 @@ pub(crate) struct Str0m {
 impl Str0m {
     /// It, and its offer.
     pub(crate) fn new(now: Instant, server: SocketAddr, address: SocketAddr) -> (Self, String) {
-        let mut rtc = Rtc::builder().set_rtp_mode(true).build(now);
+        let builder = Rtc::builder().set_rtp_mode(true).set_extension(12, Extension::PlayoutDelay);
+        let mut rtc = builder.build(now);
         rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
         let mut api = rtc.sdp_api();
         let video = api.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
@@ -162,6 +168,8 @@ impl Str0m {
                         parts: u16_at(6) & 0x7fff,
                         timestamp: packet.header.timestamp,
                         at: now,
+                        date: date(&packet),
+                        waits: waits(&packet),
                     }));
                 }
                 Ok(Output::Event(_)) => {}
@@ -179,4 +187,18 @@ impl Str0m {
         let stream = api.stream_rx_by_mid(self.video, None).expect("a stream");
         stream.request_keyframe(KeyframeRequestKind::Pli);
     }
+}
+
+fn date(packet: &RtpPacket) -> Option<SystemTime> {
+    let report = packet.last_sender_info?;
+    let ahead = packet.header.timestamp.wrapping_sub(report.rtp_time.numer() as u32) as i32;
+    let micros = i64::from(ahead) * 1_000_000 / packet.time.frequency().get() as i64;
+    let apart = Duration::from_micros(micros.unsigned_abs());
+    Some(if micros < 0 { report.ntp_time - apart } else { report.ntp_time + apart })
+}
+
+fn waits(packet: &RtpPacket) -> Option<(Duration, Duration)> {
+    let extensions = &packet.header.ext_vals;
+    let time = |it: str0m::media::MediaTime| Duration::from_millis(it.numer() * 1000 / u64::from(it.denom()));
+    extensions.play_delay_min.zip(extensions.play_delay_max).map(|(min, max)| (time(min), time(max)))
 }

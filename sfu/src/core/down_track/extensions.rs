@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use media::{RtpPacket, StreamClock, Timescale};
 
+use super::playout_delay::{PlayoutDelay, Value};
+
 /// How often the capture time is told: receivers interpolate (the extension's section "Timestamp
 /// interpolation").
 const CAPTURE_INTERVAL: Duration = Duration::from_secs(1);
@@ -28,8 +30,8 @@ pub(crate) struct Extensions {
 /// What one packet carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Elements {
-    /// 12 bits of least and 12 bits of longest delay, in hundredths of a second.
-    pub(super) playout_delay: Option<(u8, [u8; 3])>,
+    /// How long the picture waits.
+    pub(super) playout_delay: Option<(u8, Value)>,
     /// Of the frame, as NTP.
     pub(super) capture_time: Option<(u8, u64)>,
     /// 6 bits of seconds, 18 of fractions.
@@ -52,6 +54,7 @@ enum Playout {
 pub(super) struct Schedule {
     extensions: Extensions,
     playout: Playout,
+    playout_delay: PlayoutDelay,
     /// Indices of the newest packets with a capture time.
     captures: [u64; CAPTURES_KEPT],
     next_capture: usize,
@@ -65,6 +68,7 @@ impl Schedule {
         Self {
             extensions,
             playout: Playout::Told { from: None },
+            playout_delay: PlayoutDelay::new(),
             captures: [u64::MAX; CAPTURES_KEPT],
             next_capture: 0,
             told: None,
@@ -75,6 +79,13 @@ impl Schedule {
     /// Another source comes next: its capture time is due.
     pub(super) fn begin_anew(&mut self) {
         self.told = None;
+    }
+
+    /// How far sound comes behind the picture: see [`PlayoutDelay::follow`]. Not where the same bytes are sent again.
+    pub(super) fn follow_sound(&mut self, behind: Option<i64>) {
+        if self.playout_delay.follow(behind) {
+            self.playout = Playout::Told { from: None };
+        }
     }
 
     /// A packet up to this index reached the viewer.
@@ -129,16 +140,14 @@ impl Schedule {
         Elements { send_time: self.send_time(now), ..Elements::default() }
     }
 
-    fn playout_delay(&self, index: u64, begins: bool) -> Option<(u8, [u8; 3])> {
+    fn playout_delay(&self, index: u64, begins: bool) -> Option<(u8, Value)> {
         let carried = match self.playout {
             Playout::Told { .. } => true,
             Playout::Heard => !begins,
             Playout::Over { at } => index < at,
         };
         let (id, most) = self.extensions.playout_delay.filter(|_| carried)?;
-        let hundredths = (most.as_millis() / 10).clamp(1, 0xfff) as u16;
-        let [high, low] = hundredths.to_be_bytes();
-        Some((id, [0, high, low]))
+        Some((id, self.playout_delay.value(most)))
     }
 
     fn capture_time(&self, packet: &RtpPacket) -> Option<(u8, u64)> {
@@ -202,7 +211,11 @@ mod tests {
             assert_eq!(again.playout_delay.is_some(), was, "{index}");
         }
         let first = schedule.repeat(100, &packet(100, 0, false, false, now));
-        assert_eq!(first.playout_delay, Some((6, [0, 0, 50])), "0 to 500 ms");
+        assert_eq!(first.playout_delay, Some((6, [0, 6 << 4, 50])), "60 to 500 ms");
+        // Sound turns out to be late: it is told anew.
+        schedule.follow_sound(Some(40_000));
+        let again = schedule.plan(now, 112, &packet(112, 56 * 3600, false, true, now));
+        assert_eq!(again.playout_delay, Some((6, [0, 10 << 4, 50])), "100 to 500 ms");
     }
 
     #[test]
