@@ -5,7 +5,7 @@ mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::ring::FaceItem;
 use crate::rtp::depacketizer::Losses;
@@ -37,6 +37,8 @@ pub struct LayerInfo {
     pub bitrate_bps: Option<u64>,
     /// When the newest item came.
     pub newest: Option<Instant>,
+    /// Frames per minute, measured as `bitrate_bps` is.
+    pub frames_per_minute: Option<u32>,
     /// Frames whose timestamp stepped back and was clamped.
     pub clamped: u64,
     /// Items that were dropped because their publication was replaced or the Track had ended.
@@ -64,6 +66,17 @@ pub struct Activity {
     pub newest: Option<Instant>,
     /// Microseconds between the last two keyframes.
     pub keyframe_interval_micros: Option<i64>,
+}
+
+/// After so long without anything a Layer counts as silent: its encoder has paused it, or is gone.
+const SILENCE: Duration = Duration::from_secs(2);
+
+impl LayerInfo {
+    /// Payload bits per second, and frames per second; `None` while nothing comes.
+    pub fn rates(&self, now: Instant) -> Option<(u64, f64)> {
+        let silent = now.saturating_duration_since(self.newest?) > SILENCE;
+        (!silent).then_some((self.bitrate_bps?, f64::from(self.frames_per_minute?) / 60.0))
+    }
 }
 
 /// One encoding of a video Track, or the only one of an audio Track.

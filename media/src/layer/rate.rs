@@ -1,4 +1,4 @@
-//! The bit rate of a Layer, by the arrival of what it was made from.
+//! The bit rate and the frame rate of a Layer, by the arrival of what it was made from.
 
 use std::time::{Duration, Instant};
 
@@ -10,34 +10,44 @@ const GAIN: f64 = 0.25;
 /// After such a pause the encoder was away; what it did before says nothing.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Measures payload.
+/// Measures payload and frames.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RateMeter {
     since: Option<Instant>,
     newest: Option<Instant>,
     bytes: u64,
+    frames: u32,
     bps: Option<f64>,
+    fps: Option<f64>,
 }
 
 impl RateMeter {
-    pub(super) fn count(&mut self, arrival: Instant, bytes: usize) {
+    pub(super) fn count(&mut self, arrival: Instant, bytes: usize, frame_start: bool) {
         if self.newest.is_some_and(|newest| arrival.saturating_duration_since(newest) > PAUSE) {
             *self = Self::default();
         }
         let since = *self.since.get_or_insert(arrival);
         let elapsed = arrival.saturating_duration_since(since);
         if elapsed >= WINDOW {
-            let bps = self.bytes as f64 * 8.0 / elapsed.as_secs_f64();
-            self.bps = Some(self.bps.map_or(bps, |old| old + (bps - old) * GAIN));
-            (self.since, self.bytes) = (Some(arrival), 0);
+            let seconds = elapsed.as_secs_f64();
+            let follow = |old: Option<f64>, new: f64| Some(old.map_or(new, |old| old + (new - old) * GAIN));
+            self.bps = follow(self.bps, self.bytes as f64 * 8.0 / seconds);
+            self.fps = follow(self.fps, f64::from(self.frames) / seconds);
+            (self.since, self.bytes, self.frames) = (Some(arrival), 0, 0);
         }
         self.bytes += bytes as u64;
+        self.frames += u32::from(frame_start);
         self.newest = self.newest.max(Some(arrival));
     }
 
     /// Bits per second; `None` before there is a first figure.
     pub(super) fn bps(&self) -> Option<u64> {
         self.bps.map(|bps| bps as u64)
+    }
+
+    /// Frames per minute; `None` before there is a first figure.
+    pub(super) fn frames_per_minute(&self) -> Option<u32> {
+        self.fps.map(|fps| (fps * 60.0).round() as u32)
     }
 
     /// The arrival of the newest item.
@@ -55,7 +65,9 @@ mod tests {
     fn run(meter: &mut RateMeter, from: Instant, seconds: u32, frame: usize) -> Instant {
         for n in 0..seconds * 30 {
             let bytes = if n % 30 == 0 { frame * 6 } else { frame };
-            meter.count(from + Duration::from_micros(33_333) * n, bytes);
+            let at = from + Duration::from_micros(33_333) * n;
+            meter.count(at, bytes / 2, true);
+            meter.count(at, bytes - bytes / 2, false);
         }
         from + Duration::from_secs(seconds.into())
     }
@@ -71,6 +83,7 @@ mod tests {
             assert!((bps / expected - 1.0).abs() < 0.15, "{bps} instead of {expected}");
         };
         near(&meter, expected);
+        assert_eq!(meter.frames_per_minute(), Some(1800));
         let later = run(&mut meter, later, 4, 4000);
         near(&meter, expected * 4.0);
         let begun_anew = later + PAUSE * 2;

@@ -236,7 +236,8 @@ impl LayerState {
         self.info.items += 1;
         self.info.bytes += bytes as u64;
         self.info.frames += u64::from(frame_start);
-        self.rate.count(arrival, bytes);
+        self.rate.count(arrival, bytes, frame_start);
+        self.info.frames_per_minute = self.rate.frames_per_minute();
         (self.info.bitrate_bps, self.info.newest) = (self.rate.bps(), self.rate.newest());
     }
 
