@@ -39,7 +39,9 @@ pub enum Rejection {
     Busy,
     /// The key is known, but it may not publish now; the text is for the streamer.
     Forbidden(String),
-    /// The node cannot say, or has no room: try again later.
+    /// The node has as many Streams as it takes.
+    Capacity,
+    /// The node cannot say: try again later.
     Unavailable,
 }
 
@@ -50,6 +52,9 @@ impl Rejection {
             Self::UnknownKey => "Unknown stream key: copy the key of your channel into the encoder again",
             Self::Busy => "This channel is already live: stop the other encoder first",
             Self::Forbidden(why) => why,
+            Self::Capacity => {
+                "The server has as many streams as it takes: try again when another one has ended, or ask its operator"
+            }
             Self::Unavailable => "The server cannot take streams at the moment: try again in a minute",
         }
     }

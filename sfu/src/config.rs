@@ -5,9 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 
 use crate::egress::seal::Profile;
+use crate::sdp_publish::RIDS_MAX;
 
 /// Most shards: each costs a thread and two sockets, and no machine that we know has more cores.
 const SHARDS_MAX: usize = 128;
+
+/// Below it nobody could watch anything.
+const EGRESS_MIN_BPS: u64 = 128_000;
 
 /// Settings of the SFU.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +28,19 @@ pub struct Config {
     pub shards: usize,
     /// Most WebRTC peers of this node, viewers and publishers. Who comes later is refused.
     pub peers_max: usize,
+    /// Most viewers of this node. A little less than `peers_max`, so that publishers find room beside them.
+    pub viewers_max: usize,
+    /// Most viewers of one Stream.
+    pub viewers_per_stream_max: usize,
+    /// The most that this node sends to WebRTC viewers, in bits per second: payload, without IP and UDP headers. Who
+    /// would be too much is refused; if the rates of those who are here grow over it, the node sheds as under overload.
+    /// None: no limit.
+    pub egress_bitrate_max_bps: Option<u64>,
+    /// Most simulcast Layers of a WebRTC publisher, 1 to 4. One with more is refused: encoders want all of them or none.
+    pub publish_layers_max: usize,
+    /// Percent of its time that a shard may work before it sheds: it takes no new viewers, then lowers Layers, then
+    /// sends sound only, newest viewers first. 0: never.
+    pub overload_busy_percent: u8,
     /// Send and receive buffer of each socket. The kernel may cap it (`net.core.wmem_max`, `rmem_max`).
     pub socket_buffer_bytes: usize,
     /// SRTP profiles that viewers may use, in order of preference. Without `aead_aes_128_gcm` sealing costs
@@ -46,6 +63,11 @@ impl Default for Config {
             announce: vec!["auto".to_owned()],
             shards: 0,
             peers_max: 10_000,
+            viewers_max: 9900,
+            viewers_per_stream_max: 5000,
+            egress_bitrate_max_bps: None,
+            publish_layers_max: RIDS_MAX,
+            overload_busy_percent: 90,
             socket_buffer_bytes: 4 << 20,
             srtp_profiles: Profile::ALL.to_vec(),
             playout_delay_max_ms: None,
@@ -73,6 +95,23 @@ impl Config {
         }
         if self.peers_max == 0 {
             return Err("peers_max: 0 would refuse everybody".to_owned());
+        }
+        if self.viewers_max == 0 {
+            return Err("viewers_max: 0 would refuse everybody".to_owned());
+        }
+        if self.viewers_per_stream_max == 0 {
+            return Err("viewers_per_stream_max: 0 would refuse everybody".to_owned());
+        }
+        if self.egress_bitrate_max_bps.is_some_and(|max| max < EGRESS_MIN_BPS) {
+            return Err(format!(
+                "egress_bitrate_max_bps: at least {EGRESS_MIN_BPS}, which is one viewer's sound"
+            ));
+        }
+        if !(1..=RIDS_MAX).contains(&self.publish_layers_max) {
+            return Err(format!("publish_layers_max: 1 to {RIDS_MAX}"));
+        }
+        if self.overload_busy_percent > 100 {
+            return Err("overload_busy_percent: at most 100; 0 turns shedding off".to_owned());
         }
         if !(64 << 10..=256 << 20).contains(&self.socket_buffer_bytes) {
             return Err("socket_buffer_bytes: between 64 KiB and 256 MiB".to_owned());
@@ -115,12 +154,18 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused() {
         type Spoil = fn(&mut Config);
-        let table: [(&str, Spoil); 10] = [
+        let table: [(&str, Spoil); 16] = [
             ("bind", |c| c.bind.clear()),
             ("bind", |c| c.bind = vec![Ipv4Addr::LOCALHOST.into(); 2]),
             ("announce", |c| c.announce = vec![" ".to_owned()]),
             ("shards", |c| c.shards = 1000),
             ("peers_max", |c| c.peers_max = 0),
+            ("viewers_max", |c| c.viewers_max = 0),
+            ("viewers_per_stream_max", |c| c.viewers_per_stream_max = 0),
+            ("egress_bitrate_max_bps", |c| c.egress_bitrate_max_bps = Some(1000)),
+            ("publish_layers_max", |c| c.publish_layers_max = 0),
+            ("publish_layers_max", |c| c.publish_layers_max = 5),
+            ("overload_busy_percent", |c| c.overload_busy_percent = 101),
             ("socket_buffer_bytes", |c| c.socket_buffer_bytes = 1),
             ("srtp_profiles", |c| c.srtp_profiles.clear()),
             // Browsers take 0 for "as soon as decoded", which stutters.

@@ -8,7 +8,8 @@
 //! The files of one `impl Core`: this one (the door), `publisher` (who sends), `subscribe` (who reads what),
 //! `picture` (which Layer a viewer gets), `switch` (from one Layer to another), `feedback` (what viewers report),
 //! `slice` (what is sent next), `pace` (what is spread out for thin lines), `probes` (what is sent to see whether a
-//! line takes more), `lip_sync` (how long a picture waits for its sound).
+//! line takes more), `lip_sync` (how long a picture waits for its sound), `shedding` (what is left out under
+//! overload), `snapshot` (how single Peers are doing).
 
 mod catch_up;
 mod counters;
@@ -21,14 +22,17 @@ mod history;
 mod ice_lite;
 mod lateness;
 mod lip_sync;
+pub mod overload;
 mod pace;
 pub mod peer;
 mod picture;
 mod probes;
 mod publisher;
 mod rtcp;
+mod shedding;
 mod slice;
 mod slots;
+pub mod snapshot;
 mod subscribe;
 mod switch;
 mod turns;
@@ -49,6 +53,7 @@ use demux::{Class, Home, Routes, Tuple, classify};
 use dtls_guard::Guard;
 use feed::Feed;
 use ice_lite::{Check, Credentials};
+use overload::{LayerCap, Stage};
 use publisher::Publisher;
 use slice::Resend;
 use slots::Slots;
@@ -200,6 +205,9 @@ pub struct Core {
     spare: Vec<Vec<u8>>,
     actions: VecDeque<Action>,
     next_tick: Option<Instant>,
+    /// How far it sheds, and how many viewers there were when they were ranked for it.
+    stage: Stage,
+    ranked: u64,
 }
 
 impl Default for Core {
@@ -233,6 +241,8 @@ impl Core {
             spare: Vec::new(),
             actions: VecDeque::new(),
             next_tick: None,
+            stage: Stage::default(),
+            ranked: 0,
         }
     }
 
@@ -437,6 +447,7 @@ impl Core {
         self.routes.remove(viewer.id, &viewer.credentials.ufrag, viewer.paths());
         self.counters.viewers -= 1;
         self.counters.viewers_connected -= u64::from(viewer.is_connected());
+        self.counters.viewers_audio_only -= u64::from(viewer.cap == LayerCap::AudioOnly);
         match reason {
             CloseReason::NeverConnected => self.counters.never_connected += 1,
             CloseReason::ConsentExpired => self.counters.consent_expired += 1,
@@ -451,7 +462,9 @@ impl Core {
         let Some(source) = self.feeds.get_mut(&feed) else { return packets.clear() };
         let taken = source.take(now, packets);
         self.counters.packets_useless += taken.useless;
-        self.counters.stale_frames += taken.dropped_bursts;
+        let viewers = source.viewers.len() as u64;
+        self.counters.stale_frames += taken.dropped_bursts * viewers;
+        self.counters.stale_packets += taken.dropped_packets * viewers;
         let (kind, queued) = (source.kind, source.queued || source.bursts.is_empty());
         source.queued |= !source.bursts.is_empty();
         if !queued {
@@ -529,6 +542,7 @@ impl Core {
                 self.tick_viewer(now, slot);
             }
             picture::forget_ended(&mut self.candidates);
+            self.follow_ranks(now);
             let busy = !self.viewers.is_empty() || !self.publishers.is_empty();
             self.next_tick = busy.then(|| now + TICK);
         }

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use crate::capacity::Limit;
+
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -37,15 +39,26 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
-    /// As many Peers as this node takes are here, or too many negotiate at once. Try later, or elsewhere.
-    #[error("this node has no room for another WebRTC peer")]
-    Busy,
     /// The Stream that a viewer watches has no Layer of that name.
     #[error("there is no layer {rid}")]
     NoLayer {
         /// The name.
         rid: media::Rid,
     },
+    /// The node takes no more on: a limit, or overload. Try later, or elsewhere.
+    #[error("{}", .0.advice())]
+    Capacity(Limit),
+    /// A publisher offers more simulcast Layers than it may send (`publish_layers_max`).
+    #[error("{offered} simulcast layers are more than this server takes ({max}): send fewer")]
+    Layers {
+        /// So many.
+        offered: usize,
+        /// At most.
+        max: usize,
+    },
+    /// A question about Peers was not answered: their shard has too much to do, or has ended.
+    #[error("the server is too busy to say how its peers are doing: ask again in a few seconds")]
+    NoAnswer,
     /// The node stops.
     #[error("this node is stopping")]
     Stopping,

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::Layers;
 use crate::audience::Seat;
+use crate::core::overload::LayerCap;
 
 /// One WebRTC peer connection on this node.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,6 +46,8 @@ pub enum PeerEvent {
     Fallback(FallbackReason),
     /// What there is to see and what is sent has changed.
     Layers(Layers),
+    /// The node is overloaded, or is no longer: what it may have of its picture now. Sound goes on.
+    Capped(LayerCap),
     /// It is gone.
     Closed(CloseReason),
 }

@@ -4,24 +4,31 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use media::{Kind, Stream, StreamId, StreamWriter};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info};
 
 use crate::audience::{Audience, Seat};
+use crate::capacity::{Capacity, Limit};
 use crate::core::peer::{Local, Peer};
+use crate::core::snapshot::Who;
 use crate::core::viewer::{Entropy, Identity, Spec};
 use crate::core::{Command, Negotiated};
 use crate::event::EventSender;
+use crate::peer_stats::PeerStats;
 use crate::sdp::SubscribeOffer;
 use crate::sdp_publish::PublishOffer;
-use crate::shard::claims::{Claims, Whereabouts};
+use crate::shard::claims::{Claims, Full, Whereabouts};
+use crate::shard::mailbox::Question;
 use crate::shard::socket::EventFd;
 use crate::shard::{Door, Shard, clock, port};
-use crate::stats::Stats;
+use crate::stats::{ShardStats, Stats};
 use crate::{CloseReason, Config, Error, LayerChoice, PeerEvent, PeerId, announce};
+
+/// How long a shard may take to answer a question. It answers between packets: later than this, it has other worries.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// The SFU of this node. Cheap to clone; when the last clone is dropped, it stops.
 #[derive(Clone)]
@@ -62,6 +69,7 @@ impl Sfu {
         let (port, sockets) = port::bind(&config.bind, config.port, count, config.socket_buffer_bytes)?;
         let candidates = announce::candidates(&config.announce, &config.bind, port);
         let identity = Identity::generate(&config.srtp_profiles)?;
+        let capacity = Arc::new(Capacity::new(&config));
         let doors = sockets
             .iter()
             .map(|_| EventFd::new().map(Door::new))
@@ -71,6 +79,7 @@ impl Sfu {
             claims: Arc::new(Claims::new(config.peers_max)),
             doors,
             stopping: AtomicBool::new(false),
+            unanswered: AtomicU64::new(0),
         });
         let node = Node {
             port,
@@ -82,6 +91,8 @@ impl Sfu {
             identity,
             playout_delay_max: config.playout_delay_max_ms.map(Duration::from_millis),
             audience: Arc::default(),
+            capacity: Arc::clone(&capacity),
+            publish_layers_max: config.publish_layers_max,
             next_peer: AtomicU64::new(1),
             registry,
             threads: Mutex::default(),
@@ -92,6 +103,8 @@ impl Sfu {
                 sockets,
                 doors: Arc::clone(&node.registry.doors),
                 claims: Arc::clone(&node.registry.claims),
+                capacity: Arc::clone(&capacity),
+                overload_busy_percent: config.overload_busy_percent,
             };
             // On an error, `node` stops those that run already.
             let thread = std::thread::Builder::new()
@@ -112,11 +125,11 @@ impl Sfu {
     /// Answers the offer of a viewer of `stream`. Whoever calls this let it in.
     ///
     /// # Errors
-    /// [`Error::Busy`] or [`Error::Stopping`].
+    /// [`Error::Capacity`] or [`Error::Stopping`].
     pub async fn subscribe(&self, stream: Arc<Stream>, offer: SubscribeOffer) -> Result<Subscription, Error> {
         self.node.registry.refuse_if_stopping()?;
         let channel = stream.channel().clone();
-        let seat = self.node.audience.seat(stream.id());
+        let seat = self.seat(&stream)?;
         let candidates = &self.node.local.candidates;
         let offer = offer.with_playout_delay_max(self.node.playout_delay_max);
         let (spec, answer) = Spec::negotiate(
@@ -133,12 +146,22 @@ impl Sfu {
         Ok(Subscription { answer, events, peer })
     }
 
+    /// Whether the offer of a publisher is one that this node takes: asked before somebody else is replaced by it.
+    ///
+    /// # Errors
+    /// [`Error::Layers`] or [`Error::Stopping`].
+    pub fn check_offer(&self, offer: &PublishOffer) -> Result<(), Error> {
+        self.node.registry.refuse_if_stopping()?;
+        let (offered, max) = (offer.layers(), self.node.publish_layers_max);
+        if offered > max { Err(Error::Layers { offered, max }) } else { Ok(()) }
+    }
+
     /// Answers the offer of a publisher, who writes `stream` from then on. Whoever calls this let it in.
     ///
     /// # Errors
-    /// [`Error::Busy`], [`Error::Stopping`], or what the negotiation found; the publication ends then.
+    /// [`Error::Capacity`], [`Error::Layers`], [`Error::Stopping`], or what the negotiation found; the publication ends then.
     pub async fn publish(&self, stream: StreamWriter, offer: PublishOffer) -> Result<Ingestion, Error> {
-        self.node.registry.refuse_if_stopping()?;
+        self.check_offer(&offer)?;
         let channel = stream.stream().channel().clone();
         let id = self.next_id();
         let local = self.node.local.clone();
@@ -157,18 +180,50 @@ impl Sfu {
         self.node.audience.viewers(stream)
     }
 
+    /// How the Peers of a Stream are doing, oldest first. Those that have negotiated and not come yet are not among
+    /// them. The shards answer between packets.
+    ///
+    /// # Errors
+    /// [`Error::NoAnswer`] if a shard has too much to do.
+    pub async fn peers(&self, stream: StreamId) -> Result<Vec<PeerStats>, Error> {
+        let registry = &self.node.registry;
+        let asked: Vec<_> =
+            (0..registry.doors.len()).map(|shard| registry.ask(shard, Who::Stream(stream))).collect();
+        let mut peers = Vec::new();
+        for answer in asked {
+            peers.append(&mut registry.receive(answer).await?);
+        }
+        peers.sort_by_key(|peer| peer.id);
+        Ok(peers)
+    }
+
     /// What was counted, summed over the shards; at most 250 ms old.
     pub fn stats(&self) -> Stats {
         let registry = &self.node.registry;
         let mut sum = Stats::default();
         registry.doors.iter().for_each(|door| sum.add(&door.stats()));
         (sum.peers_waiting, sum.peers_never_connected) = registry.claims.waiting();
+        sum.questions_unanswered = registry.unanswered.load(Ordering::Relaxed);
+        sum.refused = self.node.capacity.refused();
+        sum.egress_bps = self.node.capacity.egress_bps();
         sum
+    }
+
+    /// What each shard is like; at most 250 ms old.
+    pub fn shards(&self) -> Vec<ShardStats> {
+        let state = |door: &Door| ShardStats { overload: door.level(), ..door.stats().shard };
+        self.node.registry.doors.iter().map(state).collect()
     }
 
     /// Closes all peers, tells them so, and ends the threads. Blocks for half a second at most.
     pub fn stop(&self) {
         self.node.stop();
+    }
+
+    fn seat(&self, stream: &Stream) -> Result<Seat, Error> {
+        let (now, node) = (clock(), &self.node);
+        let levels = node.registry.doors.iter().map(Door::level);
+        node.capacity.seat(now, &node.audience, stream.id(), bitrate_bps(now, stream), levels)
     }
 
     fn admit(
@@ -179,8 +234,10 @@ impl Sfu {
         let (sender, events) = EventSender::new(seat);
         let id = negotiated.id();
         let ufrag = negotiated.ufrag().to_owned();
-        self.node.registry.claims.insert(clock(), Box::new(negotiated), sender)?;
-        Ok((PeerHandle { id, ufrag, stream: None, registry: Arc::clone(&self.node.registry) }, events))
+        let (now, node) = (clock(), &self.node);
+        let inserted = node.registry.claims.insert(now, Box::new(negotiated), sender);
+        inserted.map_err(|Full| node.capacity.refuse(now, Limit::Peers))?;
+        Ok((PeerHandle { id, ufrag, stream: None, registry: Arc::clone(&node.registry) }, events))
     }
 
     fn next_id(&self) -> PeerId {
@@ -201,6 +258,8 @@ struct Node {
     identity: Identity,
     playout_delay_max: Option<Duration>,
     audience: Arc<Audience>,
+    capacity: Arc<Capacity>,
+    publish_layers_max: usize,
     next_peer: AtomicU64,
     registry: Arc<Registry>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -231,6 +290,8 @@ struct Registry {
     claims: Arc<Claims>,
     doors: Arc<[Door]>,
     stopping: AtomicBool,
+    /// Questions.
+    unanswered: AtomicU64,
 }
 
 impl Registry {
@@ -242,6 +303,26 @@ impl Registry {
         if let Some(door) = self.doors.get(shard) {
             door.mailbox.command(command);
         }
+    }
+
+    /// Asks a shard; the answer comes through what is returned, if the shard has room for a question.
+    fn ask(&self, shard: usize, who: Who) -> Option<oneshot::Receiver<Vec<PeerStats>>> {
+        let (reply, answer) = oneshot::channel();
+        self.doors.get(shard)?.mailbox.question(Question { who, reply }).then_some(answer)
+    }
+
+    async fn receive(
+        &self,
+        answer: Option<oneshot::Receiver<Vec<PeerStats>>>,
+    ) -> Result<Vec<PeerStats>, Error> {
+        if let Some(answer) = answer
+            && let Ok(Ok(peers)) = tokio::time::timeout(ANSWER_MAX, answer).await
+        {
+            return Ok(peers);
+        }
+        // No room, too late, or the shard has ended.
+        self.unanswered.fetch_add(1, Ordering::Relaxed);
+        Err(Error::NoAnswer)
     }
 }
 
@@ -293,6 +374,16 @@ impl PeerHandle {
         Ok(())
     }
 
+    /// How the Peer is doing; `None` while it waits for its first STUN check, and after its end.
+    ///
+    /// # Errors
+    /// [`Error::NoAnswer`] if its shard has too much to do.
+    pub async fn stats(&self) -> Result<Option<PeerStats>, Error> {
+        let Some(shard) = self.registry.claims.shard_of(&self.ufrag) else { return Ok(None) };
+        let answer = self.registry.ask(shard, Who::Peer(self.id));
+        Ok(self.registry.receive(answer).await?.pop())
+    }
+
     /// Ends the Peer, as dropping the handle does.
     pub fn close(self) {}
 
@@ -316,6 +407,15 @@ impl fmt::Debug for PeerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PeerHandle").field("id", &self.id).finish_non_exhaustive()
     }
+}
+
+/// What a viewer of a Stream is sent per second, if it gets the best of everything.
+fn bitrate_bps(now: Instant, stream: &Stream) -> u64 {
+    let best = |kind| {
+        let track = stream.source(kind)?;
+        track.layers().iter().filter_map(|layer| layer.info().rates(now)).map(|(bps, _)| bps).max()
+    };
+    [Kind::Audio, Kind::Video].into_iter().filter_map(best).sum()
 }
 
 fn entropy() -> Entropy {

@@ -59,6 +59,8 @@ pub enum AudioOnly {
     Choice,
     /// Its line does not carry the smallest Layer.
     Bandwidth,
+    /// This node has too much to do.
+    Overload,
 }
 
 impl AudioOnly {
@@ -67,6 +69,7 @@ impl AudioOnly {
         match self {
             Self::Choice => "choice",
             Self::Bandwidth => "bandwidth",
+            Self::Overload => "overload",
         }
     }
 }

@@ -17,6 +17,7 @@
 mod announce;
 mod audience;
 pub mod bwe;
+mod capacity;
 mod config;
 pub mod core;
 pub mod egress;
@@ -25,14 +26,18 @@ mod event;
 mod forward;
 mod handle;
 mod layers;
+pub mod peer_stats;
 pub mod sdp;
 pub mod sdp_publish;
 pub mod shard;
 pub mod stats;
 
+pub use self::core::overload::{LayerCap, OverloadLevel};
+pub use capacity::{Limit, Refused};
 pub use config::Config;
 pub use error::Error;
 pub use event::{CloseReason, FallbackReason, PeerEvent, PeerId};
 pub use handle::{Ingestion, PeerHandle, Sfu, Subscription};
 pub use layers::{AudioOnly, LayerChoice, LayerState, Layers};
-pub use stats::Stats;
+pub use peer_stats::PeerStats;
+pub use stats::{ShardStats, Stats};

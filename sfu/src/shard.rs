@@ -7,26 +7,33 @@
 //! One slice per turn: STUN, RTCP and audio never wait for a keyframe to a thousand viewers.
 
 pub mod claims;
+mod load;
 pub(crate) mod mailbox;
 mod outbox;
 pub(crate) mod port;
 pub(crate) mod socket;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use media::{RtpPacket, TrackReader};
-use tracing::{error, info, warn};
+use tokio::sync::oneshot;
+use tracing::{debug, error, info, warn};
 
+use crate::capacity::{Capacity, EgressMeter};
+use crate::core::overload::{Overload, OverloadLevel};
+use crate::core::snapshot::Inquiry;
 use crate::core::{Action, Claim, Command, Core, FeedId, Routed, Transmit};
 use crate::egress::batch::{Batch, Dest};
 use crate::event::EventSender;
+use crate::peer_stats::PeerStats;
 use crate::stats::Stats;
 use crate::{CloseReason, PeerEvent, PeerId};
 use claims::Claims;
+use load::LoadMeter;
 use mailbox::{Forwarded, Mailbox};
 use outbox::Outbox;
 use port::Sockets;
@@ -50,11 +57,22 @@ pub(crate) fn clock() -> Instant {
 pub(crate) struct Door {
     pub(crate) mailbox: Mailbox,
     stats: Mutex<Stats>,
+    /// Its [`OverloadLevel`], as index of [`OverloadLevel::ALL`].
+    level: AtomicUsize,
 }
 
 impl Door {
     pub(crate) fn new(event: EventFd) -> Self {
-        Self { mailbox: Mailbox::new(Arc::new(event)), stats: Mutex::new(Stats::default()) }
+        Self {
+            mailbox: Mailbox::new(Arc::new(event)),
+            stats: Mutex::new(Stats::default()),
+            level: AtomicUsize::new(0),
+        }
+    }
+
+    /// What the shard leaves out now.
+    pub(crate) fn level(&self) -> OverloadLevel {
+        OverloadLevel::ALL[self.level.load(Ordering::Relaxed)]
     }
 
     /// What the shard counted, at most 250 ms ago.
@@ -70,6 +88,9 @@ pub(crate) struct Shard {
     /// The doors of all shards; `doors[index]` is its own.
     pub(crate) doors: Arc<[Door]>,
     pub(crate) claims: Arc<Claims>,
+    pub(crate) capacity: Arc<Capacity>,
+    /// As in the configuration.
+    pub(crate) overload_busy_percent: u8,
 }
 
 impl Shard {
@@ -138,12 +159,19 @@ struct Loop {
     feeds: HashMap<FeedId, Feed>,
     known: HashMap<PeerId, Known>,
     stats: Stats,
+    capacity: Arc<Capacity>,
+    egress: EgressMeter,
+    load: LoadMeter,
+    overload: Overload,
     /// Reused every turn.
     packets: Vec<RtpPacket>,
     commands: VecDeque<Command>,
     forwarded: VecDeque<Forwarded>,
     /// A control datagram that found no room in the batch.
     unsent: Option<Transmit>,
+    /// Questions wait in the mailbox; one is being answered.
+    asked: bool,
+    inquiry: Option<(Inquiry, oneshot::Sender<Vec<PeerStats>>)>,
     lagged_of_closed_feeds: u64,
     publish_at: Instant,
     expire_at: Instant,
@@ -165,10 +193,16 @@ impl Loop {
             feeds: HashMap::new(),
             known: HashMap::new(),
             stats: Stats::default(),
+            capacity: shard.capacity,
+            egress: EgressMeter::new(now),
+            load: LoadMeter::new(now),
+            overload: Overload::new(shard.overload_busy_percent),
             packets: Vec::new(),
             commands: VecDeque::new(),
             forwarded: VecDeque::new(),
             unsent: None,
+            asked: false,
+            inquiry: None,
             lagged_of_closed_feeds: 0,
             publish_at: now,
             expire_at: now + EXPIRE_EVERY,
@@ -181,6 +215,7 @@ impl Loop {
         loop {
             let ready = self.wait(more);
             let now = clock();
+            self.load.wake(now);
             self.stats.loop_turns += 1;
             self.core.handle_timeout(now);
             more = self.receive(now, ready);
@@ -191,6 +226,8 @@ impl Loop {
             // What was sent may have ended a Peer or opened a feed.
             self.act();
             self.keep_house(now);
+            self.watch_load(more);
+            more |= self.answer(now);
             if self.stop_by.is_some_and(|by| by <= now || self.all_said()) {
                 break;
             }
@@ -219,6 +256,7 @@ impl Loop {
 
     /// One batch per readable socket. True: there is more.
     fn receive(&mut self, now: Instant, ready: [Ready; 2]) -> bool {
+        let level = self.overload.stage().level();
         let Self { sockets, inbox, core, claims, known, stats, doors, index, .. } = self;
         let mut more = false;
         for (socket, ready) in [&sockets.v4, &sockets.v6].into_iter().zip(ready) {
@@ -230,7 +268,8 @@ impl Loop {
             stats.socket.datagrams_received += count as u64;
             for (from, to, data) in inbox.drain() {
                 stats.socket.bytes_received += data.len() as u64;
-                let mut claim = |ufrag: &str| take_claim(claims, known, *index, ufrag);
+                let mut claim =
+                    |ufrag: &str| take_claim(claims, known, *index, ufrag, shard_instead(doors, level));
                 if let Routed::Elsewhere(shard) = core.handle_datagram(now, from, to, data, &mut claim) {
                     let datagram = Forwarded { from, to, data: data.to_vec() };
                     let sent = doors.get(shard).is_some_and(|door| door.mailbox.datagram(datagram));
@@ -244,10 +283,15 @@ impl Loop {
 
     /// Commands of handles, and datagrams that came to other shards.
     fn take_mail(&mut self, now: Instant) {
-        self.doors[self.index].mailbox.take(&mut self.commands, &mut self.forwarded);
+        self.asked = self.doors[self.index].mailbox.take(&mut self.commands, &mut self.forwarded);
         for mut datagram in self.forwarded.drain(..) {
             // Whatever the core makes of it, it is not sent on a second time.
-            let mut claim = |ufrag: &str| take_claim(&self.claims, &mut self.known, self.index, ufrag);
+            let mut claim = |ufrag: &str| {
+                let claim = take_claim(&self.claims, &mut self.known, self.index, ufrag, None);
+                // Only a shard that takes no viewers leaves one that nobody has to another.
+                self.stats.viewers_redirected += u64::from(matches!(claim, Claim::Yours(_)));
+                claim
+            };
             self.core.handle_datagram(now, datagram.from, datagram.to, &mut datagram.data, &mut claim);
         }
         while let Some(command) = self.commands.pop_front() {
@@ -256,6 +300,23 @@ impl Loop {
             }
             self.core.handle_command(now, command);
         }
+    }
+
+    /// Answers a part of a question. True: there is more to answer.
+    fn answer(&mut self, now: Instant) -> bool {
+        if self.inquiry.is_none() && self.asked {
+            let question = self.doors[self.index].mailbox.take_question();
+            self.asked = question.is_some();
+            self.inquiry = question.map(|question| (Inquiry::new(question.who), question.reply));
+        }
+        let Some((inquiry, _)) = &mut self.inquiry else { return false };
+        if self.core.answer(now, inquiry)
+            && let Some((inquiry, reply)) = self.inquiry.take()
+        {
+            // Whoever asked may have gone.
+            let _gone = reply.send(inquiry.into_found());
+        }
+        self.asked || self.inquiry.is_some()
     }
 
     /// Packets of the feeds that rang.
@@ -373,11 +434,39 @@ impl Loop {
         if self.publish_at <= now {
             self.publish_stats();
             self.publish_at = now + PUBLISH_EVERY;
+            if self.index == 0 {
+                let sent = self.doors.iter().map(|door| door.stats().socket.bytes_sent).sum();
+                self.egress.measure(now, sent).into_iter().for_each(|bps| self.capacity.set_egress_bps(bps));
+            }
+        }
+    }
+
+    /// Sheds what is too much, and says so.
+    fn watch_load(&mut self, more: bool) {
+        let now = clock();
+        let blocked = self.outbox.blocked().any();
+        let late = if more || blocked { self.core.lateness(now) } else { Duration::ZERO };
+        let load = self.load.turn(now, blocked, late, self.capacity.over_budget());
+        let before = self.overload.stage();
+        let Some(stage) = self.overload.note(now, load, || self.core.lowerable()) else { return };
+        self.core.shed(now, stage);
+        let (shard, was, level) = (self.index, before.level().as_str(), stage.level());
+        self.doors[shard].level.store(level as usize, Ordering::Relaxed);
+        self.stats.overload_steps += u64::from(stage > before);
+        let busy_percent = self.overload.busy_percent();
+        match (level.as_str() == was, stage > before) {
+            (false, true) => {
+                warn!(shard, busy_percent, was, now = level.as_str(), "overload: the shard sheds more")
+            }
+            (false, false) => info!(shard, busy_percent, was, now = level.as_str(), "the shard sheds less"),
+            (true, _) => debug!(shard, busy_percent, ?stage, level = was, "overload stage"),
         }
     }
 
     fn publish_stats(&mut self) {
         self.stats.core = *self.core.counters();
+        self.stats.shard.busy_percent = self.overload.busy_percent();
+        self.stats.shard.viewers = self.stats.core.viewers_connected;
         let lagged = self.feeds.values().map(|feed| feed.reader.lagged()).sum::<u64>();
         self.stats.feeds_lagged = self.lagged_of_closed_feeds + lagged;
         *self.doors[self.index].stats.lock().unwrap_or_else(PoisonError::into_inner) = self.stats;
@@ -396,8 +485,23 @@ impl Loop {
     }
 }
 
-fn take_claim(claims: &Claims, known: &mut HashMap<PeerId, Known>, shard: usize, ufrag: &str) -> Claim {
-    let (claim, mine) = claims.claim(ufrag, shard);
+/// A shard that takes new viewers, if there is one, for one at that level that does not.
+fn shard_instead(doors: &[Door], level: OverloadLevel) -> Option<usize> {
+    if level < OverloadLevel::NoNewViewers {
+        return None;
+    }
+    let takes = |shard: &usize| doors[*shard].level() == OverloadLevel::Normal;
+    (0..doors.len()).filter(takes).min_by_key(|shard| doors[*shard].stats().shard.busy_percent)
+}
+
+fn take_claim(
+    claims: &Claims,
+    known: &mut HashMap<PeerId, Known>,
+    shard: usize,
+    ufrag: &str,
+    instead: Option<usize>,
+) -> Claim {
+    let (claim, mine) = claims.claim(ufrag, shard, instead);
     if let Some((peer, events)) = mine {
         known.insert(peer, Known { ufrag: ufrag.to_owned(), events });
     }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::capacity::Refused;
 use crate::core::Counters;
+use crate::core::overload::OverloadLevel;
 use crate::egress::batch::FrameKind;
 
 /// Upper bounds of the buckets of [`Histogram`], in microseconds.
@@ -138,6 +140,17 @@ impl SocketStats {
     }
 }
 
+/// How a shard is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ShardStats {
+    /// Gauge: percent of the last second that its loop worked.
+    pub busy_percent: u32,
+    /// Gauge: what it leaves out.
+    pub overload: OverloadLevel,
+    /// Gauge: viewers that get media from it.
+    pub viewers: u64,
+}
+
 /// What the SFU counted since its start, over all shards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
@@ -161,6 +174,19 @@ pub struct Stats {
     pub events_dropped: u64,
     /// Turns of the shard loops: what a wake-up is worth.
     pub loop_turns: u64,
+    /// Times that a shard began to shed more.
+    pub overload_steps: u64,
+    /// Viewers that an overloaded shard left to another one.
+    pub viewers_redirected: u64,
+    /// Questions about Peers that a shard did not answer in time.
+    pub questions_unanswered: u64,
+    /// Gauge: what the node sends to viewers, in bits per second.
+    pub egress_bps: u64,
+    /// Peers refused, by the limit that was met.
+    pub refused: Refused,
+    /// Of this shard; not summed.
+    #[serde(skip)]
+    pub(crate) shard: ShardStats,
 }
 
 impl Stats {
@@ -175,6 +201,8 @@ impl Stats {
         self.feeds_lagged += other.feeds_lagged;
         self.events_dropped += other.events_dropped;
         self.loop_turns += other.loop_turns;
+        self.overload_steps += other.overload_steps;
+        self.viewers_redirected += other.viewers_redirected;
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sfu::sdp::SubscribeOffer;
-use sfu::{CloseReason, Config, Error, PeerEvent, Sfu, Subscription};
+use sfu::{CloseReason, Config, Error, Limit, PeerEvent, Sfu, Subscription};
 use support::{Source, Viewer};
 use tokio::task::JoinHandle;
 
@@ -150,7 +150,7 @@ async fn who_never_connected_can_be_closed_and_makes_room() {
     let (_, offer) = Viewer::new().await;
     let offer = SubscribeOffer::parse(&offer).unwrap();
     let refused = sfu.subscribe(Arc::clone(&stream), offer.clone()).await;
-    assert!(matches!(refused, Err(Error::Busy)), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Capacity(Limit::Peers))), "{refused:?}");
     let mut events = subscription.events;
     subscription.peer.close();
     assert_eq!(events.recv().await, Some(PeerEvent::Closed(CloseReason::Local)));

@@ -73,6 +73,9 @@ pub(crate) enum Request {
         #[serde(default, rename = "maxHeight")]
         max_height: Option<u32>,
     },
+    /// How a peer connection is doing, as the server sees it. Once in ten seconds.
+    #[serde(rename = "rtc.stats")]
+    Stats { id: Id, pc: String },
     /// A trickled candidate. The answer holds all of ours and we learn the client's from its checks.
     #[serde(rename = "rtc.candidate")]
     Candidate {},

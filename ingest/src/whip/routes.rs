@@ -84,6 +84,7 @@ impl Whip {
         let parsed = PublishOffer::parse(&offer.sdp)
             .map_err(|error| Problem::of_sdp(&error))?
             .with_encoder(offer.agent.clone());
+        self.sfu.check_offer(&parsed).map_err(|error| Problem::of_sfu(&error))?;
         let attempt = Attempt {
             channel,
             key,
@@ -105,6 +106,9 @@ fn problem_of(why: &Rejection) -> Problem {
         Rejection::UnknownKey => Problem::unauthorized(advice),
         Rejection::Busy => Problem::new(StatusCode::CONFLICT, "busy", advice).retry_after(10),
         Rejection::Forbidden(_) => Problem::new(StatusCode::FORBIDDEN, "forbidden", advice),
+        Rejection::Capacity => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "capacity", advice).retry_after(60)
+        }
         Rejection::Unavailable => {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", advice).retry_after(30)
         }

@@ -32,6 +32,8 @@ impl Counters {
         self.published_bytes += now.bytes - before.bytes;
         self.published_lost += now.lost - before.lost;
         self.published_repaired += now.retransmissions - before.retransmissions;
+        self.published_duplicates += now.duplicates - before.duplicates;
+        self.published_late += now.late - before.late;
         self.published_nacks += now.nacks - before.nacks;
         self.published_keyframes += now.keyframes - before.keyframes;
         self.published_keyframe_requests += now.plis + now.firs - before.plis - before.firs;
@@ -62,6 +64,8 @@ counters! {
     viewers,
     /// Gauge: viewers that get media now.
     viewers_connected,
+    /// Gauge: of them, those that get no picture because their shard is overloaded.
+    viewers_audio_only,
     /// Gauge: publishers now.
     publishers,
     /// Gauge: Layers read from the bus now.
@@ -101,6 +105,10 @@ counters! {
     published_lost,
     /// Packets of publishers that came as retransmissions (RFC 4588).
     published_repaired,
+    /// Packets of publishers that came again.
+    published_duplicates,
+    /// Packets of publishers that came after their time.
+    published_late,
     /// Numbers in NACKs to publishers.
     published_nacks,
     /// Keyframes of publishers.
@@ -125,6 +133,8 @@ counters! {
     packets_paced,
     /// Frames × viewers dropped because too much waited for a thin line.
     paced_frames_dropped,
+    /// The same in packets × viewers.
+    thin_line_packets,
     /// Packets sealed only to probe a line.
     packets_probe,
     /// Times that a viewer's estimate fell because its line's queue grew.
@@ -140,6 +150,8 @@ counters! {
 
     /// Frames × viewers dropped because they had become older than 200 ms here.
     stale_frames,
+    /// The same in packets × viewers.
+    stale_packets,
     /// Packets left out because no other frame refers to theirs, to keep time monotonic.
     discardable_dropped,
     /// Packets dropped because their time would have stepped back.

@@ -5,6 +5,7 @@ mod header;
 mod pacer;
 mod playout_delay;
 mod probe;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ use crate::forward::picture_ids::PictureIds;
 use crate::forward::rewriter::{Placement, Refused, Rewriter, Source, Stamp};
 use extensions::Schedule;
 use header::Header;
+use tally::Tally;
 
 pub(crate) use extensions::Extensions;
 pub(crate) use pacer::{Pacer, WAIT_LONG, WAIT_MAX};
@@ -155,6 +157,7 @@ pub(crate) struct DownTrack {
     pub(crate) pacer: Option<Box<Pacer>>,
     /// No group of pictures that begins before this number of the source: its end was left out.
     pub(crate) not_before: u64,
+    pub(crate) tally: Tally,
 }
 
 impl DownTrack {
@@ -181,8 +184,14 @@ impl DownTrack {
             newest_timestamp: 0,
             pacer: None,
             not_before: 0,
+            tally: Tally::default(),
             line,
         }
+    }
+
+    /// The codec of what is sent, once a Track was chosen.
+    pub(crate) fn codec(&self) -> Option<Codec> {
+        self.format.map(|format| format.codec)
     }
 
     /// Slot of the sealer.
@@ -319,7 +328,7 @@ impl DownTrack {
             outlet.counters.nonce_refused += 1;
             return Outcome::Skipped;
         }
-        outlet.counters.bytes_sealed += buf_len(plain, outlet.sealer);
+        self.count(plain, outlet);
         self.remember(packet.seq, &placement, *outlet.transport_seq, format.payload_type, with_mid);
         self.mids_left -= u8::from(with_mid);
         self.newest_timestamp = placement.timestamp;
@@ -330,8 +339,15 @@ impl DownTrack {
             outlet.count_numbered(plain + outlet.sealer.tag_len());
         }
         self.packets = self.packets.wrapping_add(1);
+        self.tally.packets += 1;
         self.octets = self.octets.wrapping_add(packet.payload.len() as u32);
         Outcome::Sent
+    }
+
+    fn count(&mut self, plain: usize, outlet: &mut Outlet<'_>) {
+        let bytes = (plain + outlet.sealer.tag_len()) as u64;
+        outlet.counters.bytes_sealed += bytes;
+        self.tally.bytes += bytes;
     }
 
     fn source(&self, packet: &RtpPacket) -> Source {
@@ -409,6 +425,7 @@ impl DownTrack {
         let packet = history.get(sent.seq).filter(|_| self.pictures.knows(index));
         let (Some(packet), Some(format)) = (packet, self.format_of(&sent)) else {
             outlet.counters.nack_unknown += 1;
+            self.tally.nack_unknown += 1;
             return Outcome::Skipped;
         };
         match format.rtx {
@@ -429,6 +446,7 @@ impl DownTrack {
             Some(packet) => self.send(packet, Stamp::Own, batch, outlet),
             None => {
                 outlet.counters.nack_unknown += 1;
+                self.tally.nack_unknown += 1;
                 Outcome::Skipped
             }
         }
@@ -463,7 +481,7 @@ impl DownTrack {
             outlet.counters.nonce_refused += 1;
             return Outcome::Skipped;
         }
-        outlet.counters.bytes_sealed += buf_len(plain, outlet.sealer);
+        self.count(plain, outlet);
         if self.line.transport_cc.is_some() {
             outlet.count_numbered(plain + outlet.sealer.tag_len());
         }
@@ -525,7 +543,7 @@ impl DownTrack {
             outlet.counters.nonce_refused += 1;
             return Outcome::Skipped;
         }
-        outlet.counters.bytes_sealed += buf_len(plain, outlet.sealer);
+        self.count(plain, outlet);
         Outcome::Sent
     }
 
@@ -547,8 +565,4 @@ impl DownTrack {
 pub(crate) enum Missed {
     Unknown,
     TooSoon,
-}
-
-fn buf_len(plain: usize, sealer: &Sealer) -> u64 {
-    (plain + sealer.tag_len()) as u64
 }

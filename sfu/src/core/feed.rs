@@ -124,6 +124,7 @@ pub(crate) struct Taken {
     pub(crate) useless: u64,
     pub(crate) backlog: u64,
     pub(crate) dropped_bursts: u64,
+    pub(crate) dropped_packets: u64,
     /// A keyframe began, or a hole in the newest group was filled: those who wait may begin.
     pub(crate) may_start: bool,
 }
@@ -194,7 +195,7 @@ impl Feed {
             }
             self.rate.count(now, bytes);
             let due = self.due(now, bytes, frame_start, begins);
-            taken.dropped_bursts += self.enqueue(Burst {
+            let dropped = self.enqueue(Burst {
                 from: seq,
                 to: seq + 1,
                 arrival,
@@ -204,11 +205,14 @@ impl Feed {
                 viewer: 0,
                 next: seq,
             });
+            taken.dropped_bursts += u64::from(dropped.is_some());
+            taken.dropped_packets += dropped.map_or(0, |burst| burst.to - burst.from);
         }
         taken
     }
 
-    fn enqueue(&mut self, burst: Burst) -> u64 {
+    /// Returns the burst that had to go for it.
+    fn enqueue(&mut self, burst: Burst) -> Option<Burst> {
         if let Some(last) = self.bursts.back_mut()
             && last.to == burst.from
             && (last.ticks, last.epoch, last.due) == (burst.ticks, burst.epoch, burst.due)
@@ -217,13 +221,10 @@ impl Feed {
         {
             last.to = burst.to;
             last.arrival = burst.arrival;
-            return 0;
+            return None;
         }
-        let mut dropped = 0;
-        if self.bursts.len() == BURSTS_MAX {
-            self.bursts.pop_front();
-            dropped = 1;
-        }
+        let full = self.bursts.len() == BURSTS_MAX;
+        let dropped = if full { self.bursts.pop_front() } else { None };
         self.bursts.push_back(burst);
         dropped
     }

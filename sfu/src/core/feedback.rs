@@ -23,22 +23,21 @@ impl Core {
                     self.keyframe_asked(now, slot);
                 }
             }
-            Feedback::Report { ssrc, fraction_lost, highest, last_sr, delay } => {
+            Feedback::Report { ssrc, reception, last_sr, delay } => {
                 let Some(viewer) = self.viewers.get_mut(slot) else { return };
-                for down in [&mut viewer.audio, &mut viewer.video].into_iter().flatten() {
-                    if down.line.ssrc == ssrc {
-                        // RFC 3550 section 6.4.1: the low half is the sequence number.
-                        down.received(highest as u16);
-                    }
+                if let Some(down) = viewer.down_by_ssrc(ssrc) {
+                    // RFC 3550 section 6.4.1: the low half is the sequence number.
+                    down.received(reception.highest as u16);
+                    down.tally.reception = Some(reception);
                 }
                 if viewer.video.as_ref().is_some_and(|down| down.line.ssrc == ssrc) {
-                    viewer.picture.allocator.note_loss(now, fraction_lost);
+                    viewer.picture.allocator.note_loss(now, reception.fraction_lost);
                 }
                 let clock = viewer.stream.clock();
                 let wall = clock.ntp(clock.media_time(now, media::Timescale::MICROS));
                 let round_trip = viewer.note_report(wall, last_sr, delay);
                 if let Some(congestion) = viewer.congestion() {
-                    congestion.handle_report(now, fraction_lost, round_trip);
+                    congestion.handle_report(now, reception.fraction_lost, round_trip);
                 }
             }
             Feedback::TransportCc { fci } => {
@@ -67,6 +66,7 @@ impl Core {
         for number in lost.numbers() {
             self.counters.nacked += 1;
             let Some(down) = viewer.down(kind) else { return };
+            down.tally.nacked += 1;
             match down.missed(number, now_ms, interval_ms) {
                 Ok(index) if viewer.feed_of(kind, index).is_none() => self.counters.nack_superseded += 1,
                 Ok(_) if self.resends.len() >= RESENDS_MAX => self.counters.nack_throttled += 1,
@@ -74,7 +74,10 @@ impl Core {
                     self.resends.push_back(Resend { slot, id, kind, index });
                 }
                 Ok(_) | Err(Missed::TooSoon) => self.counters.nack_throttled += 1,
-                Err(Missed::Unknown) => self.counters.nack_unknown += 1,
+                Err(Missed::Unknown) => {
+                    self.counters.nack_unknown += 1;
+                    viewer.down(kind).into_iter().for_each(|down| down.tally.nack_unknown += 1);
+                }
             }
         }
         if let Some(down) = viewer.down(kind)

@@ -92,6 +92,7 @@ impl Core {
                 if waited > WAIT_MAX {
                     let (first, last) = (pacer.next, pacer.end);
                     let frames = (first..last).filter_map(|seq| feed.history.get(seq));
+                    outlet.counters.thin_line_packets += last - first;
                     outlet.counters.paced_frames_dropped +=
                         frames.filter(|packet| packet.frame_start).count() as u64;
                     self.wait_for_keyframe(now, slot);
@@ -100,7 +101,9 @@ impl Core {
                 pacer.leaving_out = packet.discardable && waited > WAIT_LONG;
                 outlet.counters.paced_frames_dropped += u64::from(pacer.leaving_out);
             }
-            if leaves_out(feed, packet) || (pacer.leaving_out && packet.discardable) {
+            let too_late = pacer.leaving_out && packet.discardable;
+            outlet.counters.thin_line_packets += u64::from(too_late);
+            if leaves_out(feed, packet) || too_late {
                 pacer.sent(now, 0);
                 down.leave_out(packet);
                 continue;

@@ -7,6 +7,7 @@
 mod connection;
 mod hello;
 mod sources;
+mod stats;
 mod tap;
 #[cfg(test)]
 mod tests;
@@ -68,6 +69,7 @@ pub struct Peer {
     /// Where its media last came from, proven by SRTP: there goes what we send.
     path: Option<(SocketAddr, IpAddr)>,
     last_datagram: Instant,
+    connected: Option<Instant>,
     held: VecDeque<(SocketAddr, IpAddr, Vec<u8>)>,
     /// Its last check, until ours succeeds.
     check: Option<(SocketAddr, IpAddr, Vec<u8>)>,
@@ -154,6 +156,7 @@ impl Peer {
             clock,
             path: None,
             last_datagram: now,
+            connected: None,
             held: VecDeque::new(),
             check: None,
             due: None,
@@ -342,6 +345,7 @@ impl Peer {
     /// DTLS is done: the Tracks begin.
     fn begin(&mut self, now: Instant) {
         self.phase = Phase::Connected;
+        self.connected = Some(now);
         let Some(stream) = &mut self.stream else { return };
         let clock = stream.stream().clock();
         for accepted in self.offer.accepted() {

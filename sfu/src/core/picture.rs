@@ -73,6 +73,7 @@ impl Core {
             estimate_bps: viewer.estimate_bps(),
             measurable: viewer.is_measurable(),
             wish: viewer.picture.wish(candidates),
+            cap: viewer.cap,
             audio_bps: viewer.audio_feed.and_then(|id| self.feeds.get(&id)).and_then(Feed::bitrate_bps),
         };
         let chosen = matches!(situation.wish, Wish::Layer(_));

@@ -63,7 +63,7 @@ impl Core {
                     self.counters.add_end(reason);
                     ended = true;
                 }
-                PeerEvent::Fallback(_) | PeerEvent::Layers(_) => {}
+                PeerEvent::Fallback(_) | PeerEvent::Layers(_) | PeerEvent::Capped(_) => {}
             }
             self.actions.push_back(Action::Event(id, event));
         }

@@ -20,7 +20,7 @@ const APPLICATION: u8 = 15;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Feedback<'a> {
     /// How it receives one of our streams (RFC 3550 section 6.4.2).
-    Report { ssrc: u32, fraction_lost: u8, highest: u32, last_sr: u32, delay: u32 },
+    Report { ssrc: u32, reception: Reception, last_sr: u32, delay: u32 },
     /// It misses packets (RFC 4585 section 6.2.1).
     Nack { ssrc: u32, lost: Lost<'a> },
     /// It needs a keyframe (RFC 4585 section 6.3.1, RFC 5104 section 4.3.1).
@@ -34,6 +34,19 @@ pub(crate) enum Feedback<'a> {
     },
     /// It says goodbye to one of its sources.
     Goodbye,
+}
+
+/// How well a stream arrives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reception {
+    /// In parts of 256, since the last report.
+    pub(crate) fraction_lost: u8,
+    /// Since the beginning; duplicates count against it.
+    pub(crate) packets_lost: i32,
+    /// Highest sequence number received, extended by how often it wrapped around.
+    pub(crate) highest: u32,
+    /// In ticks of the RTP clock.
+    pub(crate) jitter: u32,
 }
 
 /// The numbers in a NACK.
@@ -99,10 +112,14 @@ pub(crate) fn read<'a>(compound: &'a [u8], mut each: impl FnMut(Feedback<'a>)) {
 
 fn reports<'a>(blocks: &'a [u8], count: u8, each: &mut impl FnMut(Feedback<'a>)) {
     for block in blocks.chunks_exact(24).take(usize::from(count)) {
-        if let (Some(ssrc), Some(highest), Some(last_sr), Some(delay)) =
-            (u32_at(block, 0), u32_at(block, 8), u32_at(block, 16), u32_at(block, 20))
+        let word = |at| u32_at(block, at);
+        if let (Some(ssrc), Some(lost), Some(highest), Some(jitter), Some(last_sr), Some(delay)) =
+            (word(0), word(4), word(8), word(12), word(16), word(20))
         {
-            each(Feedback::Report { ssrc, fraction_lost: block[4], highest, last_sr, delay });
+            // 24 bits with a sign.
+            let packets_lost = (lost << 8) as i32 >> 8;
+            let reception = Reception { fraction_lost: block[4], packets_lost, highest, jitter };
+            each(Feedback::Report { ssrc, reception, last_sr, delay });
         }
     }
 }
@@ -170,7 +187,9 @@ mod tests {
     #[test]
     fn a_compound_is_read() {
         let mut bytes = vec![0x81, 201, 0, 7, 0, 0, 0, 9];
-        bytes.extend_from_slice(&[0, 0, 0, 5, 128, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 8]);
+        bytes.extend_from_slice(&[
+            0, 0, 0, 5, 128, 0xff, 0xff, 0xfe, 0, 0, 0, 1, 0, 0, 0, 6, 0, 0, 0, 7, 0, 0, 0, 8,
+        ]);
         bytes.extend_from_slice(&[0x81, 205, 0, 3, 0, 0, 0, 9, 0, 0, 0, 5, 0xff, 0xff, 0x80, 0x01]);
         bytes.extend_from_slice(&[0x81, 206, 0, 2, 0, 0, 0, 9, 0, 0, 0, 5]);
         bytes.extend_from_slice(&[0x84, 206, 0, 4, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 6, 1, 0, 0, 0]);
@@ -180,7 +199,8 @@ mod tests {
         assert_eq!(
             collect(&bytes),
             [
-                "Report { ssrc: 5, fraction_lost: 128, highest: 1, last_sr: 7, delay: 8 }",
+                "Report { ssrc: 5, reception: Reception { fraction_lost: 128, packets_lost: -2, highest: 1, \
+                 jitter: 6 }, last_sr: 7, delay: 8 }",
                 "nack 5 [65535, 0, 15]",
                 "Keyframe { ssrc: 5 }",
                 "Keyframe { ssrc: 6 }",

@@ -136,8 +136,9 @@ impl Core {
         while let Some(slot) = feed.viewers.get(burst.viewer).copied() {
             // A frame that has begun for a viewer is finished; for the others it is dropped as a whole.
             if stale && burst.next == burst.from {
-                let left = feed.viewers.len() - burst.viewer;
-                self.counters.stale_frames += left.saturating_sub(feed.aspirants as usize) as u64;
+                let left = (feed.viewers.len() - burst.viewer).saturating_sub(feed.aspirants as usize) as u64;
+                self.counters.stale_frames += left;
+                self.counters.stale_packets += left * (burst.to - burst.from);
                 break;
             }
             if let Some(viewer) = self.viewers.get_mut(slot)
@@ -191,7 +192,9 @@ impl Core {
         let Some((down, mut outlet)) = viewer.outlet(now, resend.kind, &mut self.counters) else {
             return Outcome::Skipped;
         };
-        down.resend(resend.index, &feed.history, batch, &mut outlet)
+        let outcome = down.resend(resend.index, &feed.history, batch, &mut outlet);
+        down.tally.resent += u64::from(outcome == Outcome::Sent);
+        outcome
     }
 
     fn catch_up_slice(&mut self, now: Instant, batch: &mut Batch, budget: &Budget) -> Step {

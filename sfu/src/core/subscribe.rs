@@ -80,7 +80,7 @@ impl Core {
         if let Some(down) = viewer.down(kind) {
             down.switch(codec, flow);
         }
-        if kind == Kind::Video {
+        if kind == Kind::Video && !std::mem::take(&mut viewer.patient) {
             self.start(now, slot);
         }
     }
@@ -198,6 +198,7 @@ impl Core {
     fn start(&mut self, now: Instant, slot: u32) {
         if self.begin_catch_up(now, slot) {
             self.counters.catch_ups += 1;
+            self.viewers.get_mut(slot).into_iter().for_each(|viewer| viewer.catch_ups += 1);
         } else {
             self.ask_encoder(now, slot);
         }
@@ -246,6 +247,7 @@ impl Core {
     pub(super) fn keyframe_asked(&mut self, now: Instant, slot: u32) {
         self.counters.keyframes_asked += 1;
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
+        viewer.keyframe_requests += 1;
         let Some(feed) = viewer.video_feed.and_then(|id| self.feeds.get(&id)) else { return };
         let Some(down) = &mut viewer.video else { return };
         let replay = match &mut down.flow {

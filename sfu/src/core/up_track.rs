@@ -2,6 +2,7 @@
 
 mod arrivals;
 mod keyframe;
+mod stats;
 
 use std::collections::VecDeque;
 use std::time::Instant;

@@ -12,6 +12,7 @@ use media::{Codec, Kind, NtpTime, Stream};
 
 use super::down_track::{DownTrack, Extensions, Format, Line, Outlet};
 use super::ice_lite::{Check, Credentials};
+use super::overload::LayerCap;
 use super::picture::Picture;
 use super::rtcp;
 use super::{Counters, FeedId, Transmit};
@@ -243,6 +244,16 @@ pub(crate) struct Connected {
     pub(crate) remote: SocketAddr,
 }
 
+/// How a viewer is connected.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Link {
+    pub(crate) remote: Option<SocketAddr>,
+    pub(crate) srtp_profile: Option<&'static str>,
+    /// Since when media may flow.
+    pub(crate) connected: Option<Instant>,
+    pub(crate) round_trip: Option<Duration>,
+}
+
 /// A viewer on this shard.
 #[derive(Debug)]
 pub(crate) struct Viewer {
@@ -257,6 +268,13 @@ pub(crate) struct Viewer {
     pub(crate) tracks_version: Option<u64>,
     pub(crate) told: Option<FallbackReason>,
     pub(super) picture: Picture,
+    /// The most that it may have of its picture while the shard is overloaded.
+    pub(crate) cap: LayerCap,
+    /// Its picture begins with the next keyframe, not with the cached group of pictures.
+    pub(crate) patient: bool,
+    /// Keyframes that it asked for, and catch-up bursts that began for it.
+    pub(crate) keyframe_requests: u64,
+    pub(crate) catch_ups: u64,
     secure: Secure,
     sealer: Option<Box<Sealer>>,
     announced: bool,
@@ -267,9 +285,10 @@ pub(crate) struct Viewer {
     congestion: Option<Box<Congestion>>,
     cname: String,
     began: Instant,
+    connected: Option<Instant>,
     heard: Instant,
     schedule: Schedule,
-    round_trip: Duration,
+    round_trip: Option<Duration>,
     resend_owed: u64,
     resend_paid: Instant,
 }
@@ -295,6 +314,10 @@ impl Viewer {
             tracks_version: None,
             told: None,
             picture: Picture::new(spec.choice),
+            cap: LayerCap::None,
+            patient: false,
+            keyframe_requests: 0,
+            catch_ups: 0,
             secure: Secure::new(spec.identity, spec.fingerprints, is_client),
             sealer: None,
             announced: false,
@@ -304,9 +327,10 @@ impl Viewer {
             congestion: None,
             cname: spec.cname,
             began: now,
+            connected: None,
             heard: now,
             schedule: Schedule::new(now),
-            round_trip: ROUND_TRIP,
+            round_trip: None,
             resend_owed: 0,
             resend_paid: now,
         }
@@ -332,6 +356,10 @@ impl Viewer {
             Kind::Audio => self.audio.as_mut(),
             Kind::Video => self.video.as_mut(),
         }
+    }
+
+    pub(crate) fn down_by_ssrc(&mut self, ssrc: u32) -> Option<&mut DownTrack> {
+        [&mut self.audio, &mut self.video].into_iter().flatten().find(|down| down.line.ssrc == ssrc)
     }
 
     pub(crate) fn feed(&self, kind: Kind) -> Option<FeedId> {
@@ -494,6 +522,7 @@ impl Viewer {
                 }
                 self.sealer = Some(sealer);
                 self.congestion = Some(Box::new(Congestion::new(now, START_BPS)));
+                self.connected = Some(now);
                 Ok(None)
             }
         }
@@ -513,14 +542,14 @@ impl Viewer {
         if last_sr == 0 || elapsed >= 10 << 16 {
             return None;
         }
-        self.round_trip = Duration::from_micros((u64::from(elapsed) * 1_000_000) >> 16);
-        Some(self.round_trip)
+        self.round_trip = Some(Duration::from_micros((u64::from(elapsed) * 1_000_000) >> 16));
+        self.round_trip
     }
 
     /// Milliseconds since it came, and how long a packet waits until it is sent again once more.
     pub(crate) fn resend_clock(&self, now: Instant) -> (u32, u32) {
         let since = now.saturating_duration_since(self.began).as_millis() as u32;
-        (since, (self.round_trip / 2).as_millis().max(5) as u32)
+        (since, (self.round_trip.unwrap_or(ROUND_TRIP) / 2).as_millis().max(5) as u32)
     }
 
     /// Whether that many bytes may be sent again; counts them.
@@ -537,8 +566,21 @@ impl Viewer {
         may
     }
 
+    /// How it is connected.
+    pub(crate) fn link(&self) -> Link {
+        Link {
+            remote: self.dest.map(|dest| dest.to),
+            srtp_profile: self.sealer.as_ref().map(|sealer| sealer.profile().name()),
+            connected: self.connected,
+            round_trip: self.round_trip,
+        }
+    }
+
     /// Time has passed: DTLS flights, liveness.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<Option<CloseReason>, Failure> {
+        for down in [&mut self.audio, &mut self.video].into_iter().flatten() {
+            down.tally.measure(now);
+        }
         self.secure.handle_timeout(now)?;
         if !self.is_connected() && now.saturating_duration_since(self.began) > CONNECT_MAX {
             return Ok(Some(CloseReason::NeverConnected));

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::selector::Candidate;
-use crate::AudioOnly;
+use crate::{AudioOnly, LayerCap};
 
 /// What a datagram has besides payload, in percent: RTP header, extensions and tag are some 40 bytes of 1200. IP and
 /// UDP do not count: estimates are without them too.
@@ -75,6 +75,8 @@ pub(crate) struct Situation<'a> {
     /// There will be an estimate: the viewer reports when packets arrive.
     pub(crate) measurable: bool,
     pub(crate) wish: Wish,
+    /// What this node can do, however much the line carries.
+    pub(crate) cap: LayerCap,
 }
 
 /// What to send.
@@ -158,12 +160,16 @@ impl Allocator {
         if situation.wish == Wish::AudioOnly {
             return Allocation::audio_only(AudioOnly::Choice, 0);
         }
+        if situation.cap == LayerCap::AudioOnly {
+            return Allocation::audio_only(AudioOnly::Overload, 0);
+        }
         let usable = |at: &usize| situation.layers[*at].active;
         let Some(lowest) = (0..situation.layers.len()).find(usable) else {
             // Nothing has come of any Layer yet: what is sent stays.
             return Allocation { layer: Ok(situation.heading), wanted_bps: 0 };
         };
         let ceiling = match situation.wish {
+            _ if situation.cap == LayerCap::Smallest => lowest,
             Wish::Layer(layer) => return self.pinned(situation, layer, lowest),
             Wish::Auto { max_height } => (lowest..situation.layers.len())
                 .rev()

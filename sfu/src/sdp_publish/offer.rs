@@ -141,6 +141,11 @@ impl PublishOffer {
         self
     }
 
+    /// Simulcast Layers of the Track that has most; 0 without simulcast.
+    pub fn layers(&self) -> usize {
+        self.accepted().map(|accepted| accepted.rids.len()).max().unwrap_or(0)
+    }
+
     /// What will be sent, per m-line.
     pub(crate) fn accepted(&self) -> impl Iterator<Item = &Accepted> {
         self.sections.iter().filter_map(|section| section.accepted.as_ref())

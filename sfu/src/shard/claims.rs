@@ -12,14 +12,18 @@ use std::time::{Duration, Instant};
 
 use crate::core::{Claim, Negotiated};
 use crate::event::EventSender;
-use crate::{CloseReason, Error, LayerChoice, PeerId};
+use crate::{CloseReason, LayerChoice, PeerId};
 
 /// How long a negotiated Peer waits. Browsers give up after 15 to 30 s.
 pub const WAIT: Duration = Duration::from_secs(30);
 
 /// Peers that wait at the same time. A healthy viewer waits well under a second, so this is thousands of
-/// arrivals per second; beyond it, offers are refused with [`Error::Busy`].
+/// arrivals per second; beyond it, offers are refused.
 pub const WAITING_MAX: usize = 4096;
+
+/// There is no room for another Peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full;
 
 /// Where a Peer is when its handle closes it.
 pub(crate) enum Whereabouts {
@@ -60,17 +64,17 @@ impl Claims {
     /// Lets a Peer wait.
     ///
     /// # Errors
-    /// [`Error::Busy`] if the table is full. The Peer is dropped then: a publication ends.
+    /// The table is full. The Peer is dropped then: a publication ends.
     pub(crate) fn insert(
         &self,
         now: Instant,
         peer: Box<Negotiated>,
         events: EventSender,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Full> {
         let mut table = self.lock();
         if table.entries.len() >= self.peers_max || table.waiting >= WAITING_MAX {
             drop(table);
-            return Err(Error::Busy);
+            return Err(Full);
         }
         let ufrag = peer.ufrag().to_owned();
         let old = table.entries.insert(ufrag, Entry::Waiting { peer, events, since: now });
@@ -79,10 +83,21 @@ impl Claims {
         Ok(())
     }
 
-    /// A STUN check for `ufrag` came to `shard`, which does not know it.
-    pub(crate) fn claim(&self, ufrag: &str, shard: usize) -> (Claim, Option<(PeerId, EventSender)>) {
+    /// A STUN check for `ufrag` came to `shard`, which does not know it. `instead`: the shard that takes new viewers
+    /// for it, if it takes none itself.
+    pub(crate) fn claim(
+        &self,
+        ufrag: &str,
+        shard: usize,
+        instead: Option<usize>,
+    ) -> (Claim, Option<(PeerId, EventSender)>) {
         let mut table = self.lock();
         let Some(entry) = table.entries.get_mut(ufrag) else { return (Claim::Unknown, None) };
+        if let (Entry::Waiting { peer, .. }, Some(other)) = (&*entry, instead)
+            && matches!(**peer, Negotiated::Viewer(_))
+        {
+            return (Claim::Elsewhere(other), None);
+        }
         if let Entry::Taken { shard: owner } = entry {
             // Its own shard has just ended it, or will hear of it in a moment: nothing to be done for now.
             let claim = if *owner == shard { Claim::Unknown } else { Claim::Elsewhere(*owner) };
@@ -242,18 +257,27 @@ mod tests {
         let (claims, mut maker, now) = (Claims::new(10), Maker::new(), clock());
         let (ufrag, _events) = maker.insert(&claims, now);
         assert_eq!((claims.waiting(), claims.shard_of(&ufrag)), ((1, 0), None));
-        assert!(matches!(claims.claim("somebody", 1), (Claim::Unknown, None)));
+        assert!(matches!(claims.claim("somebody", 1, None), (Claim::Unknown, None)));
 
-        let (claim, mine) = claims.claim(&ufrag, 2);
+        let (claim, mine) = claims.claim(&ufrag, 2, None);
         let (Claim::Yours(peer), Some((id, _sender))) = (claim, mine) else { panic!("it was free") };
         assert_eq!((peer.id(), peer.ufrag()), (id, ufrag.as_str()));
         assert_eq!((claims.waiting(), claims.shard_of(&ufrag)), ((0, 0), Some(2)));
-        assert!(matches!(claims.claim(&ufrag, 0), (Claim::Elsewhere(2), None)));
-        assert!(matches!(claims.claim(&ufrag, 2), (Claim::Unknown, None)), "it has it already");
+        assert!(matches!(claims.claim(&ufrag, 0, None), (Claim::Elsewhere(2), None)));
+        assert!(matches!(claims.claim(&ufrag, 2, None), (Claim::Unknown, None)), "it has it already");
         assert!(matches!(claims.close(&ufrag), Whereabouts::At(2)));
         claims.remove(&ufrag);
-        assert!(matches!(claims.claim(&ufrag, 0), (Claim::Unknown, None)));
+        assert!(matches!(claims.claim(&ufrag, 0, None), (Claim::Unknown, None)));
         assert!(matches!(claims.close(&ufrag), Whereabouts::Gone));
+    }
+
+    #[test]
+    fn a_shard_that_takes_no_viewers_names_one_that_does() {
+        let (claims, mut maker, now) = (Claims::new(10), Maker::new(), clock());
+        let (ufrag, _events) = maker.insert(&claims, now);
+        assert!(matches!(claims.claim(&ufrag, 0, Some(1)), (Claim::Elsewhere(1), None)));
+        assert!(matches!(claims.claim(&ufrag, 1, None), (Claim::Yours(_), Some(_))));
+        assert!(matches!(claims.claim(&ufrag, 0, Some(2)), (Claim::Elsewhere(1), None)), "it is there now");
     }
 
     #[test]
@@ -262,14 +286,14 @@ mod tests {
         let (early, mut early_events) = maker.insert(&claims, now);
         let (late, mut late_events) = maker.insert(&claims, now + Duration::from_secs(10));
         let (taken, _taken_events) = maker.insert(&claims, now);
-        let _peer = claims.claim(&taken, 0);
+        let _peer = claims.claim(&taken, 0, None);
         claims.expire(now + WAIT - Duration::from_millis(1), CloseReason::NeverConnected);
         assert!(early_events.try_recv().is_err());
         claims.expire(now + WAIT, CloseReason::NeverConnected);
         assert_eq!(early_events.try_recv(), Ok(PeerEvent::Closed(CloseReason::NeverConnected)));
         assert!(late_events.try_recv().is_err());
         assert_eq!(claims.waiting(), (1, 1));
-        assert!(matches!(claims.claim(&early, 0), (Claim::Unknown, None)));
+        assert!(matches!(claims.claim(&early, 0, None), (Claim::Unknown, None)));
         assert_eq!(claims.shard_of(&taken), Some(0), "a connected Peer does not expire here");
         claims.expire(now, CloseReason::Stopping);
         assert_eq!(late_events.try_recv(), Ok(PeerEvent::Closed(CloseReason::Stopping)));
@@ -281,9 +305,9 @@ mod tests {
         let (claims, mut maker, now) = (Claims::new(2), Maker::new(), clock());
         let (first, mut events) = maker.insert(&claims, now);
         let (second, _second_events) = maker.insert(&claims, now);
-        let _peer = claims.claim(&second, 0);
+        let _peer = claims.claim(&second, 0, None);
         let (peer, sender, _receiver) = maker.viewer();
-        assert!(matches!(claims.insert(now, peer, sender), Err(Error::Busy)));
+        assert_eq!(claims.insert(now, peer, sender), Err(Full));
         assert!(matches!(claims.close(&first), Whereabouts::Waited));
         assert_eq!(events.try_recv(), Ok(PeerEvent::Closed(CloseReason::Local)));
         maker.insert(&claims, now);

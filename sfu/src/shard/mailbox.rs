@@ -1,12 +1,16 @@
 //! What other threads leave for a shard: commands of handles, datagrams of its Peers that came to another
-//! shard. Both wake it.
+//! shard, questions about its Peers. All wake it.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::oneshot;
+
 use super::socket::EventFd;
 use crate::core::Command;
+use crate::core::snapshot::Who;
+use crate::peer_stats::PeerStats;
 
 /// Commands that wait, beyond which a pause or resume is dropped: the player repeats it. `Close` and `Stop`
 /// always fit: there is one per handle.
@@ -16,6 +20,16 @@ const COMMANDS_MAX: usize = 16_384;
 /// every turn of the loop; what does not fit is dropped, counted in `forward_queue_full`, and sent again by
 /// its protocol.
 const DATAGRAMS_MAX: usize = 1024;
+
+/// Questions that wait, beyond which whoever asks is told to ask later: people and their dashboards ask, now and then.
+const QUESTIONS_MAX: usize = 64;
+
+/// A question about Peers of the shard.
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) who: Who,
+    pub(crate) reply: oneshot::Sender<Vec<PeerStats>>,
+}
 
 /// A datagram of a Peer on another shard than the one whose socket it came to.
 #[derive(Debug)]
@@ -36,6 +50,7 @@ pub(crate) struct Mailbox {
 struct Queues {
     commands: VecDeque<Command>,
     datagrams: VecDeque<Forwarded>,
+    questions: VecDeque<Question>,
 }
 
 impl Mailbox {
@@ -66,11 +81,31 @@ impl Mailbox {
         room
     }
 
-    /// Takes everything: the caller's empty queues are exchanged for the full ones, so nothing allocates.
-    pub(crate) fn take(&self, commands: &mut VecDeque<Command>, datagrams: &mut VecDeque<Forwarded>) {
+    /// Leaves a question. False: no room, and no answer will come.
+    pub(crate) fn question(&self, question: Question) -> bool {
+        let mut queues = self.lock();
+        let room = queues.questions.len() < QUESTIONS_MAX;
+        if room {
+            queues.questions.push_back(question);
+        }
+        drop(queues);
+        self.event.signal();
+        room
+    }
+
+    /// The question that has waited for longest.
+    pub(crate) fn take_question(&self) -> Option<Question> {
+        self.lock().questions.pop_front()
+    }
+
+    /// Takes everything but questions: the caller's empty queues are exchanged for the full ones, so nothing allocates.
+    ///
+    /// True: a question waits.
+    pub(crate) fn take(&self, commands: &mut VecDeque<Command>, datagrams: &mut VecDeque<Forwarded>) -> bool {
         let mut queues = self.lock();
         std::mem::swap(&mut queues.commands, commands);
         std::mem::swap(&mut queues.datagrams, datagrams);
+        !queues.questions.is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, Queues> {
@@ -91,12 +126,14 @@ mod tests {
         let ip = Ipv4Addr::LOCALHOST.into();
         let datagram = || Forwarded { from: SocketAddr::new(ip, 1), to: ip, data: vec![1] };
         assert_eq!((0..2 * DATAGRAMS_MAX).filter(|_| mailbox.datagram(datagram())).count(), DATAGRAMS_MAX);
+        let question = || Question { who: Who::Peer(PeerId(1)), reply: oneshot::channel().0 };
+        assert_eq!((0..2 * QUESTIONS_MAX).filter(|_| mailbox.question(question())).count(), QUESTIONS_MAX);
         for _ in 0..2 * COMMANDS_MAX {
             mailbox.command(Command::Pause(PeerId(1), media::Kind::Video));
         }
         mailbox.command(Command::Close(PeerId(1)));
         let (mut commands, mut datagrams) = Default::default();
-        mailbox.take(&mut commands, &mut datagrams);
+        assert!(mailbox.take(&mut commands, &mut datagrams), "questions wait");
         assert_eq!((commands.len(), datagrams.len()), (COMMANDS_MAX + 1, DATAGRAMS_MAX));
         assert_eq!(commands.back(), Some(&Command::Close(PeerId(1))));
     }

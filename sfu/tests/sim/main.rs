@@ -13,6 +13,8 @@ mod line;
 #[cfg(test)]
 mod lip_sync;
 #[cfg(test)]
+mod overload;
+#[cfg(test)]
 mod repair;
 #[cfg(test)]
 mod source;

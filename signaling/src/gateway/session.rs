@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use chat::{Message, Refused, User};
 use media::{ChannelName, Kind, Reordering, Stream};
@@ -35,6 +36,9 @@ const HISTORY_BYTES_MAX: usize = 128 * 1024;
 /// Longest guest name in characters.
 const NAME_CHARS_MAX: usize = 25;
 
+/// Between two `rtc.stats`: each is a question to a shard, and its figures are those of seconds.
+const STATS_INTERVAL: Duration = Duration::from_secs(10);
+
 /// One viewer.
 pub(super) struct Session {
     id: String,
@@ -44,6 +48,7 @@ pub(super) struct Session {
     joined: BTreeSet<String>,
     peers: HashMap<String, Playing>,
     next_peer: u64,
+    stats_asked: Option<Instant>,
     /// Ends the tasks that follow this session's peers.
     gone: CancellationToken,
 }
@@ -84,6 +89,7 @@ impl Session {
             joined: BTreeSet::new(),
             peers: HashMap::new(),
             next_peer: 0,
+            stats_asked: None,
             gone: CancellationToken::new(),
         }
     }
@@ -156,6 +162,7 @@ impl Session {
             Request::Pause { id, pc, kind } => self.with_kind(id, &pc, &kind, PeerHandle::pause),
             Request::ResumeKind { id, pc, kind } => self.with_kind(id, &pc, &kind, PeerHandle::resume),
             Request::Layer { id, pc, rid, max_height } => self.choose(id, &pc, rid.as_deref(), max_height),
+            Request::Stats { id, pc } => self.stats(gateway, id, &pc).await.map(Some),
             Request::Close { id, pc } => {
                 self.peers.remove(&pc);
                 Ok(id.map(|id| json!({ "type": "ack", "re": id })))
@@ -248,7 +255,12 @@ impl Session {
             .map_err(|error| Refusal::new(re.clone(), "bad_request", format!("sdp: {error}")))?;
         let known = layers::known(&stream);
         let subscription = gateway.parts.sfu.subscribe(stream, offer).await.map_err(|error| {
-            Refusal::retryable(re, "use_fallback", format!("{error}; play {} instead", hls_url(&channel)))
+            let code = match &error {
+                sfu::Error::Capacity(sfu::Limit::Overload) => "overloaded",
+                sfu::Error::Capacity(_) => "capacity",
+                _ => "use_fallback",
+            };
+            Refusal::retryable(re, code, format!("{error}; play {} instead", hls_url(&channel)))
         })?;
         self.next_peer += 1;
         let pc = format!("pc{}", self.next_peer);
@@ -289,6 +301,29 @@ impl Session {
 
     fn playing(&self, id: &Option<Id>, pc: &str) -> Result<&Playing, Refusal> {
         self.peers.get(pc).ok_or_else(|| Refusal::new(id.clone(), "not_found", "no such peer connection"))
+    }
+
+    /// How a peer connection is doing. The figures are those of `GET /api/v1/streams/{channel}/peers`, of one's own.
+    async fn stats(&mut self, gateway: &Gateway, id: Id, pc: &str) -> Result<Value, Refusal> {
+        let Some(playing) = self.peers.get(pc) else {
+            return Err(Refusal::new(Some(id), "not_found", "no such peer connection"));
+        };
+        let now = super::now();
+        if self.stats_asked.is_some_and(|asked| now.saturating_duration_since(asked) < STATS_INTERVAL) {
+            return Err(Refusal::retryable(Some(id), "rate_limited", "rtc.stats is answered once in 10 s"));
+        }
+        self.stats_asked = Some(now);
+        let stats = playing
+            .handle
+            .stats()
+            .await
+            .map_err(|error| Refusal::retryable(Some(id.clone()), "overloaded", error.to_string()))?;
+        let video = gateway.parts.sfu.stats().forward_latency.video;
+        let added = video.quantile_micros(0.5).filter(|_| video.count > 0);
+        Ok(json!({
+            "type": "rtc.stats", "re": id, "pc": pc, "stats": stats,
+            "addedMs": added.map(|micros| micros as f64 / 1000.0),
+        }))
     }
 
     fn with_kind(
@@ -393,6 +428,9 @@ async fn watch_peer(
                 let frame = layers::frame(&pc, &layers).to_string();
                 mailbox.push(Lane::State(format!("rtc.layers {pc}")), frame.into());
                 continue;
+            }
+            PeerEvent::Capped(cap) => {
+                json!({ "type": "rtc.state", "pc": pc, "state": "active", "video": cap.as_str(), "reason": "overload" })
             }
             PeerEvent::Closed(reason) => {
                 let frame = json!({ "type": "rtc.closed", "pc": pc, "reason": reason.as_str() });

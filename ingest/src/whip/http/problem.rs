@@ -35,6 +35,13 @@ impl Problem {
     pub fn of_sfu(error: &sfu::Error) -> Self {
         match error {
             sfu::Error::Sdp(error) => Self::of_sdp(error),
+            sfu::Error::Layers { .. } => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "too-many-layers", error.to_string())
+            }
+            sfu::Error::Capacity(limit) => {
+                let kind = if *limit == sfu::Limit::Overload { "overloaded" } else { "capacity" };
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, limit.advice()).retry_after(30)
+            }
             other => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", other.to_string()).retry_after(10)
             }

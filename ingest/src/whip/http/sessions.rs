@@ -72,6 +72,8 @@ impl Sessions {
                         info!(%channel, peer = %peer_id, protocol, reason = reason.as_str(), "WebRTC cannot carry the picture");
                     }
                     PeerEvent::Layers(_) => {}
+                    // Of many at once; their shard has said so.
+                    PeerEvent::Capped(_) => {}
                     PeerEvent::Closed(reason) => {
                         why = reason.as_str();
                         break;

@@ -1,6 +1,6 @@
 //! Packets that are sent only to see whether the line takes them.
 
-use super::{DownTrack, Header, Outcome, Outlet, RTX_SLOT, buf_len};
+use super::{DownTrack, Header, Outcome, Outlet, RTX_SLOT};
 use crate::core::history::History;
 use crate::egress::batch::Batch;
 
@@ -67,7 +67,7 @@ impl DownTrack {
             outlet.counters.nonce_refused += 1;
             return Outcome::Skipped;
         }
-        outlet.counters.bytes_sealed += buf_len(plain, outlet.sealer);
+        self.count(plain, outlet);
         outlet.count_numbered(plain + outlet.sealer.tag_len());
         Outcome::Sent
     }

@@ -254,6 +254,16 @@ impl Connection {
         }
     }
 
+    /// The last round trip of a check, on the pair that carries the most.
+    pub(super) fn round_trip(&mut self, now: Instant) -> Option<Duration> {
+        let round_trip = self.guarded(|inner| {
+            let report = inner.get_stats(now, StatsSelector::None);
+            let measured = report.candidate_pairs().filter(|pair| pair.current_round_trip_time > 0.0);
+            measured.max_by_key(|pair| pair.packets_received).map(|pair| pair.current_round_trip_time)
+        });
+        round_trip.flatten().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+    }
+
     /// Says close_notify; what is left to send goes to `out`.
     pub(super) fn close(&mut self, out: &mut Vec<Transmit>) {
         self.guarded(|inner| {

@@ -17,6 +17,7 @@ struct Viewer {
     wanted_bps: u64,
     measurable: bool,
     wish: Wish,
+    cap: LayerCap,
     /// When it was given what: milliseconds and number of the Layer.
     log: Vec<(u64, Option<usize>)>,
 }
@@ -36,6 +37,7 @@ impl Viewer {
             wanted_bps: 0,
             measurable: true,
             wish: AUTO,
+            cap: LayerCap::None,
             log: Vec::new(),
         }
     }
@@ -51,6 +53,7 @@ impl Viewer {
                 audio_bps: None,
                 measurable: self.measurable,
                 wish: self.wish,
+                cap: self.cap,
             };
             let allocation = self.allocator.allocate(self.now, &situation);
             self.wanted_bps = allocation.wanted_bps;
@@ -218,4 +221,24 @@ fn a_line_that_will_be_measured_begins_with_what_most_lines_carry() {
     assert_eq!(viewer.sent, Some(1));
     viewer.on(2.0, |_| Some(10_000_000));
     assert_eq!(viewer.sent, Some(2));
+}
+
+#[test]
+fn an_overloaded_node_caps_whatever_the_line_carries_and_the_viewer_wants() {
+    for wish in [AUTO, Wish::Layer(2)] {
+        let mut viewer = Viewer::new();
+        viewer.wish = wish;
+        let rich = |_: Option<usize>| Some(20_000_000);
+        viewer.on(10.0, rich);
+        assert_eq!(viewer.sent, Some(2), "{wish:?}");
+        viewer.cap = LayerCap::Smallest;
+        viewer.on(0.1, rich);
+        assert_eq!((viewer.sent, viewer.reason), (Some(0), None), "{wish:?}");
+        viewer.cap = LayerCap::AudioOnly;
+        viewer.on(0.1, rich);
+        assert_eq!((viewer.sent, viewer.reason), (None, Some(AudioOnly::Overload)), "{wish:?}");
+        viewer.cap = LayerCap::None;
+        viewer.on(30.0, rich);
+        assert_eq!(viewer.sent, Some(2), "{wish:?}");
+    }
 }
