@@ -1,11 +1,12 @@
 //! Who may publish: the one file that every publisher passes, whatever protocol it speaks.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use control::{Authority, Denied, StreamKey};
 use ingest::{PublishRequest, Rejection};
-use media::{Hub, NtpTime, Publication};
+use media::{ChannelName, Hub, NtpTime, Publication};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
@@ -13,30 +14,52 @@ use tracing::{info, warn};
 /// the ingest waits, which slows new publishers and nobody else.
 pub(crate) const REQUESTS_MAX: usize = 64;
 
-/// Answers publish requests until all ingests are gone.
-pub(crate) async fn run(
-    mut requests: mpsc::Receiver<PublishRequest>,
-    authority: Arc<Authority>,
-    hub: Arc<Hub>,
-) {
-    while let Some(request) = requests.recv().await {
-        admit(request, &authority, &hub);
+/// Decides about publish requests.
+pub(crate) struct Admission {
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) hub: Arc<Hub>,
+    /// Streams at a time.
+    pub(crate) publishers_max: usize,
+    /// Who met that limit.
+    pub(crate) refused: Arc<AtomicU64>,
+}
+
+impl Admission {
+    /// Answers publish requests until all ingests are gone.
+    pub(crate) async fn run(self, mut requests: mpsc::Receiver<PublishRequest>) {
+        while let Some(request) = requests.recv().await {
+            self.admit(request);
+        }
+    }
+
+    fn admit(&self, request: PublishRequest) {
+        let key = StreamKey::from(request.key.clone());
+        let grant = match self.authority.publish(&key, request.channel.as_ref()) {
+            Ok(grant) => grant,
+            Err(denied) => {
+                // Without the key: logs are read by more people than streams are published by.
+                warn!(transport = request.transport.as_str(), remote = %request.remote, reason = %denied, "publisher refused");
+                return request.reject(match denied {
+                    Denied::KeyMissing | Denied::KeyUnknown => Rejection::UnknownKey,
+                    other => Rejection::Forbidden(other.to_string()),
+                });
+            }
+        };
+        // Requests are answered one after the other: nobody takes the last place twice.
+        if self.hub.stream(&grant.channel).is_none() && self.hub.streams().len() >= self.publishers_max {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            // Who holds a key is no stranger: an encoder tries again every few seconds at most.
+            warn!(
+                channel = %grant.channel, transport = request.transport.as_str(), remote = %request.remote,
+                publishers_max = self.publishers_max, "publisher refused: no room for another stream"
+            );
+            return request.reject(Rejection::Capacity);
+        }
+        accept(request, &grant.channel, &self.hub);
     }
 }
 
-fn admit(request: PublishRequest, authority: &Authority, hub: &Arc<Hub>) {
-    let key = StreamKey::from(request.key.clone());
-    let grant = match authority.publish(&key, request.channel.as_ref()) {
-        Ok(grant) => grant,
-        Err(denied) => {
-            // Without the key: logs are read by more people than streams are published by.
-            warn!(transport = request.transport.as_str(), remote = %request.remote, reason = %denied, "publisher refused");
-            return request.reject(match denied {
-                Denied::KeyMissing | Denied::KeyUnknown => Rejection::UnknownKey,
-                other => Rejection::Forbidden(other.to_string()),
-            });
-        }
-    };
+fn accept(request: PublishRequest, channel: &ChannelName, hub: &Arc<Hub>) {
     let publication = Publication {
         transport: request.transport.as_str(),
         encoder: request.encoder.clone(),
@@ -45,9 +68,9 @@ fn admit(request: PublishRequest, authority: &Authority, hub: &Arc<Hub>) {
     let (now, wall) = moment();
     // The holder of the key is the streamer: a second connection replaces the first, which is what an
     // encoder that lost its network without a goodbye needs.
-    let writer = hub.take_over(&grant.channel, publication, now, wall);
+    let writer = hub.take_over(channel, publication, now, wall);
     info!(
-        channel = %grant.channel, stream = %writer.stream().id(), transport = request.transport.as_str(),
+        %channel, stream = %writer.stream().id(), transport = request.transport.as_str(),
         remote = %request.remote, encoder = request.encoder.as_deref().unwrap_or("unknown"),
         epoch = writer.stream().epoch(), "publisher accepted"
     );

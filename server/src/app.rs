@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 use transcode::Transcoder;
 
+use crate::admission::Admission;
 use crate::config::Config;
 use crate::http::api::Api;
 use crate::http::health::Health;
@@ -117,7 +118,14 @@ impl Server {
 
         // The way in: every publisher passes admission.
         let (requests, admissions) = mpsc::channel(admission::REQUESTS_MAX);
-        tasks.spawn(admission::run(admissions, Arc::clone(&authority), Arc::clone(&hub)));
+        let publishers_refused = Arc::new(AtomicU64::new(0));
+        let admission = Admission {
+            authority: Arc::clone(&authority),
+            hub: Arc::clone(&hub),
+            publishers_max: config.publish.publishers_max,
+            refused: Arc::clone(&publishers_refused),
+        };
+        tasks.spawn(admission.run(admissions));
         let rtmp = ingest::rtmp::Listener::bind(config.rtmp.clone()).await?;
         let rtmp_address = rtmp.local_addr();
         let rtmp_stats = rtmp.stats();
@@ -147,6 +155,7 @@ impl Server {
             public_url: public_url.clone(),
             tls: tls.is_some(),
             demo: config.demo,
+            expose_peers: config.api.expose_peers,
         };
         let whip =
             Arc::new(ingest::whip::Whip::new(requests, sfu.clone(), public_url.clone()).secure(secured));
@@ -155,6 +164,7 @@ impl Server {
         let whep = Arc::new(whep.secure(secured));
         let metrics = Metrics {
             hub: Arc::clone(&hub),
+            publishers_refused,
             sfu: sfu.clone(),
             packager: Arc::clone(&packager),
             transcoder,

@@ -17,6 +17,8 @@ const RESERVED_NAMES: [&str; 9] =
 pub struct Config {
     /// Pages, API, gateway, WHIP, WHEP and HLS.
     pub http: Http,
+    /// What the API tells.
+    pub api: Api,
     /// Publishers of any protocol.
     pub publish: Publish,
     /// RTMP ingest.
@@ -80,17 +82,27 @@ pub enum Tls {
     Files,
 }
 
+/// `[api]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Api {
+    /// Tell everybody who is watching, with addresses. Otherwise only clients on this machine may ask.
+    pub expose_peers: bool,
+}
+
 /// `[publish]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Publish {
     /// How long a Stream waits for a publisher that left, in seconds.
     pub reconnect_grace_s: u64,
+    /// Streams at a time. An encoder that comes back to its Stream always finds its place.
+    pub publishers_max: usize,
 }
 
 impl Default for Publish {
     fn default() -> Self {
-        Self { reconnect_grace_s: media::hub::RECONNECT_GRACE.as_secs() }
+        Self { reconnect_grace_s: media::hub::RECONNECT_GRACE.as_secs(), publishers_max: 100 }
     }
 }
 
@@ -191,6 +203,10 @@ impl Config {
         }
         if self.publish.reconnect_grace_s > RECONNECT_GRACE_S_MAX {
             let why = format!("reconnect_grace_s must be at most {RECONNECT_GRACE_S_MAX}");
+            return Err(Error::Invalid { section: "publish", why });
+        }
+        if self.publish.publishers_max == 0 {
+            let why = "publishers_max: 0 would refuse everybody".to_owned();
             return Err(Error::Invalid { section: "publish", why });
         }
         self.rtmp.validate().map_err(|why| Error::Invalid { section: "rtmp", why: why.to_string() })?;

@@ -3,5 +3,6 @@
 pub(crate) mod api;
 pub(crate) mod health;
 pub(crate) mod patience;
+mod peers;
 pub(crate) mod player;
 pub(crate) mod problem;

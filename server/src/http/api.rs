@@ -1,6 +1,7 @@
 //! `/api/v1`: what is live, and where to publish.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
@@ -23,11 +24,13 @@ pub(crate) struct Api {
     pub(crate) public_url: Option<Arc<str>>,
     pub(crate) tls: bool,
     pub(crate) demo: bool,
+    pub(crate) expose_peers: bool,
 }
 
 pub(crate) fn routes(api: Api) -> Router {
     Router::new()
         .route("/api/v1/streams", get(streams))
+        .route("/api/v1/streams/{channel}/peers", get(super::peers::peers))
         .route("/api/v1/info", get(info))
         .route("/api/v1/stats", get(stats))
         .with_state(api)
@@ -62,18 +65,23 @@ fn describe(stream: &Stream, api: &Api) -> Value {
     })
 }
 
-fn describe_track(track: &Arc<Track>) -> Value {
+/// What of a Track is known to everybody.
+pub(super) fn describe_track(track: &Arc<Track>) -> Value {
     let layers: Vec<Value> = track
         .layers()
         .iter()
         .map(|layer| {
             let info = layer.info();
+            let rates = info.rates(now());
             json!({
                 "rid": layer.rid().as_str(),
                 "codecs": info.codecs,
                 "width": info.size.map(|size| size.0),
                 "height": info.size.map(|size| size.1),
                 "bytes": info.bytes,
+                "active": rates.is_some(),
+                "bitrateBps": rates.map(|(bps, _)| bps),
+                "fps": rates.map(|(_, fps)| fps),
                 "keyframes": info.keyframes,
                 "keyframeIntervalMs": info.keyframe_interval_micros.map(|micros| micros / 1000),
                 "readers": layer.readers(),
@@ -107,6 +115,11 @@ fn bare_host(base: &str) -> &str {
         Some(colon) if !host[colon..].contains(']') => &host[..colon],
         _ => host,
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the API is an edge: a Layer is silent by the clock")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 async fn stats(State(api): State<Api>) -> Json<Value> {
