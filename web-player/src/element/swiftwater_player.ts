@@ -6,6 +6,8 @@ import { badge, phase } from '../player/state';
 import type { Phase, PlayerState } from '../player/state';
 import css from './element.css?inline';
 import { ICONS } from './icons';
+import { limit } from './stats';
+import { StatsPanel } from './stats_panel';
 import { TEMPLATE } from './template';
 
 declare global {
@@ -37,6 +39,7 @@ export class SwiftwaterPlayer extends HTMLElement {
   #idle: ReturnType<typeof setTimeout> | undefined;
   #undo: (() => void)[] = [];
   #said = '';
+  #stats: StatsPanel;
 
   constructor() {
     super();
@@ -47,6 +50,7 @@ export class SwiftwaterPlayer extends HTMLElement {
     sheet.replaceSync(css);
     root.adoptedStyleSheets = [sheet];
     for (const element of root.querySelectorAll<HTMLElement>('[data-part]')) this.#parts.set(element.dataset.part ?? '', element);
+    this.#stats = new StatsPanel(this.#part('stats'), this.#part('statsLines'), this.#part('statsToggle'), () => this.#player);
     this.#wire();
   }
 
@@ -92,6 +96,7 @@ export class SwiftwaterPlayer extends HTMLElement {
 
   disconnectedCallback(): void {
     for (const undo of this.#undo.splice(0)) undo();
+    this.#stats.toggle(false);
     this.#player?.stop();
     this.#player = null;
     this.#ownGateway?.stop();
@@ -113,6 +118,7 @@ export class SwiftwaterPlayer extends HTMLElement {
     click('theatre', () => this.#emit('theatre'));
     click('fullscreen', () => void this.#toggleFullscreen());
     click('pip', () => void this.#togglePip());
+    click('statsToggle', () => this.#stats.toggle());
     click('help', () => this.#part<HTMLDialogElement>('helpDialog').showModal());
     click('surface', () => this.#tap());
     this.#part('surface').addEventListener('dblclick', () => void this.#toggleFullscreen());
@@ -210,6 +216,9 @@ export class SwiftwaterPlayer extends HTMLElement {
       case 't':
         this.#emit('theatre');
         break;
+      case 's':
+        this.#stats.toggle();
+        break;
       case '?':
         this.#part<HTMLDialogElement>('helpDialog').showModal();
         break;
@@ -249,6 +258,9 @@ export class SwiftwaterPlayer extends HTMLElement {
     this.#part('live').hidden = !(hasPicture && (now === 'playing' || now === 'paused'));
 
     const words = card(now, state);
+    const kept = hasPicture && state.path.shown === 'webrtc' ? limit(state.cap) : null;
+    this.#part('busy').hidden = kept === null;
+    this.#part('busy').textContent = kept ?? '';
     this.#part('card').hidden = words === null;
     this.#part('cardTitle').textContent = words?.title ?? '';
     this.#part('cardText').textContent = words?.text ?? '';
@@ -266,7 +278,7 @@ export class SwiftwaterPlayer extends HTMLElement {
     volume.value = String(level);
     volume.style.setProperty('--level', `${level}%`);
 
-    this.#say(words?.title ?? (label === null ? '' : `Playing by ${state.path.shown === 'webrtc' ? 'WebRTC' : 'HLS'} ${label.why ?? ''}`));
+    this.#say(words?.title ?? kept ?? (label === null ? '' : `Playing by ${state.path.shown === 'webrtc' ? 'WebRTC' : 'HLS'} ${label.why ?? ''}`));
     this.#emit('change', state);
   }
 

@@ -22,17 +22,20 @@ export const TEMPLATE = `
   <span class="chip" data-part="badge" hidden>
     <span class="dot" data-part="dot"></span><span data-part="badgeShort"></span><span class="why" data-part="badgeWhy"></span>
   </span>
+  <span class="chip" data-part="busy" hidden></span>
 </div>
 <div class="bar" data-part="bar" role="group" aria-label="Player controls" hidden>
   <button type="button" data-part="play"></button>
   <button type="button" data-part="mute"></button>
   <input type="range" data-part="volume" min="0" max="100" step="5" aria-label="Volume" />
   <span class="space"></span>
+  <button type="button" data-part="statsToggle" aria-pressed="false" aria-controls="stats" aria-label="Statistics (s)" title="Statistics (s)">${ICONS.stats}</button>
   <button type="button" class="only-wide" data-part="help" aria-label="Keyboard shortcuts (?)" title="Keyboard shortcuts (?)">${ICONS.help}</button>
   <button type="button" class="only-wide" data-part="theatre" aria-label="Theatre mode (t)" title="Theatre mode (t)">${ICONS.theatre}</button>
   <button type="button" data-part="pip" aria-label="Picture in picture" title="Picture in picture">${ICONS.pip}</button>
   <button type="button" data-part="fullscreen" aria-label="Full screen (f)" title="Full screen (f)">${ICONS.fullscreen}</button>
 </div>
+<section class="stats" id="stats" data-part="stats" aria-label="Statistics" hidden><dl data-part="statsLines"></dl></section>
 <div class="hearing" role="status" data-part="status"></div>
 <dialog data-part="helpDialog" aria-labelledby="help-title">
   <h2 id="help-title">Keyboard shortcuts</h2>
@@ -42,6 +45,7 @@ export const TEMPLATE = `
     <dt><kbd>↑</kbd> <kbd>↓</kbd></dt><dd>Volume</dd>
     <dt><kbd>f</kbd></dt><dd>Full screen</dd>
     <dt><kbd>t</kbd></dt><dd>Theatre mode</dd>
+    <dt><kbd>s</kbd></dt><dd>Statistics</dd>
     <dt><kbd>?</kbd></dt><dd>This help</dd>
   </dl>
   <form method="dialog"><button>Close</button></form>

@@ -6,6 +6,8 @@
  * that we do not know is passed over (the protocol grows by adding).
  */
 
+import type { ServerFigures } from '../player/figures';
+
 export const SUB_PROTOCOL = 'live.v1.json';
 
 export interface Badge {
@@ -50,7 +52,8 @@ export type ServerFrame =
   | { type: 'rtc.answer'; re: number; pc: string; sdp: string; iceServers: IceServer[]; serverDelayMs: number | null }
   | { type: 'rtc.fallback'; re: number | null; pc: string | null; reason: string; url: string | null }
   /** Of one peer connection (`pc`), or of everybody who watches `ch`. */
-  | { type: 'rtc.state'; pc: string | null; ch: string | null; state: 'active' | 'inactive' | 'ended' }
+  | { type: 'rtc.state'; pc: string | null; ch: string | null; state: 'active' | 'inactive' | 'ended'; video: string | null }
+  | { type: 'rtc.stats'; re: number; pc: string; stats: ServerFigures }
   | { type: 'rtc.closed'; pc: string }
   | { type: 'rtc.restart'; pc: string }
   | ({ type: 'message'; id: string; ts: number | null; user: ChatUser; text: string; nonce: string | null } & Addressed)
@@ -73,6 +76,7 @@ export type ClientRequest =
   | { type: 'join'; ch: string; history: number; since?: { epoch: string; seq: number } }
   | { type: 'leave'; ch: string }
   | { type: 'rtc.play'; ch: string; sdp: string }
+  | { type: 'rtc.stats'; pc: string }
   | { type: 'message'; ch: string; text: string; nonce: string }
   | { type: 'name'; name: string };
 
@@ -118,6 +122,17 @@ function live(value: unknown): Live | null {
 function channelName(value: unknown, address: string | null): string | null {
   if (isFields(value)) return text(value.name) ?? text(value.slug);
   return text(value) ?? (address?.startsWith('stream:') ? address.slice('stream:'.length) : null);
+}
+
+/** What the server says of one peer connection, and its own share of the delay. */
+function serverFigures(value: Fields): ServerFigures {
+  const peer = isFields(value.stats) ? value.stats : {};
+  const of = (kind: unknown): number => (isFields(kind) ? (number(kind.resent) ?? 0) : 0);
+  return {
+    layer: text(peer.layer), cap: text(peer.cap), estimateBps: number(peer.estimateBps), roundTripMs: number(peer.rttMs),
+    transport: text(peer.transport), srtpProfile: text(peer.srtpProfile),
+    resent: of(peer.audio) + of(peer.video), addedMs: number(value.addedMs),
+  };
 }
 
 function iceServers(value: unknown): IceServer[] {
@@ -185,8 +200,10 @@ export function decodeFrame(value: unknown): ServerFrame | null {
     case 'rtc.state': {
       const state = value.state;
       if (state !== 'active' && state !== 'inactive' && state !== 'ended') return null;
-      return { type: 'rtc.state', pc: value.pc === undefined ? null : identifier(value.pc), ch, state };
+      return { type: 'rtc.state', pc: value.pc === undefined ? null : identifier(value.pc), ch, state, video: text(value.video) };
     }
+    case 'rtc.stats':
+      return re === null ? null : { type: 'rtc.stats', re, pc: identifier(value.pc), stats: serverFigures(value) };
     case 'rtc.closed':
       return { type: 'rtc.closed', pc: identifier(value.pc) };
     case 'rtc.restart':

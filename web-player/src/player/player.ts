@@ -1,5 +1,6 @@
 import type { GatewayClient } from '../gateway/client';
 import type { ServerFrame } from '../gateway/protocol';
+import type { Figures, ServerFigures } from './figures';
 import { nextDeadline } from './path';
 import type { Preference, Via } from './path';
 import { negotiateByGateway } from './source/gateway';
@@ -59,6 +60,19 @@ export class Player {
 
   get framesDecoded(): number {
     return this.#shownSource()?.framesDecoded() ?? 0;
+  }
+
+  /** What is known of the picture here. */
+  figures(): Figures | null {
+    return this.#shownSource()?.figures() ?? null;
+  }
+
+  /** What the server says of our connection; null where there is none, and while it does not say. */
+  async serverFigures(): Promise<ServerFigures | null> {
+    const pc = this.#state.path.shown === 'webrtc' ? (this.#webrtc?.pc ?? null) : null;
+    if (pc === null) return null;
+    const frame = await this.#options.gateway.request({ type: 'rtc.stats', pc }).catch(() => null);
+    return frame?.type === 'rtc.stats' ? frame.stats : null;
   }
 
   start(): void {
@@ -177,6 +191,7 @@ export class Player {
   #rtcState(frame: Extract<ServerFrame, { type: 'rtc.state' }>, ch: string): void {
     const ours = frame.pc === null ? frame.ch === ch : frame.pc === this.#webrtc?.pc;
     if (!ours) return;
+    if (frame.pc !== null && frame.video !== null) this.dispatch({ type: 'cap', cap: frame.video === 'full' ? null : frame.video });
     if (frame.state === 'ended') {
       this.dispatch({ type: 'ended' });
     } else if (frame.state === 'inactive') {
@@ -337,8 +352,8 @@ export class Player {
     if (deadline === null) return;
     this.#timer = setTimeout(
       () => {
-        // A hidden page may not decode, and that is no stall; a paused one does not want to.
-        const excused = document.hidden || this.#state.paused;
+        // A hidden page may not decode, and that is no stall; a paused one does not want to; a busy server sends sound only.
+        const excused = document.hidden || this.#state.paused || this.#state.cap === 'off';
         const { webrtc, hls } = this.#state.path;
         if (excused && (webrtc.state === 'playing' || hls.state === 'playing')) this.dispatch({ type: 'path', event: { type: 'excused' } });
         else this.dispatch({ type: 'path', event: { type: 'tick' } });

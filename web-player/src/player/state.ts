@@ -19,6 +19,8 @@ export interface PlayerState {
   readonly autoplay: 'ok' | 'muted' | 'blocked';
   readonly audio: boolean | null;
   readonly size: { readonly width: number; readonly height: number } | null;
+  /** What the server limits our picture to because it is overloaded: `smallest` or `off`. */
+  readonly cap: string | null;
 }
 
 export type PlayerEvent =
@@ -33,7 +35,8 @@ export type PlayerEvent =
   | { type: 'volume'; muted: boolean; volume: number; byUser: boolean }
   | { type: 'paused'; paused: boolean }
   | { type: 'autoplay'; autoplay: PlayerState['autoplay'] }
-  | { type: 'size'; width: number; height: number };
+  | { type: 'size'; width: number; height: number }
+  | { type: 'cap'; cap: string | null };
 
 export const INITIAL: PlayerState = {
   liveness: 'unknown',
@@ -48,6 +51,7 @@ export const INITIAL: PlayerState = {
   autoplay: 'muted',
   audio: null,
   size: null,
+  cap: null,
 };
 
 export function reduce(state: PlayerState, event: PlayerEvent, now: number): PlayerState {
@@ -99,6 +103,8 @@ export function reduce(state: PlayerState, event: PlayerEvent, now: number): Pla
       return { ...state, autoplay: event.autoplay };
     case 'size':
       return { ...state, size: { width: event.width, height: event.height } };
+    case 'cap':
+      return { ...state, cap: event.cap };
   }
 }
 

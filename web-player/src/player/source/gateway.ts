@@ -48,6 +48,7 @@ function refuse(error: GatewayError, refusals: PlayRefusals): void {
       break;
     case 'use_fallback':
     case 'capacity':
+    case 'overloaded':
       refusals.fallback('server', null);
       break;
     default:

@@ -1,4 +1,5 @@
 import type Hls from 'hls.js';
+import type { Figures } from '../figures';
 import { fromProgramDate, smooth } from '../latency';
 import { makeVideo } from './source';
 import type { Source, SourceEvents } from './source';
@@ -26,6 +27,8 @@ export class HlsSource implements Source {
   #timer: ReturnType<typeof setInterval>;
   #lastTime = 0;
   #latency: number | null = null;
+  #frames: { readonly count: number; readonly at: number } | null = null;
+  #figures: Figures | null = null;
   #closed = false;
 
   constructor(url: string, events: SourceEvents, serverNow: () => number) {
@@ -43,6 +46,10 @@ export class HlsSource implements Source {
 
   framesDecoded(): number {
     return this.video.getVideoPlaybackQuality().totalVideoFrames;
+  }
+
+  figures(): Figures | null {
+    return this.#figures;
   }
 
   close(): void {
@@ -120,10 +127,34 @@ export class HlsSource implements Source {
       this.#events.frame();
     }
     this.#catchUp();
+    this.#figure();
     const latency = fromProgramDate(this.#playingDate(), this.#serverNow());
     if (latency === null || video.paused) return;
     this.#latency = smooth(this.#latency, latency);
     this.#events.latency(this.#latency);
+  }
+
+  #figure(): void {
+    const { video } = this;
+    const quality = video.getVideoPlaybackQuality();
+    const before = this.#frames;
+    this.#frames = { count: quality.totalVideoFrames, at: performance.now() };
+    const seconds = before === null ? 0 : (this.#frames.at - before.at) / 1000;
+    const level = this.#hls?.levels[this.#hls.currentLevel];
+    const ranges = video.buffered;
+    const codecs = [level?.videoCodec, level?.audioCodec].filter((codec) => codec !== undefined);
+    this.#figures = {
+      codec: codecs.length === 0 ? null : codecs.join(' + '),
+      width: video.videoWidth || null,
+      height: video.videoHeight || null,
+      fps: before === null || seconds <= 0 ? null : Math.max(0, this.#frames.count - before.count) / seconds,
+      bitrateBps: level === undefined ? null : level.bitrate,
+      loss: null,
+      roundTripMs: null,
+      jitterMs: null,
+      bufferMs: ranges.length === 0 ? null : Math.max(0, ranges.end(ranges.length - 1) - video.currentTime) * 1000,
+      framesDropped: quality.droppedVideoFrames,
+    };
   }
 
   #catchUp(): void {

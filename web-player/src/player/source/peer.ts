@@ -1,3 +1,5 @@
+import { rates } from '../figures';
+import type { Counters, Figures } from '../figures';
 import { fromCapture, fromParts, fromPlayout, smooth } from '../latency';
 import type { ReceiverSample } from '../latency';
 import { makeVideo } from './source';
@@ -51,6 +53,8 @@ export class PeerSource implements Source {
   #before: ReceiverSample | null = null;
   #captureLatency: { ms: number; at: number } | null = null;
   #latency: number | null = null;
+  #counters: Counters | null = null;
+  #figures: Figures | null = null;
   #closed = false;
 
   constructor(negotiate: Negotiate, events: SourceEvents, serverNow: () => number | null, iceServers: RTCIceServer[] = []) {
@@ -74,6 +78,10 @@ export class PeerSource implements Source {
 
   framesDecoded(): number {
     return this.#framesDecoded;
+  }
+
+  figures(): Figures | null {
+    return this.#figures;
   }
 
   close(): void {
@@ -144,13 +152,20 @@ export class PeerSource implements Source {
     if (this.#closed) return;
     let roundTripTime: number | null = null;
     let inbound: InboundVideo | null = null;
+    let sound: RTCInboundRtpStreamStats | null = null;
+    const codecs = new Map<string, string>();
     for (const stats of report.values() as Iterable<RTCStats>) {
       if (stats.type === 'candidate-pair') {
         const pair = stats as RTCIceCandidatePairStats;
         if (pair.nominated && pair.currentRoundTripTime !== undefined) roundTripTime = pair.currentRoundTripTime;
       }
-      if (stats.type === 'inbound-rtp' && (stats as InboundVideo).kind === 'video') inbound = stats as InboundVideo;
+      if (stats.type === 'codec') codecs.set(stats.id, (stats as RTCStats & { mimeType?: string }).mimeType ?? '');
+      if (stats.type === 'inbound-rtp') {
+        if ((stats as InboundVideo).kind === 'video') inbound = stats as InboundVideo;
+        else sound = stats as RTCInboundRtpStreamStats;
+      }
     }
+    this.#figure(inbound, sound, roundTripTime, codecs);
     if (inbound === null) return;
     const decoded = inbound.framesDecoded ?? 0;
     if (decoded > this.#framesDecoded) {
@@ -163,6 +178,37 @@ export class PeerSource implements Source {
       roundTripTime,
       estimatedPlayoutTimestamp: inbound.estimatedPlayoutTimestamp ?? null,
     });
+  }
+
+  #figure(
+    inbound: InboundVideo | null,
+    sound: RTCInboundRtpStreamStats | null,
+    roundTripTime: number | null,
+    codecs: ReadonlyMap<string, string>,
+  ): void {
+    const both = (of: (stats: RTCInboundRtpStreamStats) => number | undefined): number =>
+      (inbound === null ? 0 : (of(inbound) ?? 0)) + (sound === null ? 0 : (of(sound) ?? 0));
+    const counters: Counters = {
+      at: performance.now(),
+      bytes: both((it) => it.bytesReceived),
+      packets: both((it) => it.packetsReceived),
+      lost: both((it) => it.packetsLost),
+      frames: inbound?.framesDecoded ?? 0,
+      jitterBufferDelayS: inbound?.jitterBufferDelay ?? 0,
+      jitterBufferEmitted: inbound?.jitterBufferEmittedCount ?? 0,
+    };
+    const codec = (id: string | undefined): string | null => codecs.get(id ?? '')?.split('/')[1] ?? null;
+    const names = [codec(inbound?.codecId), codec(sound?.codecId)].filter((name) => name !== null);
+    this.#figures = {
+      ...rates(this.#counters, counters),
+      codec: names.length === 0 ? null : names.join(' + '),
+      width: inbound?.frameWidth ?? null,
+      height: inbound?.frameHeight ?? null,
+      roundTripMs: roundTripTime === null ? null : roundTripTime * 1000,
+      jitterMs: inbound?.jitter === undefined ? null : inbound.jitter * 1000,
+      framesDropped: inbound?.framesDropped ?? null,
+    };
+    this.#counters = counters;
   }
 
   /** The best measurement that this browser and this server allow. */

@@ -1,3 +1,4 @@
+import type { Figures } from '../figures';
 import type { Via } from '../path';
 
 /** What a source tells the player. */
@@ -15,6 +16,8 @@ export interface Source {
   readonly via: Via;
   readonly video: HTMLVideoElement;
   framesDecoded(): number;
+  /** As of the last look; null before the first. */
+  figures(): Figures | null;
   close(): void;
 }
 
