@@ -338,6 +338,11 @@ pub(super) const TABLE: &[Row] = &[
     counter("sfu.core.nacked", "swiftwater_sfu_nacked_total", "Packets that viewers asked for again."),
     counter("sfu.core.nack_unknown", "swiftwater_sfu_nack_unknown_total", "Of them: not kept any more."),
     counter(
+        "sfu.core.nack_superseded",
+        "swiftwater_sfu_nack_superseded_total",
+        "Of them: of a layer that the viewer has left.",
+    ),
+    counter(
         "sfu.core.nack_throttled",
         "swiftwater_sfu_nack_throttled_total",
         "Of them: asked again too soon, or over the viewer's budget.",
