@@ -51,6 +51,8 @@ async fn wrong_frames_are_answered_and_the_socket_lives() {
         (json!({ "type": "rtc.play", "ch": ch, "sdp": "v=0" }), "no_publisher"),
         (json!({ "type": "rtc.pause", "pc": "pc9", "kind": "video" }), "not_found"),
         (json!({ "type": "rtc.pause", "pc": "pc9", "kind": "smell" }), "bad_request"),
+        (json!({ "type": "rtc.layer", "pc": "pc9", "rid": "auto" }), "not_found"),
+        (json!({ "type": "rtc.layer", "pc": "pc9", "rid": "h", "maxHeight": 360 }), "bad_request"),
     ] {
         let answer = member.ask(request.clone()).await;
         assert_eq!(answer["error"]["code"], code, "{request}: {answer}");

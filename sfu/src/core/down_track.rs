@@ -9,6 +9,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
+use std::num::NonZeroU8;
 use std::time::Instant;
 
 use media::{Codec, Kind, RtpPacket};
@@ -120,9 +121,11 @@ struct Sent {
     transport_seq: u16,
     /// With [`WITH_MID`].
     payload_type: u8,
-    /// Of which source it was.
-    source: u8,
+    /// Of which source it was. Never zero, so that an empty place in the ring costs nothing more.
+    source: NonZeroU8,
 }
+
+const _: () = assert!(size_of::<Option<Sent>>() == 24, "a thousand of them per viewer");
 
 /// One m-line of a viewer.
 #[derive(Debug)]
@@ -138,8 +141,9 @@ pub(crate) struct DownTrack {
     in_frame: bool,
     /// Time at the source of the newest frame that it was given, to be sent now or by and by.
     pub(crate) taken: Option<i64>,
-    /// Grows with every other source.
-    source: u8,
+    /// Another number for every other source, and that of the one before.
+    source: NonZeroU8,
+    last_source: NonZeroU8,
     format: Option<Format>,
     mids_left: u8,
     schedule: Schedule,
@@ -171,7 +175,8 @@ impl DownTrack {
             fresh: true,
             in_frame: false,
             taken: None,
-            source: 0,
+            source: NonZeroU8::MIN,
+            last_source: NonZeroU8::MIN,
             format: None,
             mids_left: MID_PACKETS,
             schedule: Schedule::new(line.extensions),
@@ -210,7 +215,8 @@ impl DownTrack {
     pub(crate) fn switch(&mut self, codec: Codec, flow: Flow) {
         self.format = self.line.formats.iter().find(|format| format.codec == codec).copied();
         self.not_before = 0;
-        self.source = self.source.wrapping_add(1);
+        self.last_source = self.source;
+        self.source = self.source.checked_add(1).unwrap_or(NonZeroU8::MIN);
         self.restart(flow);
     }
 
@@ -240,8 +246,12 @@ impl DownTrack {
 
     /// How many sources ago a packet was sent that is remembered under this index: 0 is the present one.
     pub(crate) fn sources_ago(&self, index: u64) -> u8 {
-        let sent = self.sent.get(index as usize % SENT_MAX).copied().flatten();
-        sent.filter(|sent| sent.index == index as u32).map_or(0, |sent| self.source.wrapping_sub(sent.source))
+        match self.remembered(index) {
+            Some(sent) if sent.source == self.source => 0,
+            Some(sent) if sent.source == self.last_source => 1,
+            Some(_) => 2,
+            None => 0,
+        }
     }
 
     /// What was left out before the next packet leaves no gap.

@@ -125,6 +125,11 @@ impl Spec {
         self.id
     }
 
+    #[cfg(test)]
+    pub(crate) fn choice(&self) -> &LayerChoice {
+        &self.choice
+    }
+
     /// What it wants to see, once it is connected.
     pub fn choose(&mut self, choice: LayerChoice) {
         self.choice = choice;

@@ -301,6 +301,18 @@ mod tests {
     }
 
     #[test]
+    fn a_choice_waits_with_the_peer_and_then_goes_to_its_shard() {
+        let (claims, mut maker, now) = (Claims::new(10), Maker::new(), clock());
+        let (ufrag, _events) = maker.insert(&claims, now);
+        assert_eq!(claims.choose(&ufrag, LayerChoice::AudioOnly), None);
+        let (Claim::Yours(peer), Some(_mine)) = claims.claim(&ufrag, 0) else { panic!("it was free") };
+        let Negotiated::Viewer(spec) = *peer else { panic!("it is a viewer") };
+        assert_eq!(*spec.choice(), LayerChoice::AudioOnly);
+        assert_eq!(claims.choose(&ufrag, LayerChoice::default()), Some(LayerChoice::default()));
+        assert_eq!(claims.choose("somebody", LayerChoice::default()), None);
+    }
+
+    #[test]
     fn the_table_is_bounded() {
         let (claims, mut maker, now) = (Claims::new(2), Maker::new(), clock());
         let (first, mut events) = maker.insert(&claims, now);

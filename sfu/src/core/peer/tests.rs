@@ -120,10 +120,16 @@ fn h264_comes_out_of_the_frame_face() {
     assert_eq!(world.peer.counters().next().unwrap().2.keyframes, 10);
 }
 
+/// As pages call them, and as OBS does.
 #[test]
 fn every_layer_of_simulcast_lands_in_its_own() {
+    lands_in_its_own(["q", "h", "f"]);
+    lands_in_its_own(["0", "1", "2"]);
+}
+
+fn lands_in_its_own(names: [&'static str; 3]) {
     let mut layers = Simulcast::new();
-    for rid in ["q", "h", "f"] {
+    for rid in names {
         layers.add_send_layer(SimulcastLayer::new(rid));
     }
     let mut world = World::with_layers(vp8, true, Some(layers));
@@ -135,7 +141,7 @@ fn every_layer_of_simulcast_lands_in_its_own() {
     });
     let video = world.video.unwrap();
     let track = world.track(Kind::Video);
-    let rids = ["q", "h", "f"].map(|rid| Rid::parse(rid).unwrap());
+    let rids = names.map(|rid| Rid::parse(rid).unwrap());
     let mut readers = rids.clone().map(|rid| track.read::<RtpPacket>(&rid));
     for frame in 0..60u32 {
         for rid in &rids {
@@ -166,7 +172,7 @@ fn every_layer_of_simulcast_lands_in_its_own() {
             _ => None,
         })
         .collect();
-    assert_eq!(asked, ["h"]);
+    assert_eq!(asked, [names[1]], "of that layer alone");
 }
 
 /// The encoder of the picture takes 200 ms longer than that of the sound.
