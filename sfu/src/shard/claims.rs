@@ -305,7 +305,7 @@ mod tests {
         let (claims, mut maker, now) = (Claims::new(10), Maker::new(), clock());
         let (ufrag, _events) = maker.insert(&claims, now);
         assert_eq!(claims.choose(&ufrag, LayerChoice::AudioOnly), None);
-        let (Claim::Yours(peer), Some(_mine)) = claims.claim(&ufrag, 0) else { panic!("it was free") };
+        let (Claim::Yours(peer), Some(_mine)) = claims.claim(&ufrag, 0, None) else { panic!("it was free") };
         let Negotiated::Viewer(spec) = *peer else { panic!("it is a viewer") };
         assert_eq!(*spec.choice(), LayerChoice::AudioOnly);
         assert_eq!(claims.choose(&ufrag, LayerChoice::default()), Some(LayerChoice::default()));
