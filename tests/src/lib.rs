@@ -9,6 +9,7 @@
 //! wall clock at which they were made. Nothing sleeps to synchronise; waits are for events, with a deadline.
 
 pub mod browser;
+pub mod exposition;
 pub mod gateway;
 pub mod log;
 pub mod process;
