@@ -18,6 +18,8 @@ mod connection;
 mod counters;
 mod credentials;
 mod flv;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod listener;
 mod publication;
 mod reply;

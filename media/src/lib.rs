@@ -29,6 +29,8 @@ pub mod codec;
 pub mod demand;
 pub mod error;
 pub mod frame;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod h264;
 pub mod h265;
 pub mod hub;

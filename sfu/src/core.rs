@@ -18,6 +18,8 @@ mod down_track;
 mod dtls_guard;
 mod feed;
 mod feedback;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod history;
 mod ice_lite;
 mod lateness;

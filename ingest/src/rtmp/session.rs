@@ -85,6 +85,12 @@ impl Session {
         }
     }
 
+    /// As after the handshake.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn past_handshake() -> Self {
+        Self { handshake: None, ..Self::new() }
+    }
+
     /// Takes bytes from the front of `input` up to the next event; `None` when they are used up. The answer
     /// to one event may decide how the next bytes are read.
     ///

@@ -5,6 +5,8 @@
 //! encoders declare less than a library needs to know it.
 
 mod connection;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 mod hello;
 mod sources;
 mod stats;
@@ -386,14 +388,18 @@ impl Peer {
         while let Some((arrival, inbound)) = self.connection.poll_inbound() {
             // Only what SRTP has authenticated gets here.
             self.path = Some(path);
-            match inbound {
-                Inbound::Rtp(packet) => self.take_packet(arrival, packet),
-                Inbound::Rtcp(packets) => {
-                    let reports = packets.iter().filter_map(|packet| packet.as_any().downcast_ref());
-                    for SenderReport { ssrc, ntp_time, rtp_time, .. } in reports {
-                        for track in &mut self.tracks {
-                            track.handle_report(*ssrc, NtpTime::from_bits(*ntp_time), *rtp_time);
-                        }
+            self.take(arrival, inbound);
+        }
+    }
+
+    fn take(&mut self, arrival: Instant, inbound: Inbound) {
+        match inbound {
+            Inbound::Rtp(packet) => self.take_packet(arrival, packet),
+            Inbound::Rtcp(packets) => {
+                let reports = packets.iter().filter_map(|packet| packet.as_any().downcast_ref());
+                for SenderReport { ssrc, ntp_time, rtp_time, .. } in reports {
+                    for track in &mut self.tracks {
+                        track.handle_report(*ssrc, NtpTime::from_bits(*ntp_time), *rtp_time);
                     }
                 }
             }

@@ -341,6 +341,19 @@ impl Viewer {
         }
     }
 
+    /// As after a handshake that agreed on these keys.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn key(
+        &mut self,
+        now: Instant,
+        profile: Profile,
+        ours: secure::KeyAndSalt<'_>,
+        theirs: secure::KeyAndSalt<'_>,
+    ) {
+        self.sealer = Some(Box::new(self.secure.key(profile, ours, theirs)));
+        self.congestion = Some(Box::new(Congestion::new(now, START_BPS)));
+    }
+
     pub(crate) fn is_connected(&self) -> bool {
         self.sealer.is_some()
     }

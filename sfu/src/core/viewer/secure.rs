@@ -71,6 +71,14 @@ impl Secure {
         }
     }
 
+    /// As after a handshake that agreed on these keys.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn key(&mut self, profile: Profile, ours: KeyAndSalt<'_>, theirs: KeyAndSalt<'_>) -> Sealer {
+        self.srtcp = Some(Srtcp::new(profile, ours, theirs));
+        self.guard.finish();
+        Sealer::new(profile, ours.0, ours.1)
+    }
+
     pub(crate) fn is_connected(&self) -> bool {
         self.srtcp.is_some()
     }
@@ -199,7 +207,7 @@ impl fmt::Debug for Secure {
 }
 
 /// RFC 5764 section 4.2: client key, server key, client salt, server salt.
-type KeyAndSalt<'a> = (&'a [u8], &'a [u8]);
+pub(crate) type KeyAndSalt<'a> = (&'a [u8], &'a [u8]);
 
 fn split_material(profile: Profile, material: &[u8]) -> Option<(KeyAndSalt<'_>, KeyAndSalt<'_>)> {
     let (key, salt) = (profile.key_len(), profile.salt_len());
