@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   sent(number, bytes) ──► sent ──┐
-//!   transport-cc report ───────────┴─► acked_rate ─────────────────────┐
+//!   transport-cc report ───────────┴─► acked_rate, bottleneck ─────────┐
 //!                              ├─────► arrival_group ─► trendline ─► rate_control ─► least ─► estimate
 //!                              ├─────► loss ───────────────────────────────────────────┘
 //!                              └─────► probe ("the line takes that much") ─► rate_control
@@ -13,6 +13,7 @@
 
 mod acked_rate;
 mod arrival_group;
+mod bottleneck;
 mod loss;
 mod probe;
 mod rate_control;
@@ -27,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use acked_rate::AckedRate;
 use arrival_group::ArrivalGroups;
+use bottleneck::Bottleneck;
 use loss::LossControl;
 use probe::{Probing, Verdict};
 use rate_control::RateControl;
@@ -55,6 +57,8 @@ const CONGESTED_MICROS: i64 = 30_000_000;
 const CALM_MICROS: i64 = 500_000;
 /// Nor where more than this is lost: it would tell nothing.
 const PROBE_LOSS_MAX: f64 = 0.2;
+/// How much faster a catch-up burst goes on when the line took what was sent of it.
+const BURST_GROWTH: f64 = 1.5;
 /// A drop below this much of the estimate may have been a passing thing: probed soon.
 const DEEP_DROP: f64 = 0.66;
 
@@ -79,12 +83,14 @@ pub struct Congestion {
     began: Instant,
     sent: Sent,
     acked: AckedRate,
+    bottleneck: Bottleneck,
     groups: ArrivalGroups,
     trend: Trendline,
     rate: RateControl,
     loss: LossControl,
     loss_bps: Option<f64>,
     probing: Probing,
+    burst: Burst,
     remb: Remb,
     wanted_bps: u64,
     /// Of the newest report, on the receiver's clock.
@@ -95,9 +101,32 @@ pub struct Congestion {
     unheard_since: Option<i64>,
     /// What was measured is enough for an estimate.
     known: bool,
+    /// The estimate is a measurement, not where the search began.
+    proven: bool,
     /// When a queue or losses showed last that the line is full.
     congested: Option<i64>,
     happened: Happened,
+}
+
+/// What a catch-up burst has shown of the line, in bits per second.
+#[derive(Clone, Copy, Debug)]
+enum Burst {
+    Unknown,
+    /// It took more, each time that it was tried.
+    Grows(f64),
+    /// It took this.
+    Limited(f64),
+}
+
+impl Burst {
+    fn after(self, verdict: Verdict) -> Self {
+        match (self, verdict) {
+            (Self::Unknown, Verdict::Takes(bps)) => Self::Grows(bps * BURST_GROWTH),
+            (Self::Grows(old), Verdict::Takes(bps)) => Self::Grows(old.max(bps * BURST_GROWTH)),
+            (_, Verdict::Limit(bps)) => Self::Limited(bps),
+            (same, _) => same,
+        }
+    }
 }
 
 /// A packet that arrived: its times on both clocks, in microseconds.
@@ -115,18 +144,21 @@ impl Congestion {
             began: now,
             sent: Sent::default(),
             acked: AckedRate::default(),
+            bottleneck: Bottleneck::default(),
             groups: ArrivalGroups::default(),
             trend: Trendline::new(),
             rate: RateControl::new(start_bps as f64),
             loss: LossControl::default(),
             loss_bps: None,
             probing: Probing::new(),
+            burst: Burst::Unknown,
             remb: Remb::default(),
             wanted_bps: 0,
             reference: 0,
             heard: None,
             unheard_since: None,
             known: false,
+            proven: false,
             congested: None,
             happened: Happened::default(),
         }
@@ -144,6 +176,25 @@ impl Congestion {
     pub fn burst(&mut self, now: Instant) {
         let at = self.micros(now);
         self.probing.burst(at);
+    }
+
+    /// A catch-up burst begins, at that rate. It grows faster if the line takes it, unless that has shown a limit lately.
+    pub fn begin_burst(&mut self, now: Instant, bits_per_second: u64) {
+        self.burst =
+            if self.is_congested(now) { Burst::Limited(bits_per_second as f64) } else { Burst::Unknown };
+    }
+
+    /// Bits per second at which the burst should go on. `None`: nothing has been heard of it yet.
+    pub fn burst_bps(&self) -> Option<u64> {
+        match self.burst {
+            Burst::Unknown => None,
+            Burst::Grows(bps) | Burst::Limited(bps) => Some(bps as u64),
+        }
+    }
+
+    /// Whether the line has shown that it takes no more than that.
+    pub fn burst_is_limited(&self) -> bool {
+        matches!(self.burst, Burst::Limited(_))
     }
 
     /// Transport-wide feedback came: `fci` is what follows the two SSRCs. Whatever it holds does no harm.
@@ -197,6 +248,7 @@ impl Congestion {
         let mut usage = if arrivals.is_empty() { Usage::Normal } else { self.trend.usage() };
         for packet in arrivals {
             self.acked.add(packet.arrived, packet.bytes);
+            self.bottleneck.add(packet.sent, packet.arrived, packet.bytes);
             if let Some(deltas) = self.groups.add(packet.sent, packet.arrived) {
                 self.trend.add(deltas);
                 usage = self.trend.usage();
@@ -209,8 +261,9 @@ impl Congestion {
     fn judge(&mut self, now: i64, usage: Usage, last_sent: i64) {
         let acked = self.acked.bps();
         let before = self.rate.bps();
-        if self.rate.update(now, usage, acked) {
+        if self.rate.update(now, usage, acked, self.bottleneck.bps()) {
             self.happened.overuses += 1;
+            self.proven = true;
             self.congested = Some(now);
             self.probing.decreased(now, self.rate.bps() < before * DEEP_DROP);
         }
@@ -226,33 +279,40 @@ impl Congestion {
 
     fn conclude(&mut self, now: i64) {
         while let Some(conclusion) = self.probing.conclude(now) {
-            let first = !std::mem::replace(&mut self.known, true);
+            let before = self.rate.bps();
             let (shown, takes) = match conclusion.verdict {
                 Verdict::Takes(bps) => (Some(bps), true),
                 Verdict::Limit(bps) => (Some(bps), false),
-                Verdict::Unknown => {
-                    self.known = !first;
-                    (None, false)
-                }
+                Verdict::Unknown => (None, false),
             };
-            if let Some(bps) = shown
-                && (first || bps > self.rate.bps())
-            {
-                self.rate.set(now, bps);
-                self.loss.forget();
-                self.loss_bps = None;
+            if let Some(bps) = shown {
+                self.learn(now, bps, takes);
             }
             if !conclusion.probe {
-                continue;
-            }
-            if takes {
+                self.burst = self.burst.after(conclusion.verdict);
+            } else if takes && self.rate.bps() > before {
                 self.happened.probes_succeeded += 1;
                 self.probing.succeeded(now);
             } else {
                 self.happened.probes_failed += 1;
-                self.congested = Some(now);
                 self.probing.failed(now);
             }
+        }
+    }
+
+    /// A cluster has shown what the line takes, or at least.
+    fn learn(&mut self, now: i64, bps: f64, takes: bool) {
+        let proven = std::mem::replace(&mut self.proven, true);
+        self.known = true;
+        if !takes {
+            self.congested = Some(now);
+        }
+        // Once something has been measured only an overuse lowers the estimate: a cluster is short.
+        let bps = if proven { bps } else { bps.max(self.acked.bps().unwrap_or(0.0)) };
+        if !proven || (bps > self.rate.bps() && (takes || self.is_calm(now))) {
+            self.rate.set(now, bps);
+            self.loss.forget();
+            self.loss_bps = None;
         }
     }
 
@@ -271,8 +331,8 @@ impl Congestion {
         self.remb.handle_loss(at, f64::from(fraction_lost) / 256.0);
     }
 
-    /// Time has passed; to be called some times per second.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    /// Time has passed; to be called some times per second. `may_probe`: nothing else is waiting for the line.
+    pub fn handle_timeout(&mut self, now: Instant, may_probe: bool) {
         let now = self.micros(now);
         if self.known && self.unheard_since.is_some_and(|since| now - since > UNHEARD_MICROS) {
             self.rate.set(now, self.rate.bps() / 2.0);
@@ -284,11 +344,18 @@ impl Congestion {
         }
         self.remb.handle_timeout(now);
         self.conclude(now);
-        self.start_probe(now);
+        if may_probe {
+            self.start_probe(now);
+        }
+    }
+
+    /// No queue has just been there.
+    fn is_calm(&self, now: i64) -> bool {
+        self.rate.decreased().is_none_or(|at| now - at > CALM_MICROS)
     }
 
     fn start_probe(&mut self, now: i64) {
-        let calm = self.rate.decreased().is_none_or(|at| now - at > CALM_MICROS)
+        let calm = self.is_calm(now)
             && self.trend.usage() != Usage::Over
             && self.unheard_since.is_none_or(|since| now - since < CALM_MICROS)
             && self.loss.average() < PROBE_LOSS_MAX;
@@ -327,6 +394,16 @@ impl Congestion {
     pub fn is_congested(&self, now: Instant) -> bool {
         let now = self.micros(now);
         self.congested.is_some_and(|at| now - at < CONGESTED_MICROS)
+    }
+
+    /// The estimate, if the line has shown in the last half minute that it takes no more than that.
+    pub fn limit_bps(&self, now: Instant) -> Option<u64> {
+        self.estimate_bps().filter(|_| self.is_congested(now))
+    }
+
+    /// How long the newest packet that was reported had to wait on the line.
+    pub fn queue(&self) -> Duration {
+        Duration::from_micros(self.bottleneck.waited().max(0) as u64)
     }
 
     /// The share of packets lost in the last seconds.

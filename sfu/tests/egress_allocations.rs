@@ -68,7 +68,7 @@ fn congestion_control_allocates_nothing_per_packet_nor_per_report() {
             report[8..10].copy_from_slice(&[if lost { 0 } else { 0x20 }, 20]);
             congestion.handle_transport_cc(now, &report);
             congestion.set_wanted_bps(5_000_000);
-            congestion.handle_timeout(now);
+            congestion.handle_timeout(now, true);
             while congestion.poll_probe(now).is_some() {
                 number = number.wrapping_add(1);
                 congestion.sent(now, number, 1200);

@@ -1,59 +1,50 @@
-//! How much arrives: the acknowledged bitrate.
-//!
-//! A sample per window, and a filter that trusts a sample the less the further it is from what it believes: one
-//! large frame moves it little, a lasting change moves it within a few windows.
+//! How much arrives: the acknowledged bitrate of the last half second, on the receiver's clock.
 
-/// Length of a window, once there is an estimate, and of the first one.
-const WINDOW_MICROS: i64 = 150_000;
-const FIRST_WINDOW_MICROS: i64 = 500_000;
-/// How much the difference from the estimate makes a sample doubtful.
-const DOUBT: f64 = 10.0;
-/// How fast the estimate becomes doubtful itself, per sample.
-const AGING: f64 = 5.0;
+/// A bucket, and how many there are.
+const BUCKET_MICROS: i64 = 50_000;
+const BUCKETS: usize = 10;
 
-/// The filter. Rates inside in kbit/s, which is what the constants are made for.
+/// Bytes by bucket: a ring.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct AckedRate {
-    since: Option<i64>,
-    last: i64,
-    bytes: u64,
-    kbps: Option<f64>,
-    variance: f64,
+    buckets: [u32; BUCKETS],
+    /// Number of the newest bucket since the clock began.
+    newest: i64,
+    /// Complete buckets so far, up to all.
+    complete: usize,
+    began: bool,
 }
 
 impl AckedRate {
-    /// A packet arrived, at so many microseconds on the receiver's clock.
+    /// A packet arrived, at so many microseconds.
     pub(super) fn add(&mut self, arrived: i64, bytes: u64) {
-        let window = if self.kbps.is_some() { WINDOW_MICROS } else { FIRST_WINDOW_MICROS };
-        let since = *self.since.get_or_insert(arrived);
-        if arrived < since || arrived - self.last.max(since) > FIRST_WINDOW_MICROS {
-            // The clock stepped, or nothing was sent for long: a pause is no rate.
-            (self.since, self.bytes) = (Some(arrived), 0);
-        } else if arrived - since >= window {
-            let kbps = self.bytes as f64 * 8_000.0 / (arrived - since) as f64;
-            self.sample(kbps);
-            (self.since, self.bytes) = (Some(arrived), 0);
+        let bucket = arrived.div_euclid(BUCKET_MICROS);
+        if !self.began || bucket < self.newest - BUCKETS as i64 {
+            // The first, or the clock stepped back.
+            *self = Self { newest: bucket, began: true, ..Self::default() };
         }
-        self.last = arrived;
-        self.bytes += bytes;
+        let skipped = usize::try_from(bucket - self.newest).unwrap_or(0);
+        for step in 1..=skipped.min(BUCKETS) as i64 {
+            self.buckets[Self::place(self.newest + step)] = 0;
+        }
+        self.complete = (self.complete + skipped).min(BUCKETS - 1);
+        self.newest = self.newest.max(bucket);
+        let sum = &mut self.buckets[Self::place(bucket)];
+        *sum = sum.saturating_add(bytes as u32);
     }
 
-    fn sample(&mut self, kbps: f64) {
-        let Some(old) = self.kbps else {
-            self.kbps = Some(kbps);
-            self.variance = 50.0;
-            return;
-        };
-        let doubt = DOUBT * (old - kbps).abs() / old.max(1.0);
-        let of_sample = doubt * doubt;
-        let of_old = self.variance + AGING;
-        self.kbps = Some((of_sample * old + of_old * kbps) / (of_sample + of_old));
-        self.variance = of_sample * of_old / (of_sample + of_old);
+    fn place(bucket: i64) -> usize {
+        bucket.rem_euclid(BUCKETS as i64) as usize
     }
 
-    /// Bits per second. `None`: half a second has not been seen yet.
+    /// Bits per second, of the complete buckets. `None`: half a second has not passed yet.
     pub(super) fn bps(&self) -> Option<f64> {
-        self.kbps.map(|kbps| kbps * 1000.0)
+        if self.complete < BUCKETS - 1 {
+            return None;
+        }
+        let all: u64 = self.buckets.iter().map(|bytes| u64::from(*bytes)).sum();
+        let complete = all - u64::from(self.buckets[Self::place(self.newest)]);
+        Some(complete as f64 * 8e6 / ((BUCKETS - 1) as i64 * BUCKET_MICROS) as f64)
     }
 }
 
@@ -61,7 +52,7 @@ impl AckedRate {
 mod tests {
     use super::*;
 
-    /// Packets of 1000 bytes every `gap` microseconds.
+    /// Packets of 1000 bytes every `gap` microseconds; kbit/s.
     fn run(rate: &mut AckedRate, at: &mut i64, gap: i64, millis: i64) -> f64 {
         let end = *at + millis * 1000;
         while *at < end {
@@ -72,28 +63,26 @@ mod tests {
     }
 
     #[test]
-    fn it_settles_soon_after_a_change() {
-        let (mut rate, mut at) = (AckedRate::default(), 0);
+    fn it_is_right_half_a_second_after_a_change() {
+        let (mut rate, mut at) = (AckedRate::default(), -3_000_000);
         assert_eq!(run(&mut rate, &mut at, 4_000, 400), 0.0, "not yet");
-        let before = run(&mut rate, &mut at, 4_000, 600);
-        assert!((1950.0..2050.0).contains(&before), "{before}");
-        let down = run(&mut rate, &mut at, 16_000, 1500);
-        assert!((480.0..620.0).contains(&down), "{down}");
-        let up = run(&mut rate, &mut at, 4_000, 2000);
-        assert!((1800.0..2050.0).contains(&up), "{up}");
+        for (gap, expected) in [(4_000, 2000.0), (16_000, 500.0), (4_000, 2000.0)] {
+            let seen = run(&mut rate, &mut at, gap, 600);
+            assert!((expected * 0.95..expected * 1.05).contains(&seen), "{seen}");
+        }
     }
 
     #[test]
-    fn a_pause_is_no_low_rate_and_a_large_frame_no_high_one() {
+    fn pauses_and_steps_of_the_clock_are_survived() {
         let (mut rate, mut at) = (AckedRate::default(), 0);
         run(&mut rate, &mut at, 4_000, 3000);
         at += 5_000_000;
-        let after = run(&mut rate, &mut at, 4_000, 300);
-        assert!((1900.0..2100.0).contains(&after), "{after}");
-        for _ in 0..40 {
-            rate.add(at, 1000);
-        }
-        let after = run(&mut rate, &mut at, 4_000, 160);
-        assert!((1900.0..3000.0).contains(&after), "{after}");
+        rate.add(at, 1000);
+        assert_eq!(rate.bps(), Some(0.0));
+        at -= 3_000_000;
+        run(&mut rate, &mut at, 4_000, 100);
+        assert_eq!(rate.bps(), None);
+        rate.add(i64::MAX, 1000);
+        rate.add(i64::MIN, 1000);
     }
 }

@@ -91,7 +91,8 @@ impl LossControl {
         let factors = FACTORS.into_iter().map(|factor| factor * present);
         let mut best: Option<(f64, f64, f64)> = None;
         for bps in factors.chain(acked).chain([delay_bps]) {
-            let bps = bps.min(delay_bps);
+            // What arrives is carried, whatever is lost beside it.
+            let bps = bps.max(acked.unwrap_or(0.0)).min(delay_bps);
             let own_loss = self.best_own_loss(bps);
             let merit = self.merit(bps, own_loss);
             if best.is_none_or(|best| merit > best.0) {

@@ -14,6 +14,8 @@ const INCREASE: f64 = 1.08;
 /// How far above the acknowledged rate it grows by itself, in tenths: a frame larger than the others, not a Layer.
 const HEADROOM: f64 = 1.2;
 const HEADROOM_BPS: f64 = 10_000.0;
+/// Over which the acknowledged rate is averaged for that.
+const AVERAGE_SECONDS: f64 = 2.0;
 /// Until a round trip was measured.
 const ROUND_TRIP_MICROS: i64 = 200_000;
 /// The detector's own delay.
@@ -56,6 +58,7 @@ pub(super) struct RateControl {
     bps: f64,
     phase: Phase,
     limit: Option<Limit>,
+    average: Option<f64>,
     round_trip: i64,
     changed: Option<i64>,
     decreased: Option<i64>,
@@ -67,6 +70,7 @@ impl RateControl {
             bps: clamp(start_bps),
             phase: Phase::Hold,
             limit: None,
+            average: None,
             round_trip: ROUND_TRIP_MICROS,
             changed: None,
             decreased: None,
@@ -87,10 +91,14 @@ impl RateControl {
         self.changed = Some(now);
     }
 
-    /// A report was read. `acked`: what arrives, in bits per second. True: it was decreased.
-    pub(super) fn update(&mut self, now: i64, usage: Usage, acked: Option<f64>) -> bool {
+    /// A report was read. `acked`: what arrives, in bits per second; `full`: what arrives while packets wait. True: it was
+    /// decreased. A trend without a queue behind it is a shake of the line, and only stops the growth.
+    pub(super) fn update(&mut self, now: i64, usage: Usage, acked: Option<f64>, full: Option<f64>) -> bool {
         match usage {
-            Usage::Over => return self.decrease(now, acked),
+            Usage::Over => {
+                self.phase = Phase::Hold;
+                return full.is_some_and(|full| self.decrease(now, full));
+            }
             // The queue empties: what is sent is less than the line takes, until it is empty.
             Usage::Under => self.phase = Phase::Hold,
             Usage::Normal if self.phase == Phase::Hold => {
@@ -105,10 +113,14 @@ impl RateControl {
     fn increase(&mut self, now: i64, acked: Option<f64>) {
         let since = (now - self.changed.replace(now).unwrap_or(now)).clamp(0, 1_000_000) as f64 / 1e6;
         let Some(acked) = acked else { return };
+        // A large frame is not what the line carries all the time.
+        let weight = (since / AVERAGE_SECONDS).min(1.0);
+        let average = self.average.map_or(acked, |old| old + (acked - old) * weight);
+        self.average = Some(average);
         if self.limit.is_some_and(|limit| acked / 1000.0 > limit.kbps + limit.spread()) {
             self.limit = None;
         }
-        let most = acked * HEADROOM + HEADROOM_BPS;
+        let most = average * HEADROOM + HEADROOM_BPS;
         if self.bps >= most {
             return;
         }
@@ -128,25 +140,19 @@ impl RateControl {
         (frame_bits / packets / response).max(4000.0)
     }
 
-    fn decrease(&mut self, now: i64, acked: Option<f64>) -> bool {
-        let acked = acked.unwrap_or(self.bps);
+    fn decrease(&mut self, now: i64, full: f64) -> bool {
         let (least, most) = DECREASE_GAP_MICROS;
         let gap = self.round_trip.clamp(least, most);
         let soon = self.decreased.is_some_and(|at| now - at < gap);
-        self.phase = Phase::Hold;
-        if soon && acked >= self.bps * 0.5 {
+        if soon && full >= self.bps * 0.5 {
             return false;
         }
-        let kbps = acked / 1000.0;
-        if self.limit.is_some_and(|limit| kbps < limit.kbps - limit.spread()) {
+        let kbps = full / 1000.0;
+        if self.limit.is_some_and(|limit| (kbps - limit.kbps).abs() > limit.spread()) {
             self.limit = None;
         }
-        let below = match self.limit {
-            Some(limit) if DECREASE * acked > self.bps => DECREASE * limit.kbps * 1000.0,
-            _ => DECREASE * acked,
-        };
         self.limit = Some(Limit::add(self.limit, kbps));
-        self.bps = clamp(self.bps.min(below));
+        self.bps = clamp(self.bps.min(DECREASE * full));
         (self.changed, self.decreased) = (Some(now), Some(now));
         true
     }
@@ -172,7 +178,8 @@ mod tests {
         let end = *now + millis * MS;
         while *now < end {
             *now += 100 * MS;
-            control.update(*now, usage, Some(acked));
+            let full = (usage == Usage::Over).then_some(acked);
+            control.update(*now, usage, Some(acked), full);
         }
         control.bps()
     }
@@ -198,13 +205,20 @@ mod tests {
     }
 
     #[test]
+    fn a_trend_without_a_queue_changes_nothing() {
+        let mut control = RateControl::new(1e6);
+        assert!(!control.update(1, Usage::Over, Some(5e4), None));
+        assert_eq!(control.bps(), 1e6);
+    }
+
+    #[test]
     fn near_the_limit_it_creeps_and_far_above_it_runs() {
         let (mut control, mut now) = (RateControl::new(1e6), 0);
         run(&mut control, &mut now, 100, Usage::Over, 1e6);
         let start = control.bps();
         let crept = run(&mut control, &mut now, 1000, Usage::Normal, 1e6) - start;
         assert!((10_000.0..170_000.0).contains(&crept), "{crept}");
-        let ran = run(&mut control, &mut now, 1000, Usage::Normal, 2e6);
+        let ran = run(&mut control, &mut now, 4000, Usage::Normal, 2e6);
         assert!(ran >= 2e6, "the limit was none: {ran}");
     }
 }

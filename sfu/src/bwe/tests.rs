@@ -112,7 +112,7 @@ impl Bench {
             }
             if self.now >= tick {
                 tick += 25_000;
-                self.congestion.handle_timeout(self.at());
+                self.congestion.handle_timeout(self.at(), true);
             }
         }
         self.congestion.estimate_bps().unwrap_or(0)
@@ -220,14 +220,14 @@ fn a_line_that_says_nothing_any_more_is_trusted_less_and_less() {
     for _ in 0..400 {
         bench.now += 10_000;
         bench.send(1000);
-        bench.congestion.handle_timeout(bench.at());
+        bench.congestion.handle_timeout(bench.at(), true);
     }
     let after = bench.congestion.estimate_bps().expect("still known");
     assert!(after <= before / 4, "{before} {after}");
     for _ in 0..1000 {
         bench.now += 10_000;
         bench.send(1000);
-        bench.congestion.handle_timeout(bench.at());
+        bench.congestion.handle_timeout(bench.at(), true);
     }
     assert_eq!(bench.congestion.estimate_bps(), None);
 }

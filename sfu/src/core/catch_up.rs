@@ -22,11 +22,20 @@ const PLAN_MAX: Duration = Duration::from_millis(1500);
 const GIVE_UP: Duration = Duration::from_millis(3000);
 /// Largest burst: 1.5 s at the start rate, rounded up.
 const BYTES_MAX: usize = 4 << 20;
-/// Where the rate starts, if nothing is known of the line: what nearly every one that watches video takes for a second.
-pub(crate) const START_RATE_BPS: u64 = 20_000_000;
-/// The rate is not halved below this: a burst not much faster than the picture never ends, and some lines lose
-/// packets at any rate (measured: at 1 Mbit/s and 5 % of random loss every other burst was given up).
+/// The highest rate, for which a burst is planned while nothing is known of the line.
+pub(crate) const RATE_MAX_BPS: u64 = 20_000_000;
+/// Where the rate starts while nothing is known of the line: so many times the picture's own. A line that watches
+/// it has that in reserve, or the burst will tell within two tenths of a second that it has not.
+const START_TIMES: u64 = 3;
+/// Without feedback of the line the rate is not halved below this: a burst not much faster than the picture never
+/// ends, and some lines lose packets at any rate (measured: at 1 Mbit/s and 5 % of random loss every other burst was
+/// given up).
 const RATE_MIN_BPS: u64 = 5_000_000;
+/// Packets of a frame that go at once: what the line takes in this time, up to so many.
+const PART_TIME: Duration = Duration::from_millis(5);
+const PART_PACKETS_MAX: u64 = 16;
+/// From one look at what is left to the next, once the line has shown its limit.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// One loss makes several reports, and what was sent before the first goes on making them: halve once per
 /// this time.
 const HALVE_INTERVAL: Duration = Duration::from_millis(250);
@@ -52,6 +61,11 @@ pub(crate) fn plan(gop: &Gop, frame: Duration, rate_bps: u64) -> Option<Duration
     (total <= PLAN_MAX.as_secs_f64()).then(|| Duration::from_secs_f64(total))
 }
 
+/// Where a burst starts that nothing is known of the line of. `media_bps`: of the picture, if known.
+pub(crate) fn start_rate(media_bps: Option<u64>) -> u64 {
+    media_bps.map_or(RATE_MIN_BPS, |bps| (bps * START_TIMES).clamp(RATE_MIN_BPS, RATE_MAX_BPS))
+}
+
 fn sending_time(bytes: u64, rate_bps: u64) -> Duration {
     Duration::from_micros(bytes * 8 * 1_000_000 / rate_bps)
 }
@@ -74,12 +88,15 @@ pub(crate) struct CatchUp {
     pub(crate) next: u64,
     /// Packets of the frame under way have been sent: it is finished, however long that takes.
     pub(crate) in_frame: bool,
+    /// There is nothing to fall back to: it may take longer than planned.
+    patient: bool,
     /// Its frames are only a little late: they keep their times.
     pub(crate) own_times: bool,
     began: Instant,
     due: Instant,
     rate_bps: u64,
     halved: Option<Instant>,
+    looked: Option<Instant>,
     /// Send times of the last frames, a ring.
     sent: [Option<Instant>; FRAMES_PER_WINDOW],
     at: usize,
@@ -90,14 +107,21 @@ impl CatchUp {
         Self {
             next: first,
             in_frame: false,
+            patient: false,
             own_times: false,
             began: now,
             due: now,
             rate_bps: rate_bps.max(1),
             halved: None,
+            looked: None,
             sent: [None; FRAMES_PER_WINDOW],
             at: 0,
         }
+    }
+
+    /// A burst of a Layer that the viewer has been moved to.
+    pub(crate) fn patient(self) -> Self {
+        Self { patient: true, ..self }
     }
 
     /// A burst that makes up for a few frames that have just passed.
@@ -117,6 +141,12 @@ impl CatchUp {
         if due <= now { Turn::Go } else { Turn::Wait(due) }
     }
 
+    /// How many packets go at once.
+    pub(crate) fn part_packets(&self) -> u64 {
+        let bytes = self.rate_bps / 8 * PART_TIME.as_millis() as u64 / 1000;
+        (bytes / 1200).clamp(1, PART_PACKETS_MAX)
+    }
+
     /// A frame of that many bytes begins to be sent.
     pub(crate) fn begin_frame(&mut self, now: Instant, bytes: usize) {
         self.sent[self.at] = Some(now);
@@ -129,6 +159,29 @@ impl CatchUp {
     /// More of the same frame is sent.
     pub(crate) fn go_on(&mut self, bytes: usize) {
         self.due += sending_time(bytes as u64, self.rate_bps);
+    }
+
+    /// The line has told what it takes of the burst.
+    pub(crate) fn set_rate(&mut self, line_bps: u64) {
+        self.rate_bps = line_bps.min(RATE_MAX_BPS);
+    }
+
+    /// Whether it is time to ask [`Self::is_too_slow`]: it looks at everything that is left.
+    pub(crate) fn looks(&mut self, now: Instant) -> bool {
+        let looks =
+            !self.in_frame && self.looked.is_none_or(|at| now.saturating_duration_since(at) >= LOOK_INTERVAL);
+        if looks {
+            self.looked = Some(now);
+        }
+        looks
+    }
+
+    /// Whether the burst, with so many bytes left and a picture that goes on, would not end in time.
+    pub(crate) fn is_too_slow(&self, now: Instant, bytes: usize, media_bps: u64) -> bool {
+        let gain = self.rate_bps.saturating_sub(media_bps);
+        let left = sending_time(bytes as u64, gain.max(1));
+        let most = if self.patient { GIVE_UP } else { PLAN_MAX };
+        bytes > 0 && now.saturating_duration_since(self.began) + left > most
     }
 
     /// The viewer lost something or asked for a keyframe: the line does not take this rate.
@@ -168,7 +221,7 @@ mod tests {
             ("10 s at 6 Mbit/s", 300, 7_500_000, 30, false),
             ("faster than the burst", 200, 200_000, 300, false),
         ] {
-            assert_eq!(plan(&gop(frames, bytes), at(fps), START_RATE_BPS).is_some(), yes, "{name}");
+            assert_eq!(plan(&gop(frames, bytes), at(fps), RATE_MAX_BPS).is_some(), yes, "{name}");
         }
     }
 
@@ -178,7 +231,7 @@ mod tests {
         let second = gop(30, 60_000);
         let plan = |rate| plan(&second, frame, rate).map(|plan| plan.as_millis());
         // 2000 bytes per frame: 16 ms of each 33 at 1 Mbit/s, nearly all of them at 500 kbit/s.
-        assert_eq!(plan(START_RATE_BPS), Some(136));
+        assert_eq!(plan(RATE_MAX_BPS), Some(136));
         assert_eq!(plan(1_000_000), Some(892));
         assert_eq!(plan(500_000), None);
     }
@@ -187,7 +240,7 @@ mod tests {
     fn no_window_carries_more_than_8_frames_however_late_the_clock() {
         let start = beginning();
         for step in [1, 5, 13, 60] {
-            let mut catch_up = CatchUp::new(start, 0, START_RATE_BPS);
+            let mut catch_up = CatchUp::new(start, 0, RATE_MAX_BPS);
             let mut sent = Vec::new();
             let mut now = start;
             while sent.len() < 100 {
@@ -210,11 +263,32 @@ mod tests {
     #[test]
     fn it_slows_down_on_loss_and_gives_up() {
         let now = beginning();
-        let mut catch_up = CatchUp::new(now, 0, START_RATE_BPS);
+        let mut catch_up = CatchUp::new(now, 0, RATE_MAX_BPS);
         catch_up.slow_down(now);
         catch_up.slow_down(now);
         catch_up.begin_frame(now, 125_000);
         assert_eq!(catch_up.turn(now), Turn::Wait(now + Duration::from_millis(100)), "10 Mbit/s");
         assert_eq!(catch_up.turn(now + GIVE_UP * 2), Turn::GiveUp);
+    }
+
+    #[test]
+    fn a_line_decides_how_fast_it_goes_and_whether() {
+        let (now, frame) = (beginning(), Duration::from_millis(33));
+        // 2 s of 2.5 Mbit/s.
+        let gop = gop(60, 625_000);
+        for (line_bps, fits) in
+            [(RATE_MAX_BPS, true), (10_000_000, true), (6_000_000, true), (3_750_000, false)]
+        {
+            assert_eq!(plan(&gop, frame, line_bps).is_some(), fits, "{line_bps}");
+        }
+        assert_eq!(start_rate(Some(2_500_000)), 7_500_000);
+        assert_eq!(start_rate(Some(250_000)), RATE_MIN_BPS);
+        let mut catch_up = CatchUp::new(now, 0, 7_500_000);
+        assert!(!catch_up.is_too_slow(now, 625_000, 2_500_000));
+        catch_up.set_rate(3_750_000);
+        assert!(catch_up.is_too_slow(now, 625_000, 2_500_000));
+        assert!(!catch_up.is_too_slow(now, 100_000, 2_500_000), "a keyframe that has just come");
+        catch_up.set_rate(2_000_000);
+        assert!(catch_up.is_too_slow(now, 1000, 2_500_000), "it would never end");
     }
 }

@@ -180,6 +180,9 @@ counters! {
     catch_ups,
     /// Groups of pictures over a bound or with a hole: those viewers waited for a keyframe.
     catch_up_refused,
+    /// Catch-up bursts refused or given up because a viewer's line is too slow: it waits for a keyframe, which an encoder
+    /// that obeys is asked for (`keyframes_requested`).
+    catch_up_too_slow,
     /// Catch-up bursts given up because they took too long.
     catch_up_abandoned,
     /// Switches to another Layer because the line carries more.

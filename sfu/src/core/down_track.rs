@@ -259,6 +259,11 @@ impl DownTrack {
         self.fresh = true;
     }
 
+    /// Whether live packets wait, because the viewer's line is thin.
+    pub(crate) fn waits(&self) -> bool {
+        self.pacer.as_ref().is_some_and(|pacer| !pacer.is_empty())
+    }
+
     /// Whether retransmissions of the same bytes will be needed.
     pub(crate) fn needs_reseal(&self) -> bool {
         self.line.formats.iter().any(|format| format.nack && format.rtx.is_none())
@@ -438,6 +443,9 @@ impl DownTrack {
             self.tally.nack_unknown += 1;
             return Outcome::Skipped;
         };
+        if let Some(pacer) = &mut self.pacer {
+            pacer.charge(outlet.now, packet.payload.len());
+        }
         match format.rtx {
             Some(_) => self.resend_rtx(index, sent.timestamp, &format, packet, batch, outlet),
             None => self.resend_same(index, &sent, &format, packet, batch, outlet),

@@ -68,6 +68,12 @@ impl History {
         self.packets.get(at)?.as_ref()
     }
 
+    /// Payload bytes from a number on.
+    pub(crate) fn bytes_from(&self, seq: u64) -> usize {
+        let skip = seq.saturating_sub(self.head).min(self.packets.len() as u64) as usize;
+        self.packets.range(skip..).flatten().map(|packet| packet.payload.len()).sum()
+    }
+
     /// The number of the first packet of the newest keyframe.
     pub(crate) fn newest_keyframe(&self) -> Option<u64> {
         self.gop.map(|gop| gop.first)

@@ -2,7 +2,7 @@
 //!
 //! Viewers on clean lines have no pacer and are not touched: their frames leave as one burst, as they come.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use media::Kind;
 
@@ -17,32 +17,55 @@ use crate::forward::rewriter::Stamp;
 /// A line that takes more than this many times what is sent has room for frames in one piece.
 const THIN_PERCENT: u64 = 200;
 /// So much of the estimate is used for a frame, if the line takes what is sent on average.
-const SPREAD_PERCENT: u64 = 150;
-/// Headers and tags, and what else goes to a viewer, on top of the picture's payload.
+const SPREAD_PERCENT: u64 = 125;
+/// An estimate swings between 85 % of what the line takes and all of it. So a line that takes this much of what is
+/// needed may well take all, and gets it, a little faster than it comes.
+const NEARLY_PERCENT: u64 = 80;
+const KEEPS_UP_PERCENT: u64 = 110;
+/// Headers and tags on top of the payload.
 const OVERHEAD_PERCENT: u64 = 105;
+/// The longer packets wait on the line, the slower it is filled: by half from this on.
+const DRAIN: Duration = Duration::from_millis(200);
 /// Losses that show a line whose bursts are better spread.
 const LOSSY: f64 = 0.02;
 
-/// Bits per second at which frames leave. `None`: as they come. `payload_bps`: of everything that is sent.
-fn pace_bps(now: Instant, congestion: &Congestion, payload_bps: u64) -> Option<u64> {
+/// What goes to a viewer, in bits per second of payload.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Load {
+    pub(super) audio: u64,
+    pub(super) video: u64,
+}
+
+/// Bits per second at which pictures leave. `None`: as they come.
+fn pace_bps(now: Instant, congestion: &Congestion, load: Load) -> Option<u64> {
     let estimate = congestion.estimate_bps()?;
-    let needed = payload_bps * OVERHEAD_PERCENT / 100;
+    let sound = load.audio * OVERHEAD_PERCENT / 100;
+    let needed = sound + load.video * OVERHEAD_PERCENT / 100;
     if estimate >= needed * THIN_PERCENT / 100 {
         return None;
     }
-    if !congestion.is_congested(now) && congestion.loss() < LOSSY {
-        return None;
+    if !congestion.is_congested(now) {
+        // It only loses packets: fewer in a row, but no less than there is.
+        let spread = estimate.max(needed) * SPREAD_PERCENT / 100;
+        return (congestion.loss() >= LOSSY).then_some(spread.saturating_sub(sound));
     }
-    // More than the line takes on average: then not even for the time of a frame.
-    let percent = if estimate >= needed { SPREAD_PERCENT } else { 100 };
-    Some(estimate * percent / 100)
+    let all = if estimate >= needed {
+        estimate * SPREAD_PERCENT / 100
+    } else if estimate >= needed * NEARLY_PERCENT / 100 {
+        needed * KEEPS_UP_PERCENT / 100
+    } else {
+        estimate
+    };
+    let wait = congestion.queue().min(DRAIN).as_micros() as u64;
+    let drained = all - all * wait / (2 * DRAIN.as_micros() as u64);
+    Some(drained.saturating_sub(sound).max(estimate / 4))
 }
 
 impl Core {
     /// Decides whether a viewer's pictures are spread, and how far.
-    pub(super) fn tick_pacer(&mut self, now: Instant, slot: u32, payload_bps: u64) {
+    pub(super) fn tick_pacer(&mut self, now: Instant, slot: u32, load: Load) {
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
-        let rate = viewer.congestion().and_then(|congestion| pace_bps(now, congestion, payload_bps));
+        let rate = viewer.congestion().and_then(|congestion| pace_bps(now, congestion, load));
         let Some(down) = &mut viewer.video else { return };
         match (&mut down.pacer, rate) {
             (Some(pacer), Some(rate)) => pacer.set_rate(rate),
@@ -127,7 +150,7 @@ impl Core {
     }
 
     /// Too much waits for a viewer: nothing more of this group of pictures, and all of the next.
-    fn wait_for_keyframe(&mut self, now: Instant, slot: u32) {
+    pub(super) fn wait_for_keyframe(&mut self, now: Instant, slot: u32) {
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         let Some(feed) = viewer.video_feed.and_then(|id| self.feeds.get(&id)) else { return };
         let Some(down) = &mut viewer.video else { return };

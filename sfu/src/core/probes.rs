@@ -8,7 +8,8 @@ use std::time::Instant;
 use media::Kind;
 
 use super::Core;
-use super::down_track::Outcome;
+use super::down_track::{DownTrack, Outcome};
+use super::pace::Load;
 use super::slice::{Budget, Step};
 use super::turns::Turn;
 use crate::egress::batch::Batch;
@@ -20,17 +21,19 @@ impl Core {
     /// Looks after a viewer's congestion control.
     pub(super) fn tick_congestion(&mut self, now: Instant, slot: u32) {
         let Some(viewer) = self.viewers.get(slot) else { return };
-        let payload = self.bitrate_bps(viewer.audio_feed) + self.bitrate_bps(viewer.video_feed);
+        let (audio, video) = (self.bitrate_bps(viewer.audio_feed), self.bitrate_bps(viewer.video_feed));
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
-        let wanted = viewer.picture.wanted_bps.max(payload * WANTED_PERCENT / 100);
+        let wanted = viewer.picture.wanted_bps.max((audio + video) * WANTED_PERCENT / 100);
         viewer.set_wanted_bps(wanted);
+        // A probe on top of frames that wait for the line would only find itself.
+        let waits = viewer.video.as_ref().is_some_and(DownTrack::waits);
         let Some(congestion) = viewer.congestion() else { return };
-        congestion.handle_timeout(now);
+        congestion.handle_timeout(now, !waits);
         self.counters.add_congestion(&congestion.take_happened());
         if let Some(due) = congestion.probe_due() {
             self.probing.add(slot, due);
         }
-        self.tick_pacer(now, slot, payload);
+        self.tick_pacer(now, slot, Load { audio, video });
     }
 
     /// Sends the probe packets that are due.

@@ -21,8 +21,6 @@ use crate::forward::rewriter::Stamp;
 
 /// Bytes of a slice: half a millisecond of sealing. After it the shell sends, and reads its sockets.
 const SLICE_BYTES: usize = 256 * 1024;
-/// Packets of a frame of a burst that go at once.
-const PART_PACKETS: u64 = 16;
 /// Retransmissions that wait at most; more are not taken on (`nack_throttled`).
 pub(super) const RESENDS_MAX: usize = 4096;
 
@@ -227,6 +225,22 @@ impl Core {
         loop {
             let Some(down) = viewer.video.as_mut() else { return Progress::Ended };
             let Flow::CatchUp(catch_up) = &mut down.flow else { return Progress::Ended };
+            if let Some(congestion) = &viewer.congestion
+                && let Some(line_bps) = congestion.burst_bps()
+            {
+                catch_up.set_rate(line_bps);
+                let media_bps = feed.bitrate_bps().unwrap_or(0);
+                let keyframe = feed.history.newest_keyframe().unwrap_or(0);
+                // A keyframe is sent in any case: a still picture is better than none.
+                if congestion.burst_is_limited()
+                    && catch_up.next > keyframe
+                    && catch_up.looks(now)
+                    && catch_up.is_too_slow(now, feed.history.bytes_from(catch_up.next), media_bps)
+                {
+                    self.line_too_slow(now, slot);
+                    return Progress::Ended;
+                }
+            }
             match catch_up.turn(now) {
                 Turn::Wait(until) => return Progress::Wait(until),
                 Turn::GiveUp => {
@@ -247,8 +261,11 @@ impl Core {
             let from = catch_up.next;
             let end = frame_end(feed, from);
             // A large keyframe goes in parts, at the rate of the burst.
-            let to = end.min(from + PART_PACKETS);
+            let to = end.min(from + catch_up.part_packets());
             let bytes = (from..to).filter_map(|seq| feed.history.get(seq)).map(|p| p.payload.len()).sum();
+            if let Some(congestion) = &mut viewer.congestion {
+                congestion.burst(now);
+            }
             if std::mem::replace(&mut catch_up.in_frame, true) {
                 catch_up.go_on(bytes);
             } else {

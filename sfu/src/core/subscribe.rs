@@ -9,7 +9,6 @@ use super::catch_up::{self, CatchUp};
 use super::demux::Home;
 use super::down_track::Flow;
 use super::feed::Feed;
-use super::switch::burst_rate;
 use super::{Action, Core, FeedId};
 use crate::forward::selector;
 use crate::{FallbackReason, PeerEvent, PeerId};
@@ -207,7 +206,8 @@ impl Core {
     /// True if a catch-up burst began.
     fn begin_catch_up(&mut self, now: Instant, slot: u32) -> bool {
         let Some(viewer) = self.viewers.get_mut(slot) else { return false };
-        let rate = burst_rate(viewer.estimate_bps());
+        // What the line has shown that it takes; a line that has shown nothing is found out by the burst itself.
+        let line_bps = viewer.congestion().and_then(|congestion| congestion.limit_bps(now));
         let Some(feed) = viewer.video_feed.and_then(|id| self.feeds.get(&id)) else { return false };
         let Some(down) = &mut viewer.video else { return false };
         if feed.reordering == Reordering::Unplayable || feed.history.end() == 0 {
@@ -216,17 +216,31 @@ impl Core {
         let Some(gop) = feed.history.whole_gop().filter(|gop| gop.first >= down.not_before) else {
             return false;
         };
-        if catch_up::plan(&gop, feed.frame_duration(), rate).is_none() {
-            self.counters.catch_up_refused += 1;
+        if catch_up::plan(&gop, feed.frame_duration(), line_bps.unwrap_or(catch_up::RATE_MAX_BPS)).is_none() {
+            match catch_up::plan(&gop, feed.frame_duration(), catch_up::RATE_MAX_BPS) {
+                Some(_) => self.counters.catch_up_too_slow += 1,
+                None => self.counters.catch_up_refused += 1,
+            }
             return false;
         }
+        let rate = line_bps.unwrap_or_else(|| catch_up::start_rate(feed.bitrate_bps()));
         down.restart(Flow::CatchUp(Box::new(CatchUp::new(now, gop.first, rate))));
+        if let Some(congestion) = &mut viewer.congestion {
+            congestion.begin_burst(now, rate);
+        }
         down.replayed = Some(now);
         if !self.catching_up.contains(&slot) {
             self.catching_up.push(slot);
         }
         self.catch_up_due = Some(now);
         true
+    }
+
+    /// A catch-up burst has shown that the viewer's line is too slow for it: a fresh keyframe, if the encoder makes one,
+    /// else the next; sound goes on.
+    pub(super) fn line_too_slow(&mut self, now: Instant, slot: u32) {
+        self.counters.catch_up_too_slow += 1;
+        self.wait_for_keyframe(now, slot);
     }
 
     pub(super) fn ask_encoder(&mut self, now: Instant, slot: u32) {

@@ -179,8 +179,11 @@ impl Core {
             target.arrived = None;
             return;
         };
-        let catch_up = CatchUp::new(now, first, rate);
+        let catch_up = CatchUp::new(now, first, rate).patient();
         let catch_up = if arrived.cached { catch_up } else { catch_up.at_own_times() };
+        if let Some(congestion) = viewer.congestion() {
+            congestion.begin_burst(now, rate);
+        }
         self.land(now, slot, Flow::CatchUp(Box::new(catch_up)));
         if !self.catching_up.contains(&slot) {
             self.catching_up.push(slot);
@@ -292,6 +295,6 @@ fn cached(now: Instant, feed: &Feed, why: Why, rate_bps: u64) -> Option<Arrived>
 
 /// How fast a burst may be for a viewer of that estimate.
 pub(super) fn burst_rate(estimate_bps: Option<u64>) -> u64 {
-    let full = catch_up::START_RATE_BPS;
+    let full = catch_up::RATE_MAX_BPS;
     estimate_bps.map_or(full, |estimate| (estimate * BURST_PERCENT / 100).min(full))
 }

@@ -287,7 +287,7 @@ pub(crate) struct Viewer {
     paths: Vec<Path>,
     transport_seq: u16,
     /// From when it is connected on.
-    congestion: Option<Box<Congestion>>,
+    pub(crate) congestion: Option<Box<Congestion>>,
     cname: String,
     began: Instant,
     connected: Option<Instant>,

@@ -67,6 +67,11 @@ impl Pacer {
     /// The next packet was sent, with so many bytes, or left out.
     pub(crate) fn sent(&mut self, now: Instant, bytes: usize) {
         self.next += 1;
+        self.charge(now, bytes);
+    }
+
+    /// Something else took so much of the line.
+    pub(crate) fn charge(&mut self, now: Instant, bytes: usize) {
         // Time in which nothing waited is not saved up.
         self.due = self.due.max(now) + Duration::from_micros(bytes as u64 * 8_000_000 / self.rate_bps);
     }
