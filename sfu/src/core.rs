@@ -540,6 +540,7 @@ impl Core {
             }
         }
         if self.next_tick.is_some_and(|due| due <= now) {
+            self.counters.clear_estimates();
             for slot in 0..self.viewers.end() {
                 self.tick_viewer(now, slot);
             }

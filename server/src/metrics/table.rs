@@ -107,6 +107,21 @@ pub(super) const TABLE: &[Row] = &[
     gauge("sfu.core.publishers", "swiftwater_sfu_publishers", "WebRTC publishers."),
     gauge("sfu.core.feeds", "swiftwater_sfu_feeds", "Layers that shards read from the bus."),
     gauge(
+        "sfu.core.viewers_estimated",
+        "swiftwater_sfu_viewers_estimated",
+        "Viewers whose lines are estimated.",
+    ),
+    gauge(
+        "sfu.core.estimates_bps",
+        "swiftwater_sfu_estimates_bps",
+        "Sum of what viewers' lines are thought to take, in bits per second.",
+    ),
+    gauge(
+        "sfu.core.viewers_paced",
+        "swiftwater_sfu_viewers_paced",
+        "Viewers whose pictures are spread out, because their lines are thin.",
+    ),
+    gauge(
         "sfu.peers_waiting",
         "swiftwater_sfu_peers_waiting",
         "Negotiated peers that wait for their first STUN check.",
@@ -376,6 +391,11 @@ pub(super) const TABLE: &[Row] = &[
         "sfu.core.catch_up_abandoned",
         "swiftwater_sfu_catch_up_abandoned_total",
         "Catch-up bursts given up because they took too long.",
+    ),
+    counter(
+        "sfu.core.catch_up_too_slow",
+        "swiftwater_sfu_catch_up_too_slow_total",
+        "Catch-up bursts refused or given up because a viewer's line is too slow.",
     ),
     counter("sfu.core.fallbacks", "swiftwater_sfu_fallbacks_total", "Viewers told to play by HLS."),
     counter("sfu.core.checks_answered", "swiftwater_sfu_checks_answered_total", "STUN checks answered."),

@@ -48,6 +48,11 @@ impl Counters {
         self.probes_failed += happened.probes_failed;
     }
 
+    /// Forgets the gauges that are summed up anew at each look at the viewers.
+    pub(super) fn clear_estimates(&mut self) {
+        (self.viewers_estimated, self.estimates_bps, self.viewers_paced) = (0, 0, 0);
+    }
+
     /// Counts how a publisher ended.
     pub(super) fn add_end(&mut self, reason: CloseReason) {
         match reason {
@@ -70,6 +75,12 @@ counters! {
     publishers,
     /// Gauge: Layers read from the bus now.
     feeds,
+    /// Gauge: viewers whose lines are estimated now.
+    viewers_estimated,
+    /// Gauge: the sum of their estimates, in bits per second.
+    estimates_bps,
+    /// Gauge: viewers whose pictures are spread now, because their lines are thin.
+    viewers_paced,
 
     /// Viewers with SRTP_AEAD_AES_128_GCM so far.
     connected_gcm,

@@ -74,6 +74,7 @@ impl Core {
             // What waits goes out first, so that nothing overtakes it.
             (Some(_), None) | (None, None) => {}
         }
+        self.counters.viewers_paced += u64::from(down.pacer.is_some());
     }
 
     /// Sends what is due to those whose pictures are spread.

@@ -30,6 +30,10 @@ impl Core {
         let Some(congestion) = viewer.congestion() else { return };
         congestion.handle_timeout(now, !waits);
         self.counters.add_congestion(&congestion.take_happened());
+        if let Some(estimate) = congestion.estimate_bps() {
+            self.counters.viewers_estimated += 1;
+            self.counters.estimates_bps += estimate;
+        }
         if let Some(due) = congestion.probe_due() {
             self.probing.add(slot, due);
         }
