@@ -1,5 +1,5 @@
 // Chromium publishes by WHIP, another page of it views by WHEP and by the watch page.
-// Input: { origin, channel, key, codec: 'H264' | 'VP8', seconds, lateReports }.
+// Input: { origin, channel, key, codec: 'H264' | 'VP8' | 'VP9' | 'AV1', seconds, lateReports }.
 
 import { input, report, withChromium } from './lib/chromium.mjs';
 

@@ -48,6 +48,33 @@ async fn chromium_publishes_vp8_and_others_watch_by_webrtc() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn chromium_publishes_vp9_and_others_watch_by_webrtc() {
+    let seen = publish("VP9", false).await;
+    assert_plays(&seen["webrtc"]);
+    assert_eq!(seen["webrtc"]["stats"]["codec"], "video/VP9", "{seen:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chromium_publishes_av1_and_others_watch_by_webrtc() {
+    let seen = publish("AV1", false).await;
+    assert_plays(&seen["webrtc"]);
+    assert_eq!(seen["webrtc"]["stats"]["codec"], "video/AV1", "{seen:#}");
+}
+
+/// A tone on the left and another on the right, heard so by who asks for two channels.
+#[tokio::test(flavor = "multi_thread")]
+async fn sound_keeps_its_two_channels() {
+    let stage = Stage::start().await;
+    let input = json!({ "origin": stage.url(""), "channel": CHANNEL, "key": KEY, "seconds": 4 });
+    let seen = run_script("stereo.mjs", input, SCRIPT_TIMEOUT).await;
+    stage.stop().await;
+    for (channel, own, other) in [("left", "low", "high"), ("right", "high", "low")] {
+        let (own, other) = (number(&seen[channel], own), number(&seen[channel], other));
+        assert!(own > 0.05 && own > 10.0 * other, "{channel}: {seen:#}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ffmpeg_publishes_by_whip_and_chromium_watches() {
     let stage = Stage::start().await;
     let url = stage.url("/whip");

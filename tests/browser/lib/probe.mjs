@@ -200,7 +200,10 @@ export function probe() {
     peer.addTransceiver('video', { direction: 'recvonly' });
     peer.addTransceiver('audio', { direction: 'recvonly' });
     const first = new Promise((resolve) => video.requestVideoFrameCallback((now) => resolve(performance.timeOrigin + now)));
-    await peer.setLocalDescription(await peer.createOffer());
+    const offer = await peer.createOffer();
+    // Chromium plays Opus in mono unless its own description asks for stereo.
+    if (options.stereo) offer.sdp = offer.sdp.replace('useinbandfec=1', 'useinbandfec=1;stereo=1');
+    await peer.setLocalDescription(offer);
     const posted = wall();
     const response = await fetch(url, {
       method: 'POST', headers: { 'content-type': 'application/sdp' }, body: peer.localDescription.sdp,

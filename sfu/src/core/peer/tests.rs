@@ -1,5 +1,6 @@
 //! Publishers of other libraries against the Peer.
 
+mod codecs;
 mod rtc_client;
 mod world;
 
@@ -351,15 +352,22 @@ fn a_defect_of_the_library_ends_only_its_peer() {
 /// A publisher that authenticates and sends nonsense.
 #[test]
 fn nonsense_in_payloads_does_no_harm() {
-    for codec in [Codec::H264, Codec::Vp8] {
+    for codec in [Codec::H264, Codec::H265, Codec::Vp8, Codec::Vp9, Codec::Av1] {
         let mut world = World::new(
             |config| {
                 let config = config.clear_codecs().enable_opus(true, false);
-                if codec == Codec::H264 { config.enable_h264(true) } else { config.enable_vp8(true) }
+                match codec {
+                    Codec::H264 => config.enable_h264(true),
+                    Codec::H265 => config.enable_h265(true),
+                    Codec::Vp9 => config.enable_vp9(true),
+                    Codec::Av1 => config.enable_av1(true),
+                    _ => config.enable_vp8(true),
+                }
             },
             true,
         );
         world.connect();
+        assert_eq!(world.track(Kind::Video).codec(), codec);
         let (video, audio) = (world.video.unwrap(), world.audio.unwrap());
         let (video_track, audio_track) = (world.track(Kind::Video), world.track(Kind::Audio));
         let mut frames =
