@@ -11,7 +11,7 @@ use super::{ESTIMATE_MAX_BPS, ESTIMATE_MIN_BPS};
 const DECREASE: f64 = 0.85;
 /// Growth per second while the limit of the line is not known.
 const INCREASE: f64 = 1.08;
-/// How far above the acknowledged rate it grows by itself, in tenths: a frame larger than the others, not a Layer.
+/// How far above the acknowledged rate it grows by itself: room for a frame larger than the others, not for a Layer.
 const HEADROOM: f64 = 1.2;
 const HEADROOM_BPS: f64 = 10_000.0;
 /// Over which the acknowledged rate is averaged for that.
