@@ -295,7 +295,7 @@ impl Congestion {
                 self.probing.succeeded(now);
             } else {
                 self.happened.probes_failed += 1;
-                self.probing.failed(now);
+                self.probing.failed(now, shown.is_some());
             }
         }
     }
@@ -368,6 +368,11 @@ impl Congestion {
     /// viewer gives nothing to judge by, or has not yet.
     pub fn estimate_bps(&self) -> Option<u64> {
         if self.known { Some(self.line_bps() as u64) } else { self.remb.bps().map(|bps| bps as u64) }
+    }
+
+    /// What the viewer has said to have got lately, in the same unit.
+    pub fn arriving_bps(&self) -> Option<u64> {
+        self.acked.bps().map(|bps| bps as u64)
     }
 
     fn line_bps(&self) -> f64 {

@@ -220,10 +220,13 @@ impl Probing {
         self.next = now;
     }
 
-    /// It has not.
-    pub(super) fn failed(&mut self, now: i64) {
+    /// It has not. `told`: that the line takes no more. Too little heard of a probe tells nothing: on a line that
+    /// loses at random, a longer wait after it would keep a viewer small for nothing.
+    pub(super) fn failed(&mut self, now: i64, told: bool) {
         self.next = now + self.interval;
-        self.interval = (self.interval * 2).min(INTERVAL_MAX_MICROS);
+        if told {
+            self.interval = (self.interval * 2).min(INTERVAL_MAX_MICROS);
+        }
     }
 
     /// The estimate fell: not at once. `deep`: by so much that it may have been a mistake, or may pass.
@@ -330,7 +333,7 @@ mod tests {
                 }
             }
             if probing.conclude(now).is_some_and(|conclusion| conclusion.probe) {
-                probing.failed(now);
+                probing.failed(now, true);
             }
         }
         let gaps: Vec<i64> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();

@@ -71,6 +71,7 @@ impl Core {
             layers: candidates.list(),
             heading,
             estimate_bps: viewer.estimate_bps(),
+            arriving_bps: viewer.arriving_bps(),
             measurable: viewer.is_measurable(),
             wish: viewer.picture.wish(candidates),
             cap: viewer.cap,

@@ -458,6 +458,11 @@ impl Viewer {
         self.congestion.as_ref()?.estimate_bps()
     }
 
+    /// What of that arrives, as far as it says so.
+    pub(crate) fn arriving_bps(&self) -> Option<u64> {
+        self.congestion.as_ref()?.arriving_bps()
+    }
+
     /// What would be sent to it if its line took that: as long as the estimate is below, the line is probed, if the
     /// viewer has what probes need (transport-wide feedback and RTX).
     pub(crate) fn set_wanted_bps(&mut self, bits_per_second: u64) {

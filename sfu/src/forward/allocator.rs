@@ -70,6 +70,8 @@ pub(crate) struct Situation<'a> {
     pub(crate) heading: Option<usize>,
     /// What the line carries, sound and all.
     pub(crate) estimate_bps: Option<u64>,
+    /// What of that has arrived lately, if the viewer says so.
+    pub(crate) arriving_bps: Option<u64>,
     /// Payload bits per second of the sound, once measured.
     pub(crate) audio_bps: Option<u64>,
     /// There will be an estimate: the viewer reports when packets arrive.
@@ -218,7 +220,9 @@ impl Allocator {
             }
             return Allocation::layer(best(ceiling + 1), 0);
         };
-        if self.is_starved(now, needs(lowest), estimate) {
+        // On a line that only loses packets an estimate may be far below what arrives and can be repaired.
+        let carried = estimate.max(situation.arriving_bps.unwrap_or(0));
+        if self.is_starved(now, needs(lowest), carried) {
             self.note_down(now);
             self.sound_alone = true;
             return Allocation::audio_only(AudioOnly::Bandwidth, needs(lowest) * PROBE_PERCENT / 100);
@@ -265,8 +269,8 @@ impl Allocator {
         may
     }
 
-    fn is_starved(&mut self, now: Instant, smallest: u64, estimate: u64) -> bool {
-        if estimate * 100 >= smallest * STARVED_PERCENT {
+    fn is_starved(&mut self, now: Instant, smallest: u64, carried: u64) -> bool {
+        if carried * 100 >= smallest * STARVED_PERCENT {
             self.starved = None;
             return false;
         }

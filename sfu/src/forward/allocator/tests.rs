@@ -50,6 +50,7 @@ impl Viewer {
                 layers: &self.layers,
                 heading: self.sent,
                 estimate_bps: estimate(self.sent),
+                arriving_bps: None,
                 audio_bps: None,
                 measurable: self.measurable,
                 wish: self.wish,
