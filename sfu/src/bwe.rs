@@ -103,8 +103,10 @@ pub struct Congestion {
     known: bool,
     /// The estimate is a measurement, not where the search began.
     proven: bool,
-    /// When a queue or losses showed last that the line is full.
-    congested: Option<i64>,
+    /// When a queue, a probe or silence showed last that the line is full.
+    full: Option<i64>,
+    /// When losses alone spoke last for sending less.
+    lossy: Option<i64>,
     happened: Happened,
 }
 
@@ -159,7 +161,8 @@ impl Congestion {
             unheard_since: None,
             known: false,
             proven: false,
-            congested: None,
+            full: None,
+            lossy: None,
             happened: Happened::default(),
         }
     }
@@ -264,14 +267,14 @@ impl Congestion {
         if self.rate.update(now, usage, acked, self.bottleneck.bps()) {
             self.happened.overuses += 1;
             self.proven = true;
-            self.congested = Some(now);
+            self.full = Some(now);
             self.probing.decreased(now, self.rate.bps() < before * DEEP_DROP);
         }
         self.loss_bps = self.loss.update(last_sent, self.rate.bps(), acked);
         if let Some(bps) = self.loss_bps {
             // Once the losses are forgotten, the search goes on from there.
             self.rate.set(now, bps);
-            self.congested = Some(now);
+            self.lossy = Some(now);
         }
         self.known |= acked.is_some();
         self.conclude(now);
@@ -305,7 +308,7 @@ impl Congestion {
         let proven = std::mem::replace(&mut self.proven, true);
         self.known = true;
         if !takes {
-            self.congested = Some(now);
+            self.full = Some(now);
         }
         // Once something has been measured only an overuse lowers the estimate: a cluster is short.
         let bps = if proven { bps } else { bps.max(self.acked.bps().unwrap_or(0.0)) };
@@ -337,7 +340,7 @@ impl Congestion {
         if self.known && self.unheard_since.is_some_and(|since| now - since > UNHEARD_MICROS) {
             self.rate.set(now, self.rate.bps() / 2.0);
             self.unheard_since = Some(now);
-            self.congested = Some(now);
+            self.full = Some(now);
         }
         if self.heard.is_some_and(|heard| now - heard > FORGOTTEN_MICROS) && self.unheard_since.is_some() {
             self.known = false;
@@ -398,12 +401,15 @@ impl Congestion {
     /// Whether a queue or losses have shown in the last half minute that the line can be full.
     pub fn is_congested(&self, now: Instant) -> bool {
         let now = self.micros(now);
-        self.congested.is_some_and(|at| now - at < CONGESTED_MICROS)
+        [self.full, self.lossy].into_iter().flatten().any(|at| now - at < CONGESTED_MICROS)
     }
 
-    /// The estimate, if the line has shown in the last half minute that it takes no more than that.
+    /// The estimate, if the line has shown in the last half minute that it takes no more than that. Losses alone do
+    /// not show it: a viewer that lost its picture to them would wait for the next keyframe for nothing.
     pub fn limit_bps(&self, now: Instant) -> Option<u64> {
-        self.estimate_bps().filter(|_| self.is_congested(now))
+        let now = self.micros(now);
+        let full = self.full.is_some_and(|at| now - at < CONGESTED_MICROS);
+        self.estimate_bps().filter(|_| full)
     }
 
     /// How long the newest packet that was reported had to wait on the line.

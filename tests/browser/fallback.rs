@@ -43,6 +43,7 @@ fn assert_plays_by_hls(seen: &Value, why: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn blocked_udp_falls_back_to_hls() {
+    let _alone = crate::alone().await;
     let stage = Stage::start().await;
     let _clip = StampedClip::rtmp(&stage.rtmp_url(), 50);
     stage.live(&[Kind::Video, Kind::Audio]).await;
@@ -61,6 +62,7 @@ async fn blocked_udp_falls_back_to_hls() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b_frames_fall_back_to_hls_and_the_page_says_what_to_change() {
+    let _alone = crate::alone().await;
     let stage = Stage::start().await;
     let url = stage.rtmp_url();
     // x264 with its defaults: three B-frames, a pyramid of references.

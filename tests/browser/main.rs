@@ -12,6 +12,13 @@ use serde_json::Value;
 /// A browser takes seconds to start on a busy machine; a script that takes longer than this hangs.
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(180);
 
+/// Held by each test while it runs: a browser that encodes AV1 takes two cores, and another beside it would see the
+/// machine's limits, not the server's.
+async fn alone() -> tokio::sync::MutexGuard<'static, ()> {
+    static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    ALONE.lock().await
+}
+
 /// How long to look: `SWIFTWATER_TEST_SECONDS` for figures, else what is enough for the suite.
 fn seconds(enough: u64) -> u64 {
     tests::process::setting("SWIFTWATER_TEST_SECONDS").and_then(|it| it.parse().ok()).unwrap_or(enough)

@@ -29,6 +29,7 @@ fn assert_plays(seen: &Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chromium_publishes_h264_and_others_watch_by_webrtc_and_hls() {
+    let _alone = crate::alone().await;
     let seen = publish("H264", true).await;
     assert_plays(&seen["webrtc"]);
     assert_eq!(seen["webrtc"]["stats"]["codec"], "video/H264", "{seen:#}");
@@ -42,6 +43,7 @@ async fn chromium_publishes_h264_and_others_watch_by_webrtc_and_hls() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chromium_publishes_vp8_and_others_watch_by_webrtc() {
+    let _alone = crate::alone().await;
     let seen = publish("VP8", false).await;
     assert_plays(&seen["webrtc"]);
     assert_eq!(seen["webrtc"]["stats"]["codec"], "video/VP8", "{seen:#}");
@@ -49,6 +51,7 @@ async fn chromium_publishes_vp8_and_others_watch_by_webrtc() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chromium_publishes_vp9_and_others_watch_by_webrtc() {
+    let _alone = crate::alone().await;
     let seen = publish("VP9", false).await;
     assert_plays(&seen["webrtc"]);
     assert_eq!(seen["webrtc"]["stats"]["codec"], "video/VP9", "{seen:#}");
@@ -56,6 +59,7 @@ async fn chromium_publishes_vp9_and_others_watch_by_webrtc() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chromium_publishes_av1_and_others_watch_by_webrtc() {
+    let _alone = crate::alone().await;
     let seen = publish("AV1", false).await;
     assert_plays(&seen["webrtc"]);
     assert_eq!(seen["webrtc"]["stats"]["codec"], "video/AV1", "{seen:#}");
@@ -64,6 +68,7 @@ async fn chromium_publishes_av1_and_others_watch_by_webrtc() {
 /// A tone on the left and another on the right, heard so by who asks for two channels.
 #[tokio::test(flavor = "multi_thread")]
 async fn sound_keeps_its_two_channels() {
+    let _alone = crate::alone().await;
     let stage = Stage::start().await;
     let input = json!({ "origin": stage.url(""), "channel": CHANNEL, "key": KEY, "seconds": 4 });
     let seen = run_script("stereo.mjs", input, SCRIPT_TIMEOUT).await;
@@ -76,6 +81,7 @@ async fn sound_keeps_its_two_channels() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ffmpeg_publishes_by_whip_and_chromium_watches() {
+    let _alone = crate::alone().await;
     let stage = Stage::start().await;
     let url = stage.url("/whip");
     let encode = [

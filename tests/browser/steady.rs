@@ -14,6 +14,7 @@ use crate::{SCRIPT_TIMEOUT, number, seconds};
 /// on a busy machine it is the browser's affair.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_picture_is_steady() {
+    let _alone = crate::alone().await;
     let figures = tests::process::setting("SWIFTWATER_TEST_SECONDS").is_some();
     let stage = Stage::start().await;
     let _clip = StampedClip::rtmp(&stage.rtmp_url(), 50);

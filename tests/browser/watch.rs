@@ -10,6 +10,7 @@ use crate::{SCRIPT_TIMEOUT, median, number};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chromium_plays_an_rtmp_stream_by_whep() {
+    let _alone = crate::alone().await;
     let stage = Stage::start().await;
     let _clip = StampedClip::rtmp(&stage.rtmp_url(), 50);
     stage.live(&[Kind::Video, Kind::Audio]).await;
@@ -29,6 +30,7 @@ async fn chromium_plays_an_rtmp_stream_by_whep() {
 /// The GOP is ten seconds: who joins does not wait for the next keyframe.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_joins_a_long_gop_sees_a_picture_at_once() {
+    let _alone = crate::alone().await;
     let wanted = 20;
     let stage = Stage::start().await;
     let _clip = StampedClip::rtmp(&stage.rtmp_url(), 250);
@@ -46,6 +48,7 @@ async fn who_joins_a_long_gop_sees_a_picture_at_once() {
 /// The page plays by the gateway, says so, and chat is beside it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_plays_by_webrtc_and_says_how_late() {
+    let _alone = crate::alone().await;
     let stage = Stage::start().await;
     let _clip = StampedClip::rtmp(&stage.rtmp_url(), 50);
     stage.live(&[Kind::Video, Kind::Audio]).await;
@@ -62,6 +65,7 @@ async fn the_page_plays_by_webrtc_and_says_how_late() {
 /// The encoder is killed and comes back within the grace window: the viewer stays and sees it again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_viewer_stays_while_the_encoder_reconnects() {
+    let _alone = crate::alone().await;
     let stage = Stage::start().await;
     let first = StampedClip::rtmp(&stage.rtmp_url(), 50);
     let before = stage.live(&[Kind::Video, Kind::Audio]).await;
