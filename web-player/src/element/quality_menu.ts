@@ -8,7 +8,7 @@ export class QualityMenu {
   #now: HTMLElement;
   #menu: HTMLElement;
   #choose: (quality: Quality) => void;
-  #drawn = '';
+  #options: readonly Option[] = [];
 
   constructor(box: HTMLElement, choose: (quality: Quality) => void) {
     box.innerHTML =
@@ -36,32 +36,32 @@ export class QualityMenu {
   }
 
   render(options: readonly Option[]): void {
-    // What has not changed keeps the focus that it has.
-    const drawn = JSON.stringify(options);
-    if (drawn === this.#drawn) return;
-    this.#drawn = drawn;
+    this.#options = options;
     const checked = options.find((option) => option.checked);
     const label = `Quality: ${checked?.label ?? 'Auto'} (q)`;
     this.#button.setAttribute('aria-label', label);
     this.#button.title = label;
     this.#now.textContent = checked?.label ?? '';
-    const open = !this.#menu.hidden;
-    this.#menu.replaceChildren(...options.map((option) => this.#item(option)));
+    // Items stay: one that was taken away would take the focus with it, and close the menu under the viewer's hand.
+    while (this.#menu.children.length > options.length) this.#menu.lastElementChild?.remove();
+    options.forEach((option, at) => {
+      const item = this.#menu.children[at] ?? this.#menu.appendChild(this.#item(at));
+      item.setAttribute('aria-checked', String(option.checked));
+      if (item.textContent !== option.label) item.textContent = option.label;
+    });
     this.#box.hidden = options.length === 0;
     if (options.length === 0) this.#open(false);
-    else if (open) this.#focusChecked();
   }
 
-  #item(option: Option): HTMLElement {
+  #item(at: number): HTMLElement {
     const item = document.createElement('button');
     item.type = 'button';
     item.setAttribute('role', 'menuitemradio');
-    item.setAttribute('aria-checked', String(option.checked));
     item.tabIndex = -1;
-    item.textContent = option.label;
     item.addEventListener('click', () => {
+      const option = this.#options[at];
       this.#open(false);
-      this.#choose(option.quality);
+      if (option !== undefined) this.#choose(option.quality);
     });
     return item;
   }
