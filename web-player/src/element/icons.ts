@@ -16,5 +16,6 @@ export const ICONS = {
   pip: icon(line('M3.5 6h17v12h-17z') + '<rect fill="currentColor" x="12" y="11.5" width="6.5" height="4.8" rx=".8"/>'),
   fullscreen: icon(line('M4.5 9V4.5H9M15 4.5h4.5V9M19.5 15v4.5H15M9 19.5H4.5V15')),
   stats: icon(line('M5 19.5v-6M12 19.5v-15M19 19.5v-9.5')),
+  quality: icon(line('M4 7.5h9M17.5 7.5H20M4 16.5h2.5M11 16.5h9') + '<circle cx="15.2" cy="7.5" r="2.2" fill="none" stroke="currentColor" stroke-width="2"/><circle cx="8.8" cy="16.5" r="2.2" fill="none" stroke="currentColor" stroke-width="2"/>'),
   help: icon(line('M9.2 9.3a2.9 2.9 0 1 1 4.3 2.5c-1 .6-1.5 1.1-1.5 2.2') + '<circle cx="12" cy="17.4" r="1.2" fill="currentColor"/>'),
 } as const;

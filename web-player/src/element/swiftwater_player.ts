@@ -2,10 +2,13 @@ import { GatewayClient, gatewayUrl } from '../gateway/client';
 import { Player, debugState } from '../player/player';
 import type { DebugState } from '../player/player';
 import type { Preference } from '../player/path';
+import { options, storeQuality, storedQuality } from '../player/quality';
+import type { Quality } from '../player/quality';
 import { badge, phase } from '../player/state';
 import type { Phase, PlayerState } from '../player/state';
 import css from './element.css?inline';
 import { ICONS } from './icons';
+import { QualityMenu } from './quality_menu';
 import { limit } from './stats';
 import { StatsPanel } from './stats_panel';
 import { TEMPLATE } from './template';
@@ -40,6 +43,7 @@ export class SwiftwaterPlayer extends HTMLElement {
   #undo: (() => void)[] = [];
   #said = '';
   #stats: StatsPanel;
+  #menu: QualityMenu;
 
   constructor() {
     super();
@@ -51,6 +55,14 @@ export class SwiftwaterPlayer extends HTMLElement {
     root.adoptedStyleSheets = [sheet];
     for (const element of root.querySelectorAll<HTMLElement>('[data-part]')) this.#parts.set(element.dataset.part ?? '', element);
     this.#stats = new StatsPanel(this.#part('stats'), this.#part('statsLines'), this.#part('statsToggle'), () => this.#player);
+    this.#menu = new QualityMenu(this.#part('qualityBox'), (quality) => {
+      try {
+        storeQuality(sessionStorage, quality);
+      } catch {
+        // Storage may be off; the choice lasts as long as the page then.
+      }
+      this.#player?.choose(quality);
+    });
     this.#wire();
   }
 
@@ -72,6 +84,7 @@ export class SwiftwaterPlayer extends HTMLElement {
       preference,
       whep: via === 'whep',
       volume: storedVolume(),
+      quality: sessionQuality(),
       stage: (video, before) => {
         // Within one task a move does not pause the element.
         stage?.append(video);
@@ -213,6 +226,9 @@ export class SwiftwaterPlayer extends HTMLElement {
       case 'f':
         void this.#toggleFullscreen();
         break;
+      case 'q':
+        if (!this.#menu.toggle()) return;
+        break;
       case 't':
         this.#emit('theatre');
         break;
@@ -278,6 +294,7 @@ export class SwiftwaterPlayer extends HTMLElement {
     volume.value = String(level);
     volume.style.setProperty('--level', `${level}%`);
 
+    this.#menu.render(options(state.layers, state.quality));
     this.#say(words?.title ?? kept ?? (label === null ? '' : `Playing by ${state.path.shown === 'webrtc' ? 'WebRTC' : 'HLS'} ${label.why ?? ''}`));
     this.#emit('change', state);
   }
@@ -308,6 +325,8 @@ function card(now: Phase, state: PlayerState): { title: string; text: string; bu
     case 'ended':
       return { title: 'The stream has ended', text: 'Leave this page open: the next one starts by itself.', busy: false };
     case 'playing':
+      if (state.layers?.audioOnly !== 'bandwidth') return null;
+      return { title: 'Sound only for now', text: 'The connection is too slow for the picture. It comes back by itself.', busy: true };
     case 'paused':
       return null;
   }
@@ -332,6 +351,14 @@ function typesText(event: KeyboardEvent): boolean {
   if (!(target instanceof HTMLElement)) return false;
   if (target instanceof HTMLInputElement) return target.type !== 'range' || event.key.startsWith('Arrow');
   return target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement || target.isContentEditable;
+}
+
+function sessionQuality(): Quality {
+  try {
+    return storedQuality(sessionStorage);
+  } catch {
+    return 'auto';
+  }
 }
 
 function storedVolume(): number {

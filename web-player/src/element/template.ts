@@ -29,6 +29,7 @@ export const TEMPLATE = `
   <button type="button" data-part="mute"></button>
   <input type="range" data-part="volume" min="0" max="100" step="5" aria-label="Volume" />
   <span class="space"></span>
+  <span class="quality" data-part="qualityBox" hidden></span>
   <button type="button" data-part="statsToggle" aria-pressed="false" aria-controls="stats" aria-label="Statistics (s)" title="Statistics (s)">${ICONS.stats}</button>
   <button type="button" class="only-wide" data-part="help" aria-label="Keyboard shortcuts (?)" title="Keyboard shortcuts (?)">${ICONS.help}</button>
   <button type="button" class="only-wide" data-part="theatre" aria-label="Theatre mode (t)" title="Theatre mode (t)">${ICONS.theatre}</button>
@@ -43,6 +44,7 @@ export const TEMPLATE = `
     <dt><kbd>k</kbd> <kbd>Space</kbd></dt><dd>Play or pause</dd>
     <dt><kbd>m</kbd></dt><dd>Sound on or off</dd>
     <dt><kbd>↑</kbd> <kbd>↓</kbd></dt><dd>Volume</dd>
+    <dt><kbd>q</kbd></dt><dd>Quality</dd>
     <dt><kbd>f</kbd></dt><dd>Full screen</dd>
     <dt><kbd>t</kbd></dt><dd>Theatre mode</dd>
     <dt><kbd>s</kbd></dt><dd>Statistics</dd>

@@ -54,6 +54,7 @@ export type ServerFrame =
   /** Of one peer connection (`pc`), or of everybody who watches `ch`. */
   | { type: 'rtc.state'; pc: string | null; ch: string | null; state: 'active' | 'inactive' | 'ended'; video: string | null }
   | { type: 'rtc.stats'; re: number; pc: string; stats: ServerFigures }
+  | { type: 'rtc.layers'; pc: string; layers: LayerFrame[]; current: string | null; audioOnly: 'choice' | 'bandwidth' | null }
   | { type: 'rtc.closed'; pc: string }
   | { type: 'rtc.restart'; pc: string }
   | ({ type: 'message'; id: string; ts: number | null; user: ChatUser; text: string; nonce: string | null } & Addressed)
@@ -67,6 +68,14 @@ export type ServerFrame =
   | { type: 'stream.offline'; ch: string | null; channel: string; stream: string | null }
   | { type: 'stats'; ch: string | null; viewers: number | null; latencyMs: number | null };
 
+/** One Layer that can be chosen. */
+export interface LayerFrame {
+  readonly rid: string;
+  readonly height: number | null;
+  readonly bitrate: number | null;
+  readonly active: boolean;
+}
+
 export interface Limits {
   readonly textMax: number;
 }
@@ -77,6 +86,8 @@ export type ClientRequest =
   | { type: 'leave'; ch: string }
   | { type: 'rtc.play'; ch: string; sdp: string }
   | { type: 'rtc.stats'; pc: string }
+  | { type: 'rtc.layer'; pc: string; rid: string }
+  | { type: 'rtc.pause' | 'rtc.resume'; pc: string; kind: 'audio' | 'video' }
   | { type: 'message'; ch: string; text: string; nonce: string }
   | { type: 'name'; name: string };
 
@@ -147,6 +158,16 @@ function iceServers(value: unknown): IceServer[] {
     });
 }
 
+function layers(value: unknown): LayerFrame[] {
+  return list(value)
+    .filter(isFields)
+    .flatMap((layer) => {
+      const rid = text(layer.rid);
+      if (rid === null) return [];
+      return [{ rid, height: number(layer.height), bitrate: number(layer.bitrate), active: layer.active !== false }];
+    });
+}
+
 /** One frame out of what `JSON.parse` made, or null if it is not one that we can use. */
 export function decodeFrame(value: unknown): ServerFrame | null {
   if (!isFields(value)) return null;
@@ -204,6 +225,13 @@ export function decodeFrame(value: unknown): ServerFrame | null {
     }
     case 'rtc.stats':
       return re === null ? null : { type: 'rtc.stats', re, pc: identifier(value.pc), stats: serverFigures(value) };
+    case 'rtc.layers': {
+      const { audioOnly } = value;
+      return {
+        type: 'rtc.layers', pc: identifier(value.pc), layers: layers(value.layers), current: text(value.current),
+        audioOnly: audioOnly === 'choice' || audioOnly === 'bandwidth' ? audioOnly : null,
+      };
+    }
     case 'rtc.closed':
       return { type: 'rtc.closed', pc: identifier(value.pc) };
     case 'rtc.restart':

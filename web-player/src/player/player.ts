@@ -9,6 +9,8 @@ import { PeerSource } from './source/peer';
 import type { Negotiate } from './source/peer';
 import type { Source, SourceEvents } from './source/source';
 import { negotiateByWhep } from './source/whep';
+import { ridFor } from './quality';
+import type { Quality } from './quality';
 import { INITIAL, phase, reasonFrom, reduce } from './state';
 import type { PlayerEvent, PlayerState } from './state';
 
@@ -19,6 +21,7 @@ export interface PlayerOptions {
   /** Negotiate by WHEP instead of the gateway. */
   readonly whep: boolean;
   readonly volume: number;
+  readonly quality: Quality;
   /** Puts the element on the screen in place of the one before, which may be removed. */
   stage(video: HTMLVideoElement, before: HTMLVideoElement | null): void;
   /** Keeps the picture that the element shows now on the screen, until another element takes its place. */
@@ -30,6 +33,8 @@ export interface PlayerOptions {
 
 /** A page hidden for this long tries WebRTC again when it is looked at. */
 const LONG_HIDDEN_MS = 300_000;
+/** The picture of a page that is hidden for this long is not sent until it is looked at; sound goes on. */
+const PAUSE_HIDDEN_MS = 5_000;
 
 /**
  * The shell around the reducer: opens and closes sources until they match the state, and turns what elements, peer
@@ -38,16 +43,17 @@ const LONG_HIDDEN_MS = 300_000;
 export class Player {
   #options: PlayerOptions;
   #state: PlayerState;
-  #webrtc: { source: Source; attempt: number; pc: string | null } | null = null;
+  #webrtc: { source: Source; attempt: number; pc: string | null; asked: string; picture: boolean } | null = null;
   #hls: { source: Source; attempt: number } | null = null;
   #onStage: HTMLVideoElement | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #hiddenSince: number | null = null;
+  #hiddenTimer: ReturnType<typeof setTimeout> | undefined;
   #undo: (() => void)[] = [];
 
   constructor(options: PlayerOptions) {
     this.#options = options;
-    this.#state = { ...INITIAL, volume: options.volume };
+    this.#state = { ...INITIAL, volume: options.volume, quality: options.quality };
   }
 
   get state(): PlayerState {
@@ -106,6 +112,7 @@ export class Player {
     for (const undo of this.#undo.splice(0)) undo();
     this.dispatch({ type: 'path', event: { type: 'stop' } });
     clearTimeout(this.#timer);
+    clearTimeout(this.#hiddenTimer);
   }
 
   dispatch(event: PlayerEvent): void {
@@ -114,6 +121,12 @@ export class Player {
     if (this.#state === before) return;
     this.#reconcile();
     this.#options.changed(this.#state);
+  }
+
+  /** Which picture, by the viewer's hand. */
+  choose(quality: Quality): void {
+    this.dispatch({ type: 'quality', quality });
+    this.#askForLayer();
   }
 
   /** Sound on or off, by the viewer's hand. Works where browsers demand a gesture. */
@@ -172,6 +185,11 @@ export class Player {
       case 'rtc.state':
         this.#rtcState(frame, ch);
         return;
+      case 'rtc.layers':
+        if (frame.pc !== this.#webrtc?.pc) return;
+        this.dispatch({ type: 'layers', layers: { layers: frame.layers, current: frame.current, audioOnly: frame.audioOnly } });
+        this.#askForLayer();
+        return;
       case 'rtc.fallback':
         // The answer to a request is handled where the request was made.
         if (frame.re === null && (frame.pc === null || frame.pc === this.#webrtc?.pc)) this.#fallback(frame.reason, frame.url);
@@ -212,13 +230,37 @@ export class Player {
     this.dispatch({ type: 'path', event: { type: 'fallback', reason: reasonFrom(word), url } });
   }
 
+  /** Tells the server which Layer the wish comes to, when that is news. Layers come and go with the encoder. */
+  #askForLayer(): void {
+    const { layers, quality } = this.#state;
+    const webrtc = this.#webrtc;
+    if (webrtc === null || webrtc.pc === null || layers === null) return;
+    const rid = ridFor(layers.layers, quality);
+    if (rid === webrtc.asked) return;
+    webrtc.asked = rid;
+    this.#options.gateway.send({ type: 'rtc.layer', pc: webrtc.pc, rid });
+  }
+
+  /** Nobody looks, or somebody does again. A picture in picture is looked at. */
+  #wantPicture(wanted: boolean): void {
+    const webrtc = this.#webrtc;
+    if (webrtc === null || webrtc.pc === null || webrtc.picture === wanted) return;
+    webrtc.picture = wanted;
+    this.#options.gateway.send({ type: wanted ? 'rtc.resume' : 'rtc.pause', pc: webrtc.pc, kind: 'video' });
+  }
+
   #visibilityChanged(): void {
     const now = performance.now();
+    clearTimeout(this.#hiddenTimer);
     if (document.hidden) {
       this.#hiddenSince = now;
+      this.#hiddenTimer = setTimeout(() => this.#wantPicture(document.pictureInPictureElement !== null), PAUSE_HIDDEN_MS);
     } else if (this.#hiddenSince !== null) {
       const hidden = now - this.#hiddenSince;
       this.#hiddenSince = null;
+      // That no frame came meanwhile was no stall.
+      this.dispatch({ type: 'path', event: { type: 'excused' } });
+      this.#wantPicture(true);
       if (hidden > LONG_HIDDEN_MS) this.dispatch({ type: 'path', event: { type: 'tryWebrtc' } });
     }
   }
@@ -254,7 +296,7 @@ export class Player {
           },
         });
     const source = new PeerSource(negotiate, this.#eventsOf('webrtc', attempt), () => this.#serverNow());
-    this.#webrtc = { source, attempt, pc: null };
+    this.#webrtc = { source, attempt, pc: null, asked: 'auto', picture: true };
     this.#adopt(source.video);
   }
 
@@ -352,8 +394,9 @@ export class Player {
     if (deadline === null) return;
     this.#timer = setTimeout(
       () => {
-        // A hidden page may not decode, and that is no stall; a paused one does not want to; a busy server sends sound only.
-        const excused = document.hidden || this.#state.paused || this.#state.cap === 'off';
+        // A hidden page may not decode, and that is no stall; a paused one does not want to; sound alone has no frames.
+        const alone = this.#state.cap === 'off' || this.#state.layers?.audioOnly != null;
+        const excused = document.hidden || this.#state.paused || alone;
         const { webrtc, hls } = this.#state.path;
         if (excused && (webrtc.state === 'playing' || hls.state === 'playing')) this.dispatch({ type: 'path', event: { type: 'excused' } });
         else this.dispatch({ type: 'path', event: { type: 'tick' } });

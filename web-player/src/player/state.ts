@@ -1,5 +1,6 @@
 import { IDLE, step } from './path';
 import type { Path, PathEvent, Preference, Reason, Via } from './path';
+import type { Layers, Quality } from './quality';
 
 /** What the server says about the Channel, as far as we know. */
 export type Liveness = 'unknown' | 'live' | 'away' | 'offline' | 'ended';
@@ -21,6 +22,9 @@ export interface PlayerState {
   readonly size: { readonly width: number; readonly height: number } | null;
   /** What the server limits our picture to because it is overloaded: `smallest` or `off`. */
   readonly cap: string | null;
+  /** What can be chosen of the picture that comes by WebRTC; null while nothing is known. */
+  readonly layers: Layers | null;
+  readonly quality: Quality;
 }
 
 export type PlayerEvent =
@@ -36,7 +40,9 @@ export type PlayerEvent =
   | { type: 'paused'; paused: boolean }
   | { type: 'autoplay'; autoplay: PlayerState['autoplay'] }
   | { type: 'size'; width: number; height: number }
-  | { type: 'cap'; cap: string | null };
+  | { type: 'cap'; cap: string | null }
+  | { type: 'layers'; layers: Layers | null }
+  | { type: 'quality'; quality: Quality };
 
 export const INITIAL: PlayerState = {
   liveness: 'unknown',
@@ -52,9 +58,19 @@ export const INITIAL: PlayerState = {
   audio: null,
   size: null,
   cap: null,
+  layers: null,
+  quality: 'auto',
 };
 
 export function reduce(state: PlayerState, event: PlayerEvent, now: number): PlayerState {
+  const next = follow(state, event, now);
+  // What could be chosen of one peer says nothing of the next.
+  const { webrtc } = next.path;
+  const gone = webrtc.state === 'off' || webrtc.attempt !== state.path.webrtc.attempt;
+  return gone && next.layers !== null ? { ...next, layers: null } : next;
+}
+
+function follow(state: PlayerState, event: PlayerEvent, now: number): PlayerState {
   switch (event.type) {
     case 'path': {
       const path = step(state.path, event.event, now);
@@ -105,6 +121,10 @@ export function reduce(state: PlayerState, event: PlayerEvent, now: number): Pla
       return { ...state, size: { width: event.width, height: event.height } };
     case 'cap':
       return { ...state, cap: event.cap };
+    case 'layers':
+      return event.layers === state.layers ? state : { ...state, layers: event.layers };
+    case 'quality':
+      return { ...state, quality: event.quality };
   }
 }
 
