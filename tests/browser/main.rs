@@ -2,6 +2,7 @@
 
 mod fallback;
 mod publish;
+mod simulcast;
 mod steady;
 mod watch;
 

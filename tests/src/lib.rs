@@ -10,6 +10,7 @@
 
 pub mod browser;
 pub mod gateway;
+pub mod link;
 pub mod log;
 pub mod process;
 pub mod relay;
@@ -22,6 +23,7 @@ pub mod wait;
 
 pub use browser::run_script;
 pub use gateway::Gateway;
+pub use link::Link;
 pub use process::Process;
 pub use relay::Relay;
 pub use stage::Stage;
