@@ -52,6 +52,7 @@ pub fn depacketizer(start: Instant, data: &[u8]) {
         reorder.push(RtpPacket {
             seq: if flags & LATE == 0 { newest } else { newest - 5 },
             time: MediaTime::new(ticks, scale),
+            lag_micros: 0,
             payload: Bytes::copy_from_slice(payload),
             marker: flags & MARKER != 0,
             frame_start: found.frame_start,

@@ -296,6 +296,7 @@ fn packets_of_every_codec() {
             reorder.push(RtpPacket {
                 seq: seqs.unwrap(seq),
                 time: MediaTime::new(unwrapped as i64, Timescale::VIDEO),
+                lag_micros: 0,
                 payload: payload.into(),
                 marker,
                 frame_start: flags.frame_start,

@@ -4,7 +4,15 @@
 //! placed by the least delayed arrival; then all sources of the publication are placed by the sender's wall
 //! clock, so that sound and picture captured together get the same time. `docs/time.md` tells why.
 
+mod least_delay;
+mod recent;
+mod reports;
+
 use std::time::Instant;
+
+use least_delay::{LeastDelay, WINDOW_MICROS};
+use recent::Recent;
+use reports::Reports;
 
 use crate::{MediaTime, NtpTime, StreamClock, Timescale};
 
@@ -12,39 +20,40 @@ use crate::{MediaTime, NtpTime, StreamClock, Timescale};
 /// still unknown.
 const SETTLING_MICROS: i64 = 500_000;
 
-/// Later its times move toward the target by at most this: 0.5 % of speed is neither seen nor heard.
-const SLEW_PER_MILLE: i64 = 5;
+/// A picture's times move toward the target by at most this later: a picture that comes 2 ms early or late for a
+/// second is not seen.
+const SLEW_PER_MILLE: i64 = 50;
 
-/// An error that is left alone, and the one at which a correction ends. Corrections make RTP increments
-/// uneven, which a browser's audio buffer hides by stretching; so they are rare. Two sources within it are
-/// within 20 ms of each other, half of what lip synchronisation needs.
-const TOLERATED_MICROS: u64 = 10_000;
+/// An error of a picture's times that is left alone, and the one at which a correction ends.
+const TOLERATED_MICROS: u64 = 5_000;
 const CORRECTED_MICROS: u64 = 500;
 
-/// An error that no slewing would catch up with in time: the source jumped. The mapping begins anew, counted
-/// in [`ClockStats::reanchored`].
+/// The same for sound, whose times move by whole packets only: a player's buffer takes any other increment for a
+/// loss and conceals it, or stretches what it has. With a picture's, less than 20 ms, half of what lip
+/// synchronisation needs; and more than half a packet of 20 ms, so that a correction leaves less than it found.
+const SOUND_TOLERATED_MICROS: i64 = 12_000;
+
+/// From one packet of sound that is left out, or one that is made up for, to the next.
+const SOUND_STEP_INTERVAL_MICROS: i64 = 500_000;
+
+/// An error that is not waited out: the source jumped. The mapping begins anew, counted in
+/// [`ClockStats::reanchored`].
 const JUMP_MICROS: u64 = 500_000;
 
+/// What is corrected by packets at once at most; more, before the source has settled, by the next packets.
+const ERROR_MAX_MICROS: i64 = 60_000_000;
+
 /// Times that are too early by more than this step forward at once. A source whose timestamps lag behind the
-/// clock had a gap there (a microphone that underran, a machine that was late), and slewing would take longer
-/// to heal it than the next gap takes to come; lips are seen to be off from 45 ms on (ITU-R BT.1359). Only
-/// forward: a step back would repeat time.
+/// clock had a gap there (a microphone that underran, a machine that was late); lips are seen to be off from
+/// 45 ms on (ITU-R BT.1359). Only forward: a step back would repeat time.
 const FORWARD_STEP_MICROS: i64 = 40_000;
 
 /// Sources whose sender reports put them further apart than this do not share a wall clock.
 const SHARED_CLOCK_MICROS: u64 = 1_000_000;
 
-/// The least delay is taken over the last one or two of these: long enough to hold an undelayed packet of a
-/// congested link, short enough to follow a drifting sender.
-const WINDOW_MICROS: i64 = 2_500_000;
-
 /// This many packets in a row from more than a second ago are no reordering: the source jumped back.
 const STALE_RUN: u32 = 3;
 const STALE_MICROS: i64 = 1_000_000;
-
-/// Timestamps whose times are remembered, so that a late packet gets the time of its frame: half a second of
-/// 120 frames per second. A later one gets a time near it.
-const RECENT_MAX: usize = 64;
 
 /// Sources of one publication at most: three simulcast Layers, sound, and each of them anew after SSRC
 /// changes. Beyond it the oldest is forgotten and placed by arrival.
@@ -81,8 +90,9 @@ impl PublisherClock {
             id: self.next_source,
             scale,
             arrivals: LeastDelay::default(),
-            wall_at_zero: None,
+            reports: Reports::default(),
             offset: None,
+            before: None,
             correcting: false,
             stale: 0,
             recent: Recent::default(),
@@ -102,6 +112,15 @@ impl PublisherClock {
     }
 }
 
+/// A packet's place on the Stream's clock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The time that it gets.
+    pub time: MediaTime,
+    /// How much later it really belongs, in microseconds: what is not corrected. Sender reports can tell.
+    pub lag_micros: i32,
+}
+
 /// What happened to the times of one source.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ClockStats {
@@ -109,6 +128,8 @@ pub struct ClockStats {
     pub reanchored: u64,
     /// Times that the mapping stepped forward over a gap of the source.
     pub stepped: u64,
+    /// Packets of sound that were left out: the source's clock runs fast.
+    pub left_out: u64,
     /// Sender reports taken.
     pub reports: u64,
     /// Sender reports without a wall clock (RFC 3550 section 6.4.1 allows zero).
@@ -124,9 +145,10 @@ pub struct SourceClock {
     scale: Timescale,
     /// Arrival minus timestamp, both in microseconds.
     arrivals: LeastDelay,
-    /// The sender's wall clock where the timestamp is zero, by its last sender report.
-    wall_at_zero: Option<i64>,
+    reports: Reports,
     offset: Option<Offset>,
+    /// Until which timestamp which offset was added (in ticks) before the last correction of sound.
+    before: Option<(i64, i64)>,
     correcting: bool,
     stale: u32,
     recent: Recent,
@@ -143,24 +165,33 @@ struct Offset {
     ticks: i64,
     /// When the source was first heard of, on the Stream's clock.
     since: i64,
+    /// When it was last moved by a packet of sound.
+    stepped: i64,
+    /// The last target minus this.
+    lag: i64,
 }
 
 impl SourceClock {
     /// Where a packet with this RTP timestamp (unwrapped, see [`super::TimestampUnwrapper`]) lies on the
-    /// Stream's clock. All packets of one timestamp get the same time; newer timestamps get later times.
-    pub fn media_time(
+    /// Stream's clock. All packets of one timestamp get the same place; newer timestamps get later times.
+    ///
+    /// `packet` is how long a packet of sound lasts, in ticks of the source, and 0 for pictures: times of sound
+    /// grow by what the timestamps do, and are corrected by whole packets. `None`: this packet of sound is to be
+    /// left out for that.
+    pub fn place(
         &mut self,
         publisher: &mut PublisherClock,
         timestamp: u64,
+        packet: u32,
         arrival: Instant,
-    ) -> MediaTime {
+    ) -> Option<Place> {
         let timestamp = i64::try_from(timestamp).unwrap_or(i64::MAX);
         let now = publisher.clock.media_time(arrival, Timescale::MICROS).ticks();
         let micros = MediaTime::new(timestamp, self.scale).as_micros();
         if let Some(ticks) = self.recent.get(timestamp) {
             self.stale = 0;
             self.arrivals.add(now, now.saturating_sub(micros));
-            return MediaTime::new(ticks, self.scale);
+            return Some(self.at(ticks));
         }
         let newest = self.recent.newest();
         if newest.is_some_and(|(newest, _)| self.micros_between(timestamp, newest) > STALE_MICROS) {
@@ -174,18 +205,34 @@ impl SourceClock {
         if self.stale == 0 {
             self.arrivals.add(now, now.saturating_sub(micros));
         }
-        let elapsed = newest.map_or(0, |(newest, _)| self.micros_between(newest, timestamp));
-        let offset = self.correct(publisher, now, elapsed);
-        let mut ticks = timestamp.saturating_add(offset.ticks);
-        if self.recent.newest().is_none_or(|(newest, _)| timestamp > newest) {
-            if ticks <= self.latest {
-                ticks = self.latest.saturating_add(1);
-                self.stats.clamped += 1;
+        let is_newest = self.recent.newest().is_none_or(|(newest, _)| timestamp > newest);
+        if !is_newest && let Some(offset) = self.offset {
+            let ticks = timestamp.saturating_add(self.offset_before(timestamp).unwrap_or(offset.ticks));
+            // Its place may have been given away by the correction.
+            let given_away = self
+                .before
+                .is_some_and(|(until, _)| timestamp < until && ticks >= until.saturating_add(offset.ticks));
+            if given_away {
+                self.stats.left_out += 1;
+                return None;
             }
-            self.latest = ticks;
+            self.recent.insert(timestamp, ticks);
+            return Some(self.at(ticks));
         }
+        let elapsed = newest.map_or(0, |(newest, _)| self.micros_between(newest, timestamp));
+        let offset = self.correct(publisher, now, elapsed, timestamp, packet);
+        let mut ticks = timestamp.saturating_add(offset.ticks);
+        if ticks <= self.latest {
+            if packet > 0 {
+                self.stats.left_out += 1;
+                return None;
+            }
+            ticks = self.latest.saturating_add(1);
+            self.stats.clamped += 1;
+        }
+        self.latest = ticks;
         self.recent.insert(timestamp, ticks);
-        MediaTime::new(ticks, self.scale)
+        Some(self.at(ticks))
     }
 
     /// Takes a sender report of this source: at `ntp` on the sender's clock, `timestamp` (unwrapped) was due.
@@ -197,12 +244,23 @@ impl SourceClock {
         self.stats.reports += 1;
         let timestamp = i64::try_from(timestamp).unwrap_or(i64::MAX);
         let wall = i64::try_from(ntp.as_unix_micros()).unwrap_or(i64::MAX);
-        self.wall_at_zero = Some(wall.saturating_sub(MediaTime::new(timestamp, self.scale).as_micros()));
+        self.reports.add(wall, MediaTime::new(timestamp, self.scale).as_micros());
     }
 
     /// What happened so far.
     pub fn stats(&self) -> ClockStats {
         self.stats
+    }
+
+    fn at(&self, ticks: i64) -> Place {
+        let lag = self.offset.map_or(0, |offset| offset.lag);
+        let lag_micros = i32::try_from(lag.clamp(-(JUMP_MICROS as i64), JUMP_MICROS as i64)).unwrap_or(0);
+        Place { time: MediaTime::new(ticks, self.scale), lag_micros }
+    }
+
+    /// What was added to timestamps of sound before the last correction, if this one is from before it.
+    fn offset_before(&self, timestamp: i64) -> Option<i64> {
+        self.before.filter(|(until, _)| timestamp < *until).map(|(_, offset)| offset)
     }
 
     fn micros_between(&self, from: i64, to: i64) -> i64 {
@@ -212,121 +270,88 @@ impl SourceClock {
     /// The offset that is right: by the shared wall clock if this source has one, else by arrival.
     fn target(&self, publisher: &mut PublisherClock, now: i64) -> i64 {
         let by_arrival = self.arrivals.least();
-        let Some(wall_at_zero) = self.wall_at_zero else { return by_arrival };
+        let Some(wall_at_zero) = self.reports.wall_at_zero() else { return by_arrival };
         let own = by_arrival.saturating_sub(wall_at_zero);
         wall_at_zero.saturating_add(publisher.shared_offset(self.id, own, now))
     }
 
     /// Moves the offset toward its target, by what may be moved in `elapsed` microseconds of media.
-    fn correct(&mut self, publisher: &mut PublisherClock, now: i64, elapsed: i64) -> Offset {
+    fn correct(
+        &mut self,
+        publisher: &mut PublisherClock,
+        now: i64,
+        elapsed: i64,
+        timestamp: i64,
+        packet: u32,
+    ) -> Offset {
         let target = self.target(publisher, now);
         let Some(mut offset) = self.offset else {
-            return self.set_offset(target, now);
+            let ticks = MediaTime::from_micros(target, self.scale).ticks();
+            return *self.offset.insert(Offset { micros: target, ticks, since: now, stepped: now, lag: 0 });
         };
         let error = target.saturating_sub(offset.micros);
-        if now - offset.since < SETTLING_MICROS {
-            return self.set_offset(target, offset.since);
-        }
-        if error.unsigned_abs() > JUMP_MICROS {
+        let settling = now - offset.since < SETTLING_MICROS;
+        if !settling && error.unsigned_abs() > JUMP_MICROS {
             self.stats.reanchored += 1;
-            self.correcting = false;
-            return self.set_offset(target, offset.since);
-        }
-        if error > FORWARD_STEP_MICROS {
+            offset.micros = target;
+        } else if packet > 0 {
+            let length = MediaTime::new(packet.into(), self.scale).as_micros();
+            offset = self.step_by_packets(offset, error, length, now, settling);
+        } else if settling {
+            offset.micros = target;
+        } else if error > FORWARD_STEP_MICROS {
             self.stats.stepped += 1;
-            self.correcting = false;
-            return self.set_offset(target, offset.since);
+            offset.micros = target;
+        } else {
+            self.correcting =
+                error.unsigned_abs() > if self.correcting { CORRECTED_MICROS } else { TOLERATED_MICROS };
+            if self.correcting {
+                let most = elapsed.clamp(0, 1_000_000) * SLEW_PER_MILLE / 1000;
+                offset.micros += error.clamp(-most, most);
+            }
         }
-        self.correcting =
-            error.unsigned_abs() > if self.correcting { CORRECTED_MICROS } else { TOLERATED_MICROS };
-        if self.correcting {
-            let most = elapsed.clamp(0, 1_000_000) * SLEW_PER_MILLE / 1000;
-            offset.micros += error.clamp(-most, most);
-            return self.set_offset(offset.micros, offset.since);
+        let ticks = MediaTime::from_micros(offset.micros, self.scale).ticks();
+        if packet > 0 && ticks != offset.ticks {
+            self.before = Some((timestamp, offset.ticks));
         }
-        offset
+        offset.ticks = ticks;
+        offset.lag = target.saturating_sub(offset.micros);
+        *self.offset.insert(offset)
     }
 
-    fn set_offset(&mut self, micros: i64, since: i64) -> Offset {
-        let ticks = MediaTime::from_micros(micros, self.scale).ticks();
-        *self.offset.insert(Offset { micros, ticks, since })
+    /// The offset of sound after what may be corrected now: by packets that last `length`.
+    fn step_by_packets(
+        &mut self,
+        mut offset: Offset,
+        error: i64,
+        length: i64,
+        now: i64,
+        settling: bool,
+    ) -> Offset {
+        let error = error.clamp(-ERROR_MAX_MICROS, ERROR_MAX_MICROS);
+        if error.abs() <= SOUND_TOLERATED_MICROS.max(length * 3 / 5) {
+            return offset;
+        }
+        // Rounded to nearest.
+        let wanted = (error.abs() + length / 2) / length.max(1) * error.signum();
+        let gap = error > FORWARD_STEP_MICROS;
+        if settling || gap {
+            self.stats.stepped += u64::from(!settling);
+            offset.micros = offset.micros.saturating_add(wanted * length);
+            offset.stepped = now;
+        } else if now - offset.stepped >= SOUND_STEP_INTERVAL_MICROS {
+            offset.micros = offset.micros.saturating_add(wanted.signum() * length);
+            offset.stepped = now;
+        }
+        offset
     }
 
     /// The timestamps went back for good. `latest` stays: time goes on.
     fn begin_anew(&mut self) {
         self.stale = 0;
+        self.before = None;
         self.arrivals = LeastDelay::default();
         self.recent = Recent::default();
-    }
-}
-
-/// The least of the values of the last [`WINDOW_MICROS`] to twice that.
-#[derive(Debug)]
-struct LeastDelay {
-    begun: i64,
-    current: i64,
-    previous: i64,
-}
-
-impl Default for LeastDelay {
-    fn default() -> Self {
-        Self { begun: i64::MIN, current: i64::MAX, previous: i64::MAX }
-    }
-}
-
-impl LeastDelay {
-    fn add(&mut self, at: i64, value: i64) {
-        let age = at.saturating_sub(self.begun);
-        if age >= WINDOW_MICROS {
-            self.previous = if age < 2 * WINDOW_MICROS { self.current } else { i64::MAX };
-            self.current = i64::MAX;
-            self.begun = at;
-        }
-        self.current = self.current.min(value);
-    }
-
-    fn least(&self) -> i64 {
-        self.current.min(self.previous)
-    }
-}
-
-/// The newest timestamps and the times that they got.
-#[derive(Debug)]
-struct Recent {
-    entries: [(i64, i64); RECENT_MAX],
-    count: usize,
-    next: usize,
-    newest: Option<(i64, i64)>,
-}
-
-impl Default for Recent {
-    fn default() -> Self {
-        Self { entries: [(0, 0); RECENT_MAX], count: 0, next: 0, newest: None }
-    }
-}
-
-impl Recent {
-    fn get(&self, timestamp: i64) -> Option<i64> {
-        // Nearly always it is the newest one.
-        if let Some((newest, ticks)) = self.newest
-            && newest == timestamp
-        {
-            return Some(ticks);
-        }
-        self.entries[..self.count].iter().find(|(known, _)| *known == timestamp).map(|&(_, ticks)| ticks)
-    }
-
-    fn newest(&self) -> Option<(i64, i64)> {
-        self.newest
-    }
-
-    fn insert(&mut self, timestamp: i64, ticks: i64) {
-        self.entries[self.next] = (timestamp, ticks);
-        self.next = (self.next + 1) % RECENT_MAX;
-        self.count = (self.count + 1).min(RECENT_MAX);
-        if self.newest.is_none_or(|(newest, _)| timestamp > newest) {
-            self.newest = Some((timestamp, ticks));
-        }
     }
 }
 

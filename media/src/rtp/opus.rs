@@ -10,6 +10,7 @@ pub fn packetize(frame: &Frame, out: &mut Vec<RtpPacket>) {
     out.push(RtpPacket {
         seq: 0,
         time: frame.pts,
+        lag_micros: 0,
         payload: frame.data.clone(),
         // Section 4.1: set at the start of a talk spurt; broadcast sound has none.
         marker: false,

@@ -14,6 +14,9 @@ pub struct RtpPacket {
     pub seq: u64,
     /// Presentation time on the Stream's clock, in the Track's timescale (90 kHz video, 48 kHz Opus).
     pub time: MediaTime,
+    /// How much later than `time` it really belongs, in microseconds: what its source's clock is off and is not
+    /// corrected (see [`super::SourceClock`]). For sender reports.
+    pub lag_micros: i32,
     /// The RTP payload, without header, extensions and padding.
     pub payload: Bytes,
     /// Last packet of a frame (video); start of a talk spurt (audio).
@@ -63,6 +66,7 @@ pub(crate) mod tests {
         RtpPacket {
             seq,
             time: MediaTime::zero(Timescale::VIDEO),
+            lag_micros: 0,
             payload: Bytes::from_static(&[0x41, 0x9a]),
             marker: false,
             frame_start: false,

@@ -327,6 +327,11 @@ pub(super) const TABLE: &[Row] = &[
     ),
     dropped("sfu.core.published_late", "published_late", "From publishers: they came after their time."),
     dropped(
+        "sfu.core.published_left_out",
+        "published_left_out",
+        "From publishers: sound that runs faster than the publisher's clock.",
+    ),
+    dropped(
         "sfu.core.datagrams_of_nobody",
         "of_nobody",
         "From the network: of no peer, or before its first valid check.",

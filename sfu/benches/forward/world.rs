@@ -283,6 +283,7 @@ impl World {
                 self.packets.push(RtpPacket {
                     seq: source.numbers[track],
                     time: clock.media_time(self.now, scale),
+                    lag_micros: 0,
                     payload: self.payload.slice(..bytes),
                     marker: part + 1 == parts,
                     frame_start: part == 0,
@@ -391,6 +392,7 @@ fn source(hub: &Arc<Hub>, at: usize, now: Instant) -> Source {
             RtpPacket {
                 seq: 0,
                 time: media::MediaTime::new(0, timescale),
+                lag_micros: 0,
                 payload: Bytes::from_static(&[0; 8]),
                 marker: true,
                 frame_start: true,

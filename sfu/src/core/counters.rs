@@ -34,6 +34,7 @@ impl Counters {
         self.published_repaired += now.retransmissions - before.retransmissions;
         self.published_duplicates += now.duplicates - before.duplicates;
         self.published_late += now.late - before.late;
+        self.published_left_out += now.left_out - before.left_out;
         self.published_nacks += now.nacks - before.nacks;
         self.published_keyframes += now.keyframes - before.keyframes;
         self.published_keyframe_requests += now.plis + now.firs - before.plis - before.firs;
@@ -120,6 +121,8 @@ counters! {
     published_duplicates,
     /// Packets of publishers that came after their time.
     published_late,
+    /// From publishers: sound that runs faster than the publisher's clock.
+    published_left_out,
     /// Numbers in NACKs to publishers.
     published_nacks,
     /// Keyframes of publishers.

@@ -12,7 +12,7 @@ mod tests;
 use std::num::NonZeroU8;
 use std::time::Instant;
 
-use media::{Codec, Kind, RtpPacket};
+use media::{Codec, Kind, MediaTime, RtpPacket};
 
 use super::catch_up::CatchUp;
 use super::counters::Counters;
@@ -155,6 +155,8 @@ pub(crate) struct DownTrack {
     pub(crate) octets: u32,
     /// A sender report was sent.
     pub(crate) reported: bool,
+    /// How much later than its time the newest packet really belongs.
+    lag_micros: i32,
     pub(crate) replayed: Option<Instant>,
     newest_timestamp: u32,
     /// What waits, if the viewer's line is thin.
@@ -185,6 +187,7 @@ impl DownTrack {
             packets: 0,
             octets: 0,
             reported: false,
+            lag_micros: 0,
             replayed: None,
             newest_timestamp: 0,
             pacer: None,
@@ -349,6 +352,7 @@ impl DownTrack {
         self.newest_timestamp = placement.timestamp;
         if placement.is_newest() {
             self.in_frame = !packet.marker;
+            self.lag_micros = packet.lag_micros;
         }
         if self.line.transport_cc.is_some() {
             outlet.count_numbered(plain + outlet.sealer.tag_len());
@@ -572,9 +576,11 @@ impl DownTrack {
         }
     }
 
-    /// RTP timestamp of a moment on the Stream's clock.
-    pub(crate) fn timestamp_at(&self, ticks: i64) -> u32 {
-        self.rewriter.timestamp_at(ticks)
+    /// RTP timestamp of a moment on the Stream's clock. What was captured then is stamped a little earlier or later
+    /// if the source's clock is off.
+    pub(crate) fn timestamp_at(&self, moment: MediaTime) -> u32 {
+        let lag = MediaTime::from_micros(self.lag_micros.into(), moment.scale());
+        self.rewriter.timestamp_at(moment.ticks().saturating_sub(lag.ticks()))
     }
 }
 

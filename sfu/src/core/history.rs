@@ -193,6 +193,7 @@ pub(crate) mod tests {
         RtpPacket {
             seq,
             time: MediaTime::new(ticks, Timescale::VIDEO),
+            lag_micros: 0,
             payload: Bytes::from(vec![seq as u8; 100]),
             marker: false,
             frame_start: start,

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use media::rtp::{Flags, Inspector, PublisherClock, SourceClock, TimestampUnwrapper};
-use media::{Codec, Demand, NtpTime, Rid, RtpPacket, StreamClock, Timescale, TrackWriter};
+use media::{Codec, Demand, NtpTime, Rid, RtpPacket, StreamClock, Timescale, TrackWriter, opus};
 
 use arrivals::{Arrival, Arrivals};
 use keyframe::{Ask, KeyframeRequest};
@@ -68,6 +68,8 @@ pub struct UpCounters {
     pub retransmissions: u64,
     /// Packets of padding alone.
     pub paddings: u64,
+    /// Packets of sound that were left out, because the publisher's sound runs faster than its clock.
+    pub left_out: u64,
     /// Packets asked for again.
     pub nacks: u64,
     /// Keyframes asked for, by PLI.
@@ -90,6 +92,7 @@ impl UpCounters {
         self.late += other.late;
         self.retransmissions += other.retransmissions;
         self.paddings += other.paddings;
+        self.left_out += other.left_out;
         self.nacks += other.nacks;
         self.plis += other.plis;
         self.firs += other.firs;
@@ -244,10 +247,15 @@ impl UpLayer {
             source.skip(number);
             return None;
         }
+        let timestamp = source.timestamps.unwrap(packet.timestamp);
+        let length = length(spec.codec, &packet.payload);
+        let Some(place) = source.time.place(publisher, timestamp, length, packet.arrival) else {
+            self.counters.left_out += 1;
+            source.skip(number);
+            return None;
+        };
         let seq = source.renumber(number)?;
         self.next_seq = self.next_seq.max(seq + 1);
-        let timestamp = source.timestamps.unwrap(packet.timestamp);
-        let time = source.time.media_time(publisher, timestamp, packet.arrival);
         let flags = source.inspector.inspect(timestamp, packet.marker, &packet.payload);
         self.counters.packets += 1;
         self.counters.bytes += packet.payload.len() as u64;
@@ -259,7 +267,8 @@ impl UpLayer {
         self.note_keyframe(spec, flags);
         Some(RtpPacket {
             seq,
-            time,
+            time: place.time,
+            lag_micros: place.lag_micros,
             payload: packet.payload,
             marker: packet.marker,
             frame_start: flags.frame_start,
@@ -337,8 +346,8 @@ impl Source {
         }
     }
 
-    /// A padding-only packet: its number disappears. One that comes late stays a hole, because numbers
-    /// after it are out already.
+    /// A padding-only packet, or one that is left out: its number disappears. One that comes late stays a hole,
+    /// because numbers after it are out already.
     fn skip(&mut self, number: u64) {
         if self.paddings.back().is_some_and(|last| *last > number) {
             return;
@@ -353,6 +362,15 @@ impl Source {
     fn renumber(&self, number: u64) -> Option<u64> {
         let before = self.paddings.partition_point(|padding| *padding < number) as u64 + self.forgotten;
         number.checked_add_signed(-self.offset)?.checked_sub(before)
+    }
+}
+
+/// How long a packet of sound lasts, in ticks; 0 for pictures. Of one that cannot be read, what is usual: its reader
+/// will drop it.
+fn length(codec: Codec, payload: &[u8]) -> u32 {
+    match codec.kind() {
+        media::Kind::Audio => opus::packet_samples(payload).unwrap_or(960),
+        media::Kind::Video => 0,
     }
 }
 

@@ -38,6 +38,24 @@ fn sound_and_picture_have_the_same_date_from_the_first_report_on() {
     }
 }
 
+/// Stamps of sound are corrected by whole packets only; what is left is told by the reports.
+#[test]
+fn what_is_not_corrected_is_reported() {
+    let mut world = World::new(33, Source { sound_lag: ms(11), ..Source::default() });
+    let (began, wall) = (world.now, UNIX_EPOCH + Duration::from_secs(1_795_327_200));
+    world.run(SECOND);
+    let viewer = world.join_plain(Line::default());
+    world.run(3 * SECOND);
+    let sound = world.viewers[viewer].got.iter().filter(|got| !got.video);
+    let dated: Vec<_> = sound.filter_map(|got| Some((got.at, got.date?))).collect();
+    assert!(dated.len() > 100);
+    for (at, date) in dated {
+        let sent = wall + (at - began - Line::default().latency);
+        let off = sent.duration_since(date).unwrap_or_else(|error| error.duration());
+        assert!(off < ms(3), "{off:?} off");
+    }
+}
+
 #[test]
 fn the_picture_is_told_to_wait_for_its_sound() {
     for (late, wait) in [(0, 60), (80, 140)] {

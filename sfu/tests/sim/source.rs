@@ -25,6 +25,8 @@ pub(crate) struct Source {
     pub(crate) answer: Duration,
     /// How much later than the picture of the same moment sound comes.
     pub(crate) sound_late: Duration,
+    /// How much earlier than it should be sound is stamped, as its packets say.
+    pub(crate) sound_lag: Duration,
 }
 
 /// One Layer of simulcast.
@@ -52,6 +54,7 @@ impl Default for Source {
             layers: &[],
             answer: Duration::ZERO,
             sound_late: Duration::ZERO,
+            sound_lag: Duration::ZERO,
         }
     }
 }
@@ -132,12 +135,12 @@ impl World {
             self.next_frame += FRAME;
         }
         while self.next_audio + self.source.sound_late <= self.now {
-            let packet = self.packet(Timescale::OPUS, self.audio_seq, self.next_audio, true, true);
+            let stamped = self.next_audio - self.source.sound_lag;
+            let packet = self.packet(Timescale::OPUS, self.audio_seq, stamped, true, true);
+            let lag_micros = self.source.sound_lag.as_micros() as i32;
+            let payload = stamp(self.audio_number, 0, 1, true, 100);
             let Some(audio) = &mut self.audio else { break };
-            audio.write_rtp(
-                &Rid::single(),
-                RtpPacket { payload: stamp(self.audio_number, 0, 1, true, 100), ..packet },
-            );
+            audio.write_rtp(&Rid::single(), RtpPacket { payload, lag_micros, ..packet });
             self.audio_seq += 1;
             self.audio_number += 1;
             self.next_audio += Duration::from_millis(20);
@@ -184,6 +187,7 @@ impl World {
         RtpPacket {
             seq,
             time: self.stream.clock().media_time(at, scale),
+            lag_micros: 0,
             payload: bytes::Bytes::new(),
             marker: false,
             frame_start,

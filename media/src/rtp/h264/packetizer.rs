@@ -111,6 +111,7 @@ fn packet(frame: &Frame, payload: Bytes) -> RtpPacket {
     RtpPacket {
         seq: 0,
         time: frame.pts,
+        lag_micros: 0,
         payload,
         marker: false,
         frame_start: false,

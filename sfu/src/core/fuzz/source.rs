@@ -59,6 +59,7 @@ impl Source {
                 RtpPacket {
                     seq: *seq,
                     time,
+                    lag_micros: 0,
                     payload: Bytes::from(vec![at; 40]),
                     marker: at + 1 == packets,
                     frame_start: at == 0,

@@ -18,6 +18,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::of(Codec::Vp8)
+    }
+
+    fn of(codec: Codec) -> Self {
         let start = beginning();
         let hub = Hub::new(Duration::from_secs(10));
         let channel = ChannelName::parse("ana").unwrap();
@@ -25,13 +29,13 @@ impl World {
         let mut stream = hub.publish(&channel, Publication::default(), start, wall).unwrap();
         let clock = stream.stream().clock();
         let track = stream.track(TrackSpec {
-            codec: Codec::Vp8,
-            timescale: Timescale::VIDEO,
+            codec,
+            timescale: timescale(codec),
             keyframes_on_request: true,
             derived: false,
         });
         let reader = track.track().read(&Rid::single());
-        let spec = UpSpec { codec: Codec::Vp8, nack: true, pli: true, fir: false };
+        let spec = UpSpec { codec, nack: true, pli: true, fir: false };
         let track = UpTrack::new(spec, track, clock, &[]);
         Self { start, stream, clock: PublisherClock::new(clock), track, reader }
     }
@@ -52,11 +56,15 @@ impl World {
         }
     }
 
-    fn seqs(&mut self) -> Vec<u64> {
+    fn packets(&mut self) -> Vec<RtpPacket> {
         let mut packets = Vec::new();
         let mut context = Context::from_waker(Waker::noop());
         let _: Poll<()> = self.reader.poll_drain(&mut context, &mut packets);
-        packets.iter().map(|packet| packet.seq).collect()
+        packets
+    }
+
+    fn seqs(&mut self) -> Vec<u64> {
+        self.packets().iter().map(|packet| packet.seq).collect()
     }
 
     fn counters(&self) -> UpCounters {
@@ -79,6 +87,34 @@ fn padding_makes_no_holes() {
     let mut feedback = Vec::new();
     world.track.poll_feedback(world.start + Duration::from_secs(60), &mut feedback);
     assert_eq!(feedback, []);
+}
+
+/// A sound card that runs fast, much: its packets come every 19 ms and say 20.
+#[test]
+fn sound_that_runs_fast_loses_packets_and_has_no_holes() {
+    let mut world = World::of(Codec::Opus);
+    for seq in 0..500_u16 {
+        let packet = Arrived {
+            ssrc: 1,
+            seq,
+            timestamp: u32::from(seq) * 960,
+            marker: false,
+            // CELT, 20 ms.
+            payload: Bytes::from_static(&[0xfc, 1, 2]),
+            arrival: world.start + Duration::from_millis(19) * u32::from(seq),
+            retransmission: false,
+        };
+        world.track.handle_packet(&mut world.clock, 0, packet);
+    }
+    let left_out = world.counters().left_out;
+    assert!((15..=25).contains(&left_out), "500 ms are 25 packets: {left_out}");
+    let packets = world.packets();
+    for pair in packets.windows(2) {
+        assert_eq!(pair[1].seq, pair[0].seq + 1);
+        assert_eq!(pair[1].time.ticks(), pair[0].time.ticks() + 960);
+    }
+    assert_eq!(packets.len() as u64 + left_out, 500);
+    assert_eq!(world.counters().lost, 0);
 }
 
 #[test]

@@ -55,7 +55,7 @@ impl Viewer {
             let report = rtcp::SenderReport {
                 ssrc: down.line.ssrc,
                 ntp: clock.ntp(at).to_bits(),
-                timestamp: down.timestamp_at(at.ticks()),
+                timestamp: down.timestamp_at(at),
                 packets: down.packets,
                 octets: down.octets,
             };

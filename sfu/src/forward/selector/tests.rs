@@ -50,6 +50,7 @@ impl Encoder {
                 let packet = RtpPacket {
                     seq: self.seqs[at],
                     time: MediaTime::new(self.seqs[at] as i64 * 3000, Timescale::VIDEO),
+                    lag_micros: 0,
                     payload: payload.into(),
                     marker: true,
                     frame_start: true,
