@@ -10,10 +10,9 @@ use crate::{SCRIPT_TIMEOUT, median, number, seconds};
 
 async fn publish(codec: &str, hls: bool) -> Value {
     let stage = Stage::start().await;
-    let engine = concat!(env!("CARGO_MANIFEST_DIR"), "/../web-player/node_modules/hls.js/dist/hls.min.js");
     let input = json!({
         "origin": stage.url(""), "channel": CHANNEL, "key": KEY, "codec": codec, "seconds": seconds(10),
-        "hls": hls.then_some(engine),
+        "hls": hls,
     });
     let seen = run_script("publish.mjs", input, SCRIPT_TIMEOUT).await;
     stage.stop().await;
@@ -34,6 +33,7 @@ async fn chromium_publishes_h264_and_others_watch_by_webrtc_and_hls() {
     assert_plays(&seen["webrtc"]);
     assert_eq!(seen["webrtc"]["stats"]["codec"], "video/H264", "{seen:#}");
     assert_plays(&seen["hls"]);
+    assert_eq!(seen["hls"]["errors"], json!([]), "{seen:#}");
     // Sound against picture by ear and eye, where the page's own audio path does not distort it.
     let offsets = seen["hls"]["offsets"].as_array().expect("offsets");
     let apart: Vec<f64> = offsets.iter().filter_map(|it| it["ms"].as_f64()).collect();

@@ -3,6 +3,7 @@
 // `swallow`: rewrites the answer so that its candidates point at a port where nothing answers.
 
 import { input, report, withChromium } from './lib/chromium.mjs';
+import { playingVideo, unmute } from './lib/watch_page.mjs';
 
 report(await withChromium(input, async (context) => {
   const page = await context.newPage();
@@ -19,17 +20,9 @@ report(await withChromium(input, async (context) => {
   }
   const opened = Date.now();
   await page.goto(`${input.origin}/${input.channel}`);
-  // The video that is playing and visible: the player may warm a second one up behind it.
-  const playing = await page.waitForFunction(() => {
-    const roots = [document, ...[...document.querySelectorAll('*')].map((it) => it.shadowRoot).filter(Boolean)];
-    const videos = roots.flatMap((root) => [...root.querySelectorAll('video')]);
-    return videos.find((it) => it.videoWidth > 0 && !it.paused && it.currentTime > 0
-      && getComputedStyle(it).display !== 'none' && getComputedStyle(it).visibility !== 'hidden'
-      && getComputedStyle(it).opacity !== '0' && it.getBoundingClientRect().width > 50) ?? false;
-  }, null, { timeout: input.timeout ?? 20000, polling: 20 });
+  const playing = await playingVideo(page, input.timeout);
   const playingMs = Date.now() - opened;
-  // As a viewer would: tap to unmute.
-  await page.getByText('Tap to unmute').first().click({ timeout: 2000 }).catch(() => {});
+  await unmute(page);
   const seen = await page.evaluate(async ([video, seconds]) => {
     const eye = probe.watch(video);
     const ear = probe.listen(video);

@@ -1,6 +1,7 @@
 import type Hls from 'hls.js';
 import type { Figures } from '../figures';
 import { fromProgramDate, smooth } from '../latency';
+import { mendAppendQueue } from './append_queue';
 import { makeVideo } from './source';
 import type { Source, SourceEvents } from './source';
 
@@ -83,6 +84,7 @@ export class HlsSource implements Source {
       lowLatencyMode: true,
       maxLiveSyncPlaybackRate: 1.1,
       backBufferLength: 10,
+      bufferController: mendAppendQueue(Engine.DefaultConfig.bufferController),
       // A failing playlist is our own affair: the player decides whether and when to try again.
       manifestLoadPolicy: {
         default: { maxTimeToFirstByteMs: 8_000, maxLoadTimeMs: 10_000, timeoutRetry: null, errorRetry: null },
