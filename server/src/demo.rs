@@ -5,9 +5,10 @@
 //! clock a white square flashes while a beep is heard.
 //!
 //! ```text
-//!  Scene ─ I420 ─► H.264 ─┐
-//!                         ├─ Studio ─ FLV tags ─► RTMP push ─ TCP ─► any RTMP server
-//!  Sound ─ PCM ──► AAC ───┘   (no I/O, no clock)   (paced by the clock)
+//!  Scene ─ I420 ─► H.264 ─ Camera ─────┐
+//!                                      ├─ FLV tags ─► RTMP push ─ TCP ─► any RTMP server
+//!  Sound ─ PCM ──► AAC ─── Microphone ─┘  (each when it is due)
+//!                  (no I/O, no clock)
 //! ```
 
 mod font;

@@ -12,11 +12,12 @@ use rml_rtmp::time::RtmpTimestamp;
 use secrecy::ExposeSecret as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::studio::{Kind, Studio, Tag};
+use super::studio::{Camera, Kind, Microphone, Tag};
 use super::{Error, Options};
 
 /// Longest wait for a connection, an answer or a write: a server that takes longer is not there.
@@ -95,26 +96,37 @@ impl Publication {
         let (now, unix_micros) = both_clocks();
         let wait = until_picture(unix_micros, self.options.fps);
         let (start, start_unix_micros) = (now + Duration::from_micros(wait), unix_micros + wait);
-        let mut studio = Some(Studio::new(&self.options, start_unix_micros, self.counter)?);
+        let camera = Camera::new(&self.options, start_unix_micros, self.counter)?;
+        let mut microphone = Microphone::new(&self.options, start_unix_micros)?;
+        // The camera is here, or away making a picture.
+        let (mut camera, mut away) = (Some(camera), None);
         loop {
-            let Some(waiting) = studio.as_mut() else { return Ok(()) };
             let elapsed = start.elapsed();
-            if elapsed > waiting.due() + LATE_MAX {
-                waiting.skip_to(elapsed);
+            if let Some(camera) = camera.as_mut().filter(|camera| elapsed > camera.due() + LATE_MAX) {
+                camera.skip_to(elapsed);
             }
-            let due = start + waiting.due();
-            tokio::select! {
-                () = tokio::time::sleep_until(due) => {}
-                read = wire.read() => {
-                    wire.watch(read?)?;
-                    wire.flush().await?;
+            let picture_due = camera.as_ref().map(|camera| start + camera.due());
+            let tags = tokio::select! {
+                () = tokio::time::sleep_until(start + microphone.due()) => microphone.record(start.elapsed())?,
+                () = tokio::time::sleep_until(picture_due.unwrap_or(start)), if picture_due.is_some() => {
+                    away = camera.take().map(shoot);
                     continue;
                 }
+                made = async { Some(away.as_mut()?.await) }, if away.is_some() => {
+                    let Some(made) = made else { continue };
+                    let (back, tags) = made.map_err(|error: JoinError| Error::Ended {
+                        why: format!("the picture could not be made: {error}"),
+                    })??;
+                    self.counter = back.counter();
+                    (camera, away) = (Some(back), None);
+                    tags
+                }
+                read = wire.read() => {
+                    wire.watch(read?)?;
+                    Vec::new()
+                }
                 () = shutdown.cancelled() => return wire.goodbye().await,
-            }
-            let tags;
-            (studio, tags) = make(studio).await?;
-            self.counter = studio.as_ref().map_or(self.counter, Studio::counter);
+            };
             for tag in tags {
                 wire.send_tag(tag)?;
             }
@@ -123,18 +135,13 @@ impl Publication {
     }
 }
 
-/// Makes one picture away from the async workers: it takes milliseconds of computing.
-async fn make(studio: Option<Studio>) -> Result<(Option<Studio>, Vec<Tag>), Error> {
-    let Some(mut studio) = studio else { return Ok((None, Vec::new())) };
-    let made = tokio::task::spawn_blocking(move || {
+/// Makes one picture away from the async workers: it takes milliseconds of computing, and sound must not wait for it.
+fn shoot(mut camera: Camera) -> JoinHandle<Result<(Camera, Vec<Tag>), Error>> {
+    tokio::task::spawn_blocking(move || {
         let (now, unix_micros) = both_clocks();
-        studio.make(unix_micros / 1000, now.into_std()).map(|tags| (studio, tags))
-    });
-    match made.await {
-        Ok(Ok((studio, tags))) => Ok((Some(studio), tags)),
-        Ok(Err(error)) => Err(error),
-        Err(error) => Err(Error::Ended { why: format!("the picture could not be made: {error}") }),
-    }
+        let tags = camera.shoot(unix_micros / 1000, now.into_std())?;
+        Ok((camera, tags))
+    })
 }
 
 /// The same moment on the monotonic and on the wall clock.

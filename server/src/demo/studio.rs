@@ -30,14 +30,13 @@ pub(super) struct Tag {
     pub(super) body: Bytes,
 }
 
-/// Makes the demo for one publication.
-pub(super) struct Studio {
-    options: Options,
+/// Makes the pictures of one publication.
+pub(super) struct Camera {
+    fps: u32,
+    /// Frames from one keyframe to the next.
+    gop: u64,
     scene: Scene,
-    video: Encoder,
-    audio: AacEncoder,
-    sound: Sound,
-    samples: Vec<f32>,
+    encoder: Encoder,
     start_unix_micros: u64,
     /// The next frame of this publication.
     next_frame: u64,
@@ -45,38 +44,42 @@ pub(super) struct Studio {
     keyframe_due: u64,
     /// What the frame counter in the picture says for frame 0.
     first_counter: u32,
-    /// Sound encoded so far, in AAC frames.
-    audio_frames: i64,
-    video_configured: bool,
-    audio_configured: bool,
+    configured: bool,
 }
 
-impl Studio {
-    /// A publication that begins at `start_unix_micros`, with frame number `first_counter`.
+/// Makes the sound of one publication.
+pub(super) struct Microphone {
+    rate: u32,
+    encoder: AacEncoder,
+    sound: Sound,
+    samples: Vec<f32>,
+    /// Encoded so far, in AAC frames.
+    frames: i64,
+    configured: bool,
+}
+
+impl Camera {
+    /// Pictures that begin at `start_unix_micros`, with frame number `first_counter`.
     pub(super) fn new(options: &Options, start_unix_micros: u64, first_counter: u32) -> Result<Self, Error> {
         let (width, height) = options.size;
         let label = format!("built-in picture  {width}x{height}  {} fps", options.fps);
         let settings = Settings { bitrate_bps: options.bitrate_bps, frame_rate: options.fps as f32 };
         Ok(Self {
-            options: options.clone(),
+            fps: options.fps,
+            gop: u64::from(options.gop_seconds) * u64::from(options.fps),
             scene: Scene::new(width, height, &label),
-            video: Encoder::new(&settings)?,
-            audio: AacEncoder::new(options.audio_rate, 2, AUDIO_BITRATE_BPS)?,
-            sound: Sound::new(options.audio_rate, start_unix_micros),
-            samples: Vec::new(),
+            encoder: Encoder::new(&settings)?,
             start_unix_micros,
             next_frame: 0,
             keyframe_due: 0,
             first_counter,
-            audio_frames: 0,
-            video_configured: false,
-            audio_configured: false,
+            configured: false,
         })
     }
 
     /// When the next picture is due, since the beginning.
     pub(super) fn due(&self) -> Duration {
-        Duration::from_nanos(self.next_frame * 1_000_000_000 / u64::from(self.options.fps))
+        Duration::from_nanos(self.next_frame * 1_000_000_000 / u64::from(self.fps))
     }
 
     /// The number that the next picture will show.
@@ -86,30 +89,28 @@ impl Studio {
 
     /// Leaves out pictures that nobody had time to make: `elapsed` since the beginning.
     pub(super) fn skip_to(&mut self, elapsed: Duration) {
-        let frame = elapsed.as_nanos() * u128::from(self.options.fps) / 1_000_000_000;
+        let frame = elapsed.as_nanos() * u128::from(self.fps) / 1_000_000_000;
         self.next_frame = self.next_frame.max(u64::try_from(frame).unwrap_or(u64::MAX));
     }
 
-    /// Makes the next picture and the sound up to it. `made_unix_millis` and `now` are the same moment.
-    pub(super) fn make(&mut self, made_unix_millis: u64, now: Instant) -> Result<Vec<Tag>, Error> {
+    /// Makes the next picture. `made_unix_millis` and `now` are the same moment.
+    pub(super) fn shoot(&mut self, made_unix_millis: u64, now: Instant) -> Result<Vec<Tag>, Error> {
         let mut tags = Vec::new();
         let due = self.due();
-        self.make_sound(due, &mut tags)?;
         // To nearest: a picture at a whole second must not fall a microsecond before it.
         let shown_unix_millis = (self.start_unix_micros + due.as_micros() as u64 + 500) / 1000;
         let picture =
             self.scene.draw(Moment { counter: self.counter(), made_unix_millis, shown_unix_millis });
-        let gop = u64::from(self.options.gop_seconds) * u64::from(self.options.fps);
         // Not only on the very frame: it may have been skipped on a machine that is late.
         if self.next_frame >= self.keyframe_due {
-            self.video.force_keyframe();
-            self.keyframe_due = (self.next_frame / gop + 1) * gop;
+            self.encoder.force_keyframe();
+            self.keyframe_due = (self.next_frame / self.gop + 1) * self.gop;
         }
         self.next_frame += 1;
         let pts = MediaTime::from_micros(due.as_micros() as i64, Timescale::VIDEO);
-        let frame = self.video.encode(picture, pts, now)?;
+        let frame = self.encoder.encode(picture, pts, now)?;
         let millis = due.as_millis() as u32;
-        if !std::mem::replace(&mut self.video_configured, true)
+        if !std::mem::replace(&mut self.configured, true)
             && let CodecConfig::H264(config) = &*frame.config
             && let Some(record) = config.to_avcc()
         {
@@ -119,27 +120,52 @@ impl Studio {
         tags.push(tag(Kind::Video, millis, &[kind, 1, 0, 0, 0], &frame.data));
         Ok(tags)
     }
+}
 
-    /// Sound is made ahead by what the encoder is late, so that it leaves with the picture that it belongs to.
-    fn make_sound(&mut self, until: Duration, tags: &mut Vec<Tag>) -> Result<(), Error> {
-        if !std::mem::replace(&mut self.audio_configured, true) {
-            tags.push(tag(Kind::Audio, 0, &[0xaf, 0], &self.audio.config().asc));
+impl Microphone {
+    /// Sound that begins at `start_unix_micros`.
+    pub(super) fn new(options: &Options, start_unix_micros: u64) -> Result<Self, Error> {
+        Ok(Self {
+            rate: options.audio_rate,
+            encoder: AacEncoder::new(options.audio_rate, 2, AUDIO_BITRATE_BPS)?,
+            sound: Sound::new(options.audio_rate, start_unix_micros),
+            samples: Vec::new(),
+            frames: 0,
+            configured: false,
+        })
+    }
+
+    /// When the next frame is due, since the beginning: at its own time. Sound is made ahead by what the encoder is
+    /// late, so that it leaves with the picture that it belongs to.
+    pub(super) fn due(&self) -> Duration {
+        let place = u64::try_from(self.place()).unwrap_or(0);
+        Duration::from_nanos(place * 1_000_000_000 / u64::from(self.rate))
+    }
+
+    /// Makes what is due until then.
+    pub(super) fn record(&mut self, until: Duration) -> Result<Vec<Tag>, Error> {
+        let mut tags = Vec::new();
+        if !std::mem::replace(&mut self.configured, true) {
+            tags.push(tag(Kind::Audio, 0, &[0xaf, 0], &self.encoder.config().asc));
         }
-        let rate = i64::from(self.options.audio_rate);
-        loop {
-            let place = self.audio_frames * AacEncoder::FRAME_SAMPLES as i64 - self.audio.delay();
-            if place * 1000 > until.as_millis() as i64 * rate {
-                return Ok(());
-            }
-            self.audio_frames += 1;
+        while self.due() <= until {
+            let place = self.place();
+            self.frames += 1;
             self.sound.make(AacEncoder::FRAME_SAMPLES, &mut self.samples);
-            let data = self.audio.encode(&self.samples)?;
+            let data = self.encoder.encode(&self.samples)?;
             // What lies before the beginning is the encoder's warming up.
             if let Ok(place) = u64::try_from(place) {
-                let millis = (place * 1000 + rate as u64 / 2) / rate as u64;
+                let rate = u64::from(self.rate);
+                let millis = (place * 1000 + rate / 2) / rate;
                 tags.push(tag(Kind::Audio, millis as u32, &[0xaf, 1], &data));
             }
         }
+        Ok(tags)
+    }
+
+    /// Where the next frame begins, in samples.
+    fn place(&self) -> i64 {
+        self.frames * AacEncoder::FRAME_SAMPLES as i64 - self.encoder.delay()
     }
 }
 
@@ -158,10 +184,12 @@ mod tests {
     #[test]
     fn sends_what_an_encoder_would_send() {
         let options = Options { size: (320, 180), gop_seconds: 1, ..Options::default() };
-        let mut studio = Studio::new(&options, 1_795_327_200_250_000, 100).expect("starts");
+        let mut camera = Camera::new(&options, 1_795_327_200_250_000, 100).expect("starts");
+        let mut microphone = Microphone::new(&options, 1_795_327_200_250_000).expect("starts");
         let mut tags = Vec::new();
         for _ in 0..75 {
-            tags.extend(studio.make(0, Instant::now()).expect("makes"));
+            tags.extend(microphone.record(camera.due()).expect("makes"));
+            tags.extend(camera.shoot(0, Instant::now()).expect("makes"));
         }
         let of = |kind| tags.iter().filter(move |tag: &&Tag| tag.kind == kind).collect::<Vec<_>>();
         let (video, audio) = (of(Kind::Video), of(Kind::Audio));
@@ -178,9 +206,27 @@ mod tests {
         }
         // In the order of time, as it is sent.
         assert!(tags.windows(2).all(|pair| i64::from(pair[1].millis) - i64::from(pair[0].millis) > -34));
-        assert_eq!(studio.counter(), 175);
-        studio.skip_to(Duration::from_secs(10));
-        assert_eq!((studio.counter(), studio.due()), (400, Duration::from_secs(10)));
+        assert_eq!(camera.counter(), 175);
+        camera.skip_to(Duration::from_secs(10));
+        assert_eq!((camera.counter(), camera.due()), (400, Duration::from_secs(10)));
+    }
+
+    /// Each frame of sound has a moment of its own, whatever the picture takes.
+    #[test]
+    fn sound_is_due_when_it_begins() {
+        let options = Options { audio_rate: 48_000, ..Options::default() };
+        let mut microphone = Microphone::new(&options, 0).expect("starts");
+        assert_eq!(microphone.due(), Duration::ZERO);
+        microphone.record(Duration::ZERO).expect("warms up");
+        let mut last = microphone.due();
+        for _ in 0..50 {
+            let tags = microphone.record(last).expect("makes");
+            assert_eq!(tags.len(), 1);
+            assert!(u128::from(tags[0].millis).abs_diff(last.as_millis()) <= 1, "{last:?}");
+            let next = microphone.due();
+            assert_eq!((next - last).as_micros() / 10, 2133, "1024 samples");
+            last = next;
+        }
     }
 
     /// Decodes both and finds the flash and the beep, each by its timestamps alone.
@@ -194,17 +240,23 @@ mod tests {
         use symphonia::core::units::{Duration as Ticks, Timestamp};
 
         let options = Options { size: (320, 180), fps: 60, audio_rate: 44_100, ..Options::default() };
-        let mut studio = Studio::new(&options, 1_795_327_200_400_000, 0).expect("starts");
+        let mut camera = Camera::new(&options, 1_795_327_200_400_000, 0).expect("starts");
+        let mut microphone = Microphone::new(&options, 1_795_327_200_400_000).expect("starts");
         let (left, top, side) = super::super::scene::flash_square(320, 180);
         let mut pictures = openh264::decoder::Decoder::new().expect("decoder");
         let mut params = AudioCodecParameters::new();
-        params.for_codec(CODEC_ID_AAC).with_extra_data(studio.audio.config().asc.to_vec().into());
+        params.for_codec(CODEC_ID_AAC).with_extra_data(microphone.encoder.config().asc.to_vec().into());
         let audio_options = AudioDecoderOptions::default();
         let mut sounds =
             symphonia::default::codecs::AacDecoder::try_new(&params, &audio_options).expect("AAC");
         let mut video_config = None;
         let (mut flash, mut beep) = (None, None);
-        for tag in (0..90).flat_map(|_| studio.make(0, Instant::now()).expect("makes")).collect::<Vec<_>>() {
+        let mut tags = Vec::new();
+        for _ in 0..90 {
+            tags.extend(microphone.record(camera.due()).expect("makes"));
+            tags.extend(camera.shoot(0, Instant::now()).expect("makes"));
+        }
+        for tag in tags {
             match (tag.kind, tag.body[1]) {
                 (Kind::Video, 0) => {
                     video_config = Some(media::h264::Config::from_avcc(&tag.body[5..]).expect("avcC"));
