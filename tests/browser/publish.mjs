@@ -26,6 +26,8 @@ report(await withChromium(input, async (context) => {
     return { ...probe.summarise(samples), sound, offsets, stats: await probe.stats(view.peer) };
   }, input);
 
+  // One viewer at a time: each decodes on the machine that encodes.
+  await viewer.close();
   let hls = null;
   if (input.hls) {
     const watcher = await context.newPage();
@@ -39,11 +41,13 @@ report(await withChromium(input, async (context) => {
       const eye = probe.watch(video);
       const ear = probe.listen(video);
       const began = probe.wall();
+      const rates = [];
+      video.addEventListener('ratechange', () => rates.push([(probe.wall() - began) / 1000, video.playbackRate]));
       await probe.sleep(1000 * seconds);
       const samples = eye.stop();
       const sound = ear.stop();
       const offsets = probe.offsets(samples, sound.onsets).map((it) => ({ second: (it.at - began) / 1000, ms: it.ms }));
-      return { ...probe.summarise(samples), sound, offsets };
+      return { ...probe.summarise(samples), sound, offsets, rates };
     }, [playing, input.seconds]);
     hls.errors = errors;
   }

@@ -11,8 +11,9 @@ export function studio() {
   /**
    * A picture with the strip, a moving bar and a flash in each whole second; a bed of 440 Hz with a beep at the same time.
    * The strip is drawn three times as high as its readers need: it stays readable at a quarter of the size.
+   * `busy`: with fields that change in each picture, so that an encoder needs all the bits that it may have.
    */
-  async function start({ width = 1280, height = 720, fps = 30 } = {}) {
+  async function start({ width = 1280, height = 720, fps = 30, busy = false } = {}) {
     const canvas = document.createElement('canvas');
     Object.assign(canvas, { width, height });
     const pen = canvas.getContext('2d');
@@ -36,13 +37,18 @@ export function studio() {
       pen.fillRect(0, 0, width, height);
       pen.fillStyle = '#7fd1c7';
       pen.fillRect((counter * 8) % width, height / 5, width / 20, (height * 7) / 10);
+      for (let field = 0; busy && field < 240; field += 1) {
+        pen.fillStyle = `hsl(${Math.random() * 360} 60% ${20 + Math.random() * 60}%)`;
+        pen.fillRect((field % 20) * (width / 20), (height * (3 + Math.floor(field / 20))) / 15, width / 40, height / 30);
+      }
       bytes.forEach((byte, i) => {
         for (let bit = 0; bit < 8; bit += 1) {
           pen.fillStyle = byte & (0x80 >> bit) ? '#fff' : '#000';
           pen.fillRect((i * 8 + bit) * cell, 0, cell, (height * 3) / 40);
         }
       });
-      pen.fillStyle = now % 1000 < 100 ? '#fff' : '#000';
+      // On in the picture that is nearest to the second, not the first one after it.
+      pen.fillStyle = (now + 500 / fps) % 1000 < 100 ? '#fff' : '#000';
       pen.fillRect((width * 39) / 64, (height * 12) / 45, (height * 5) / 45, (height * 5) / 45);
       counter += 1;
       // The beep is scheduled ahead of its second, on the audio clock.
