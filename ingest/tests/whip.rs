@@ -62,13 +62,18 @@ impl House {
     }
 
     fn with(configure: impl FnOnce(Whip) -> Whip) -> Self {
-        let config = sfu::Config {
+        Self::of(|_| {}, configure)
+    }
+
+    fn of(change: impl FnOnce(&mut sfu::Config), configure: impl FnOnce(Whip) -> Whip) -> Self {
+        let mut config = sfu::Config {
             port: 0,
             bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
             announce: vec!["127.0.0.1".to_owned()],
             shards: 1,
             ..sfu::Config::default()
         };
+        change(&mut config);
         let sfu = Sfu::start(config).unwrap();
         let hub = Hub::new(Duration::from_secs(10));
         let (sender, mut requests) = mpsc::channel::<PublishRequest>(8);
@@ -371,15 +376,85 @@ async fn row_16_preconditions() {
 }
 
 #[tokio::test]
-async fn row_17_18_an_ice_restart_is_refused_and_the_session_goes_on() {
+async fn row_17_18_an_ice_restart_is_answered_under_a_new_tag_and_the_session_goes_on() {
     let house = House::open();
     let made = house.session().await;
-    for tag in ["*", "\"*\"", made.header("etag").unwrap()] {
-        let answer = house.patch(&made.session(), &[("if-match", tag)], &fragment("new1", "")).await;
-        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{tag}");
+    let mut tag = made.header("etag").unwrap().to_owned();
+    let mut pwd = String::new();
+    for (number, precondition) in ["*", "\"*\"", "the tag"].into_iter().enumerate() {
+        let precondition = if precondition == "the tag" { tag.as_str() } else { precondition };
+        let theirs = fragment(&format!("new{number}"), "");
+        let answer = house.patch(&made.session(), &[("if-match", precondition)], &theirs).await;
+        assert_eq!(answer.status, StatusCode::OK, "{precondition}: {}", answer.body);
+        assert_eq!(answer.header("content-type"), Some("application/trickle-ice-sdpfrag"));
+        let line = |prefix: &str| answer.body.lines().find_map(|line| line.strip_prefix(prefix)).unwrap();
+        let fresh = answer.header("etag").unwrap();
+        assert_eq!(fresh, format!("\"{}\"", line("a=ice-ufrag:")));
+        assert!(fresh != tag && line("a=ice-pwd:") != pwd, "{}", answer.body);
+        assert!(line("m=").starts_with("audio 9 ") && line("a=mid:") == "0", "{}", answer.body);
+        assert!(line("a=candidate:").contains(" 127.0.0.1 "), "{}", answer.body);
+        pwd = line("a=ice-pwd:").to_owned();
+        // The tag of before names an ICE session that is over, or soon will be.
+        let late = house.patch(&made.session(), &[("if-match", &tag)], &fragment("late", "")).await;
+        assert_eq!(late.status, StatusCode::PRECONDITION_FAILED);
+        tag = fresh.to_owned();
+        // Candidates of the new session are no second restart.
+        let trickled = house.patch(&made.session(), &[("if-match", &tag)], &theirs).await;
+        assert_eq!(trickled.status, StatusCode::NO_CONTENT);
     }
     let again = house.send(Method::GET, &made.session(), &[], Body::empty()).await;
     assert_eq!(again.status, StatusCode::NO_CONTENT);
+    assert_eq!(house.sfu.stats().peers_waiting, 1);
+}
+
+#[tokio::test]
+async fn ice_servers_are_told_with_the_answer_and_before() {
+    let server = serde_json::json!({ "urls": ["turn:turn.example.org:3478"], "secret": "north" });
+    let house =
+        House::of(|config| config.ice_servers = vec![serde_json::from_value(server).unwrap()], |whip| whip);
+    let made = house.session().await;
+    let options = house.send(Method::OPTIONS, ENDPOINT, &[], Body::empty()).await;
+    for answer in [&made, &options] {
+        let link = answer.header("link").expect("a link");
+        assert!(link.starts_with("<turn:turn.example.org:3478>; rel=\"ice-server\"; username=\""), "{link}");
+        assert!(
+            link.contains("; credential=\"") && link.ends_with("; credential-type=\"password\""),
+            "{link}"
+        );
+    }
+    let preflight = [("access-control-request-method", "POST"), ("origin", "https://example.org")];
+    let answer = house.send(Method::OPTIONS, ENDPOINT, &preflight, Body::empty()).await;
+    assert_eq!(answer.header("link"), None);
+}
+
+#[tokio::test]
+async fn peers_of_one_address_are_limited_and_told_so() {
+    let house = House::of(|config| config.peers_per_address_max = 2, |whip| whip);
+    let post = async |address: &str| {
+        let mut request = Request::builder().method(Method::POST).uri(ENDPOINT);
+        for (name, value) in
+            [("content-type", "application/sdp"), ("authorization", &format!("Bearer {KEY}"))]
+        {
+            request = request.header(name, value);
+        }
+        let remote: SocketAddr = address.parse().unwrap();
+        let request = request.extension(ConnectInfo(remote));
+        house.call(request.body(Body::from(OBS)).unwrap()).await
+    };
+    let first = post("192.0.2.7:1000").await;
+    assert_eq!(
+        (first.status, post("192.0.2.7:1001").await.status),
+        (StatusCode::CREATED, StatusCode::CREATED)
+    );
+    let refused = post("192.0.2.7:1002").await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(refused.problem()["type"], "urn:swiftwater:problem:too-many-peers");
+    assert_eq!(house.sfu.stats().refused.address, 1);
+    // Others are not concerned, and a place becomes free.
+    assert_eq!(post("192.0.2.8:1000").await.status, StatusCode::CREATED);
+    house.send(Method::DELETE, &first.session(), &[], Body::empty()).await;
+    assert_eq!(post("192.0.2.7:1003").await.status, StatusCode::CREATED);
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ struct Serve {
     /// Address and port of RTMP.
     #[arg(long)]
     rtmp: Option<SocketAddr>,
-    /// The one UDP port of WebRTC.
+    /// The one port of WebRTC, by UDP and TCP.
     #[arg(long)]
     rtc_port: Option<u16>,
     /// An address that viewers can reach, if this machine does not know it (NAT, Docker). Repeatable.

@@ -19,7 +19,7 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use sfu::egress::batch::{Batch, Dest};
+use sfu::egress::batch::{Batch, Dest, Transport};
 use sfu::egress::seal::{Profile, Sealer};
 
 const VIEWERS: usize = 300;
@@ -43,7 +43,7 @@ fn viewers(profile: Option<Profile>) -> Vec<Viewer> {
     };
     (0..VIEWERS)
         .map(|i| Viewer {
-            dest: Dest { to: (ip, 1000 + i as u16).into(), from: ip, gso: true },
+            dest: Dest { to: (ip, 1000 + i as u16).into(), from: ip, transport: Transport::Udp, gso: true },
             sealer: sealer(i),
         })
         .collect()

@@ -30,11 +30,14 @@ pub enum Limit {
     Peers,
     /// Every shard is overloaded.
     Overload,
+    /// `peers_per_address_max`.
+    Address,
 }
 
 impl Limit {
     /// All of them.
-    const ALL: [Self; 5] = [Self::ViewersOfStream, Self::Viewers, Self::Egress, Self::Peers, Self::Overload];
+    const ALL: [Self; 6] =
+        [Self::ViewersOfStream, Self::Viewers, Self::Egress, Self::Peers, Self::Overload, Self::Address];
 
     /// For whoever was refused: what is the matter, and what to do.
     pub const fn advice(self) -> &'static str {
@@ -47,6 +50,7 @@ impl Limit {
             }
             Self::Peers => "this server has no room for another WebRTC peer: try again in a minute",
             Self::Overload => "this server is overloaded: play by HLS, or try again in half a minute",
+            Self::Address => "too many WebRTC peers from this address: close one and try again",
         }
     }
 
@@ -58,6 +62,7 @@ impl Limit {
             Self::Egress => "[rtc] egress_bitrate_max_bps",
             Self::Peers => "[rtc] peers_max, or 4096 that negotiate at once",
             Self::Overload => "[rtc] overload_busy_percent on every shard",
+            Self::Address => "[rtc] peers_per_address_max",
         }
     }
 }
@@ -75,6 +80,8 @@ pub struct Refused {
     pub peers: u64,
     /// Every shard was overloaded.
     pub overload: u64,
+    /// Their address had as many Peers as it may.
+    pub address: u64,
 }
 
 /// The limits of a node, and who met them. Asked when somebody comes, never per packet.
@@ -161,6 +168,7 @@ impl Capacity {
             egress: count(Limit::Egress),
             peers: count(Limit::Peers),
             overload: count(Limit::Overload),
+            address: count(Limit::Address),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::IceServerConfig;
 use crate::egress::seal::Profile;
 use crate::sdp_publish::RIDS_MAX;
 
@@ -17,13 +18,17 @@ const EGRESS_MIN_BPS: u64 = 128_000;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The one UDP port for all viewers and publishers. 0: the kernel chooses.
+    /// The one port for all viewers and publishers, by UDP and by TCP. 0: the kernel chooses.
     pub port: u16,
+    /// Whether viewers and publishers whose network lets no UDP through may come by TCP (ICE-TCP).
+    pub tcp: bool,
     /// Where to listen: at most one IPv4 and one IPv6 address.
     pub bind: Vec<IpAddr>,
     /// What to tell viewers: `auto` (all addresses of this machine), IP addresses, DNS names. Behind NAT or
     /// in a container the public address must stand here.
     pub announce: Vec<String>,
+    /// STUN and TURN servers that clients are told of.
+    pub ice_servers: Vec<IceServerConfig>,
     /// Threads that forward media. 0: one per core.
     pub shards: usize,
     /// Most WebRTC peers of this node, viewers and publishers. Who comes later is refused.
@@ -41,6 +46,9 @@ pub struct Config {
     /// Percent of its time that a shard may work before it sheds: it takes no new viewers, then lowers Layers, then
     /// sends sound only, newest viewers first. 0: never.
     pub overload_busy_percent: u8,
+    /// Most WebRTC peers of one address (IPv6: of one /64). Loopback does not count: a proxy on this machine is
+    /// everybody.
+    pub peers_per_address_max: usize,
     /// Send and receive buffer of each socket. The kernel may cap it (`net.core.wmem_max`, `rmem_max`).
     pub socket_buffer_bytes: usize,
     /// SRTP profiles that viewers may use, in order of preference. Without `aead_aes_128_gcm` sealing costs
@@ -59,8 +67,10 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             port: 8189,
+            tcp: true,
             bind: vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
             announce: vec!["auto".to_owned()],
+            ice_servers: Vec::new(),
             shards: 0,
             peers_max: 10_000,
             viewers_max: 9900,
@@ -68,6 +78,7 @@ impl Default for Config {
             egress_bitrate_max_bps: None,
             publish_layers_max: RIDS_MAX,
             overload_busy_percent: 90,
+            peers_per_address_max: 500,
             socket_buffer_bytes: 4 << 20,
             srtp_profiles: Profile::ALL.to_vec(),
             playout_delay_max_ms: None,
@@ -90,6 +101,7 @@ impl Config {
         if self.announce.is_empty() || self.announce.iter().any(|name| name.trim().is_empty()) {
             return Err("announce: give \"auto\", IP addresses or DNS names".to_owned());
         }
+        self.ice_servers.iter().try_for_each(IceServerConfig::validate)?;
         if self.shards > SHARDS_MAX {
             return Err(format!("shards: at most {SHARDS_MAX}"));
         }
@@ -101,6 +113,9 @@ impl Config {
         }
         if self.viewers_per_stream_max == 0 {
             return Err("viewers_per_stream_max: 0 would refuse everybody".to_owned());
+        }
+        if self.peers_per_address_max == 0 {
+            return Err("peers_per_address_max: 0 would refuse everybody".to_owned());
         }
         if self.egress_bitrate_max_bps.is_some_and(|max| max < EGRESS_MIN_BPS) {
             return Err(format!(
@@ -154,7 +169,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused() {
         type Spoil = fn(&mut Config);
-        let table: [(&str, Spoil); 16] = [
+        let table: [(&str, Spoil); 17] = [
             ("bind", |c| c.bind.clear()),
             ("bind", |c| c.bind = vec![Ipv4Addr::LOCALHOST.into(); 2]),
             ("announce", |c| c.announce = vec![" ".to_owned()]),
@@ -166,6 +181,7 @@ mod tests {
             ("publish_layers_max", |c| c.publish_layers_max = 0),
             ("publish_layers_max", |c| c.publish_layers_max = 5),
             ("overload_busy_percent", |c| c.overload_busy_percent = 101),
+            ("peers_per_address_max", |c| c.peers_per_address_max = 0),
             ("socket_buffer_bytes", |c| c.socket_buffer_bytes = 1),
             ("srtp_profiles", |c| c.srtp_profiles.clear()),
             // Browsers take 0 for "as soon as decoded", which stutters.

@@ -5,13 +5,14 @@
 //!                  └─────► publisher (peer)                                              ▼
 //!   packets ───► feed (history, bursts) ──────► slice ──► down_track ──► rewriter ──► egress::Sealer ──► Batch
 //! ```
-//! The files of one `impl Core`: this one (the door), `publisher` (who sends), `subscribe` (who reads what),
-//! `picture` (which Layer a viewer gets), `switch` (from one Layer to another), `feedback` (what viewers report),
-//! `slice` (what is sent next), `pace` (what is spread out for thin lines), `probes` (what is sent to see whether a
-//! line takes more), `lip_sync` (how long a picture waits for its sound), `shedding` (what is left out under
-//! overload), `snapshot` (how single Peers are doing).
+//! The files of one `impl Core`: this one (the door), `connectivity` (checks and ways), `publisher` (who sends),
+//! `subscribe` (who reads what), `picture` (which Layer a viewer gets), `switch` (from one Layer to another), `feedback`
+//! (what viewers report), `slice` (what is sent next), `pace` (what is spread out for thin lines), `probes` (what is sent
+//! to see whether a line takes more), `lip_sync` (how long a picture waits for its sound), `shedding` (what is left out
+//! under overload), `snapshot` (how single Peers are doing).
 
 mod catch_up;
+mod connectivity;
 mod counters;
 mod demux;
 mod down_track;
@@ -21,7 +22,8 @@ mod feedback;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod history;
-mod ice_lite;
+mod ice_agent;
+pub(crate) mod ice_lite;
 mod lateness;
 mod lip_sync;
 pub mod overload;
@@ -33,7 +35,7 @@ mod publisher;
 mod rtcp;
 mod shedding;
 mod slice;
-mod slots;
+pub(crate) mod slots;
 pub mod snapshot;
 mod subscribe;
 mod switch;
@@ -48,13 +50,14 @@ use std::time::{Duration, Instant};
 
 use media::{Kind, Rid, RtpPacket, Track};
 
+use crate::egress::batch::Transport;
 use crate::egress::seal::Profile;
 use crate::forward::selector::Candidates;
 use crate::{CloseReason, LayerChoice, PeerEvent, PeerId};
-use demux::{Class, Home, Routes, Tuple, classify};
+use demux::{Class, Home, Routes, classify};
 use dtls_guard::Guard;
 use feed::Feed;
-use ice_lite::{Check, Credentials};
+use ice_lite::Check;
 use overload::{LayerCap, Stage};
 use publisher::Publisher;
 use slice::Resend;
@@ -64,6 +67,8 @@ use up_track::UpCounters;
 use viewer::{Failure, Viewer};
 
 pub use counters::Counters;
+pub use demux::Tuple;
+pub use ice_lite::Credentials;
 
 /// How often liveness, Tracks and reports are looked at while there are Peers.
 const TICK: Duration = Duration::from_millis(25);
@@ -96,6 +101,8 @@ pub enum Action {
     RequestKeyframe(FeedId),
     /// Tell the holder of the Peer's handle.
     Event(PeerId, PeerEvent),
+    /// That TCP connection is not needed any more, once what was to be sent over it is sent.
+    HangUp(Tuple),
 }
 
 /// What the handle asks of a Peer's shard.
@@ -109,6 +116,8 @@ pub enum Command {
     Resume(PeerId, Kind),
     /// What a viewer wants to see from now on.
     SetLayer(PeerId, LayerChoice),
+    /// Answer checks under these credentials too: an ICE restart.
+    RestartIce(PeerId, Box<Credentials>),
     /// End all Peers: the node stops.
     Stop,
 }
@@ -120,6 +129,8 @@ pub struct Transmit {
     pub to: SocketAddr,
     /// From which local address: the one that the Peer used.
     pub from: IpAddr,
+    /// By what.
+    pub transport: Transport,
     /// The datagram.
     pub data: Vec<u8>,
 }
@@ -159,6 +170,14 @@ impl Negotiated {
         match self {
             Self::Viewer(spec) => spec.ufrag(),
             Self::Publisher(peer) => peer.ufrag(),
+        }
+    }
+
+    /// Another ICE session, before the first has begun.
+    pub(crate) fn replace_credentials(&mut self, credentials: Credentials) {
+        match self {
+            Self::Viewer(spec) => spec.replace_credentials(credentials),
+            Self::Publisher(peer) => peer.replace_credentials(credentials),
         }
     }
 }
@@ -248,8 +267,8 @@ impl Core {
         }
     }
 
-    /// Takes a datagram from the network. `to`: our address that it came to. `claim` is asked for a ufrag
-    /// that no Peer here has.
+    /// Takes a datagram that came by UDP. `to`: our address that it came to. `claim` is asked for a ufrag that
+    /// no Peer here has.
     pub fn handle_datagram(
         &mut self,
         now: Instant,
@@ -258,16 +277,21 @@ impl Core {
         data: &mut [u8],
         claim: &mut dyn FnMut(&str) -> Claim,
     ) -> Routed {
-        let tuple = (from, to);
+        self.handle_input(now, Tuple { remote: from, local: to, transport: Transport::Udp }, data, claim)
+    }
+
+    /// Takes a datagram, whatever carried it.
+    pub fn handle_input(
+        &mut self,
+        now: Instant,
+        tuple: Tuple,
+        data: &mut [u8],
+        claim: &mut dyn FnMut(&str) -> Claim,
+    ) -> Routed {
         match classify(data) {
             Class::Stun => {
                 if let Some(check) = Check::parse(data) {
-                    match self.handle_check(now, tuple, &check, claim) {
-                        Ok(None) => return Routed::Here,
-                        Ok(Some(publisher)) => self.hand_to_publisher(now, publisher, tuple, data),
-                        Err(routed) => return routed,
-                    }
-                    return Routed::Here;
+                    return self.handle_check(now, tuple, &check, claim);
                 }
             }
             Class::Dtls | Class::Rtcp | Class::Rtp => {}
@@ -277,7 +301,7 @@ impl Core {
             }
         }
         match self.routes.by_tuple(tuple) {
-            Some(Home::Viewer(slot)) => self.handle_viewer_datagram(now, slot, data),
+            Some(Home::Viewer(slot)) => self.handle_viewer_datagram(now, slot, tuple, data),
             Some(Home::Publisher(slot)) => self.hand_to_publisher(now, slot, tuple, data),
             None => match self.routes.elsewhere(now, tuple) {
                 Some(shard) => return Routed::Elsewhere(shard),
@@ -290,66 +314,6 @@ impl Core {
         Routed::Here
     }
 
-    /// A check. `Ok(Some)`: it is authentic and that publisher must answer it.
-    fn handle_check(
-        &mut self,
-        now: Instant,
-        tuple: Tuple,
-        check: &Check<'_>,
-        claim: &mut dyn FnMut(&str) -> Claim,
-    ) -> Result<Option<u32>, Routed> {
-        let home = match self.routes.by_ufrag(check.local_ufrag()) {
-            Some(home) => home,
-            None => match claim(check.local_ufrag()) {
-                Claim::Yours(negotiated) => self.admit(now, *negotiated),
-                Claim::Elsewhere(shard) => {
-                    self.routes.learn_elsewhere(now, tuple, shard);
-                    return Err(Routed::Elsewhere(shard));
-                }
-                Claim::Unknown => {
-                    self.counters.datagrams_of_nobody += 1;
-                    return Err(Routed::Dropped);
-                }
-            },
-        };
-        let credentials = match home {
-            Home::Viewer(slot) => self.viewers.get(slot).map(|viewer| &viewer.credentials),
-            Home::Publisher(slot) => self.publishers.get(slot).map(|publisher| &publisher.credentials),
-        };
-        // Nothing is believed and nothing is said before this.
-        if !credentials.is_some_and(|credentials| check.is_authentic(credentials)) {
-            self.counters.checks_refused += 1;
-            return Err(Routed::Dropped);
-        }
-        match home {
-            Home::Publisher(slot) => {
-                self.learn_publisher_path(slot, tuple);
-                Ok(Some(slot))
-            }
-            Home::Viewer(slot) => {
-                self.answer_check(now, slot, tuple, check);
-                Ok(None)
-            }
-        }
-    }
-
-    fn answer_check(&mut self, now: Instant, slot: u32, tuple: Tuple, check: &Check<'_>) {
-        let Some(viewer) = self.viewers.get_mut(slot) else { return };
-        let checked = viewer.handle_check(now, tuple.0, tuple.1, check);
-        let mut data = self.spare.pop().unwrap_or_default();
-        check.write_response(tuple.0, &viewer.credentials, &mut data);
-        self.transmits.push_back(Transmit { to: tuple.0, from: tuple.1, data });
-        self.counters.checks_answered += 1;
-        if let Some(forgotten) = checked.forgotten {
-            self.routes.forget(forgotten);
-        }
-        if checked.learned {
-            self.routes.learn(tuple, Home::Viewer(slot));
-        }
-        let started = viewer.start_dtls(now);
-        self.after_dtls(now, slot, started.map(|()| None));
-    }
-
     /// A negotiated Peer is this shard's from now on.
     fn admit(&mut self, now: Instant, negotiated: Negotiated) -> Home {
         let (id, ufrag) = (negotiated.id(), negotiated.ufrag().to_owned());
@@ -358,16 +322,10 @@ impl Core {
                 self.counters.viewers += 1;
                 Home::Viewer(self.viewers.insert(Viewer::new(now, spec)))
             }
-            Negotiated::Publisher(peer) => {
+            Negotiated::Publisher(mut peer) => {
                 self.counters.publishers += 1;
-                let credentials = Credentials::new(peer.ufrag().to_owned(), peer.pwd());
-                let publisher = Publisher {
-                    peer,
-                    credentials,
-                    guard: Guard::new(),
-                    paths: Vec::new(),
-                    counted: UpCounters::default(),
-                };
+                peer.begin_connecting(now);
+                let publisher = Publisher { peer, guard: Guard::new(), counted: UpCounters::default() };
                 Home::Publisher(self.publishers.insert(publisher))
             }
         };
@@ -376,14 +334,14 @@ impl Core {
         home
     }
 
-    fn handle_viewer_datagram(&mut self, now: Instant, slot: u32, data: &mut [u8]) {
+    fn handle_viewer_datagram(&mut self, now: Instant, slot: u32, tuple: Tuple, data: &mut [u8]) {
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         match classify(data) {
             Class::Dtls => {
                 let result = viewer.handle_dtls(now, data);
                 self.after_dtls(now, slot, result);
             }
-            Class::Rtcp => match viewer.open_rtcp(now, data) {
+            Class::Rtcp => match viewer.open_rtcp(now, tuple, data) {
                 Some(compound) => rtcp::read(compound, |said| self.handle_feedback(now, slot, said)),
                 None => self.counters.srtcp_refused += 1,
             },
@@ -409,8 +367,12 @@ impl Core {
                     Profile::AeadAes128Gcm => self.counters.connected_gcm += 1,
                     Profile::Aes128CmSha1_80 => self.counters.connected_cm_sha1 += 1,
                 }
-                let event =
-                    PeerEvent::Connected { srtp_profile: connected.profile.name(), remote: connected.remote };
+                self.counters.connected_tcp += u64::from(connected.transport == Transport::Tcp);
+                let event = PeerEvent::Connected {
+                    srtp_profile: connected.profile.name(),
+                    remote: connected.remote,
+                    transport: connected.transport,
+                };
                 self.actions.push_back(Action::Event(viewer.id, event));
                 self.resolve(now, slot);
             }
@@ -446,7 +408,7 @@ impl Core {
         while let Some(transmit) = viewer.poll_transmit() {
             self.transmits.push_back(transmit);
         }
-        self.routes.remove(viewer.id, &viewer.credentials.ufrag, viewer.paths());
+        self.forget_ways(viewer.id, &viewer.ice);
         self.counters.viewers -= 1;
         self.counters.viewers_connected -= u64::from(viewer.is_connected());
         self.counters.viewers_audio_only -= u64::from(viewer.cap == LayerCap::AudioOnly);
@@ -500,6 +462,7 @@ impl Core {
             Command::Pause(id, kind) => self.set_paused(now, id, kind, true),
             Command::Resume(id, kind) => self.set_paused(now, id, kind, false),
             Command::SetLayer(id, choice) => self.set_layer(now, id, choice),
+            Command::RestartIce(id, credentials) => self.restart_ice(id, *credentials),
             Command::Stop => {
                 for slot in 0..self.viewers.end() {
                     self.end_viewer(now, slot, CloseReason::Stopping);

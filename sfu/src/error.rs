@@ -21,9 +21,11 @@ pub enum Error {
     /// A setting that cannot be.
     #[error("sfu configuration: {0}")]
     Config(String),
-    /// The UDP port cannot be had.
-    #[error("cannot listen on UDP {address}: {source}; {advice}")]
+    /// The port cannot be had.
+    #[error("cannot listen on {} {address}: {source}; {advice}", .transport.to_uppercase())]
     Bind {
+        /// `udp` or `tcp`.
+        transport: &'static str,
         /// Where.
         address: SocketAddr,
         /// Why not.
@@ -59,6 +61,9 @@ pub enum Error {
     /// A question about Peers was not answered: their shard has too much to do, or has ended.
     #[error("the server is too busy to say how its peers are doing: ask again in a few seconds")]
     NoAnswer,
+    /// The Peer ended before.
+    #[error("this WebRTC peer has ended")]
+    Gone,
     /// The node stops.
     #[error("this node is stopping")]
     Stopping,

@@ -8,6 +8,8 @@ use tokio::sync::mpsc;
 use crate::Layers;
 use crate::audience::Seat;
 use crate::core::overload::LayerCap;
+use crate::crowd::Place;
+use crate::egress::batch::Transport;
 
 /// One WebRTC peer connection on this node.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,6 +43,8 @@ pub enum PeerEvent {
         srtp_profile: &'static str,
         /// The address that it uses.
         remote: SocketAddr,
+        /// What carries its datagrams.
+        transport: Transport,
     },
     /// WebRTC cannot carry the picture: play it by LL-HLS. The Peer stays, with sound.
     Fallback(FallbackReason),
@@ -120,15 +124,17 @@ const EVENTS_MAX: usize = 8;
 pub(crate) struct EventSender {
     sender: mpsc::Sender<PeerEvent>,
     closed: mpsc::OwnedPermit<PeerEvent>,
-    /// A viewer's place in the audience; given up with the Peer.
+    /// A viewer's seat in the audience; given up with the Peer.
     _seat: Option<Seat>,
+    /// Its place among the Peers of its address, if it counts; given up too.
+    _place: Option<Place>,
 }
 
 impl EventSender {
-    pub(crate) fn new(seat: Option<Seat>) -> (Self, mpsc::Receiver<PeerEvent>) {
+    pub(crate) fn new(seat: Option<Seat>, place: Option<Place>) -> (Self, mpsc::Receiver<PeerEvent>) {
         let (sender, receiver) = mpsc::channel(EVENTS_MAX + 1);
         let closed = sender.clone().try_reserve_owned().expect("a new channel has room");
-        (Self { sender, closed, _seat: seat }, receiver)
+        (Self { sender, closed, _seat: seat, _place: place }, receiver)
     }
 
     /// Tells of anything but `Closed`. False: the holder does not listen.
@@ -148,7 +154,7 @@ mod tests {
 
     #[test]
     fn closed_arrives_even_if_nobody_took_the_events_before() {
-        let (sender, mut receiver) = EventSender::new(None);
+        let (sender, mut receiver) = EventSender::new(None, None);
         let sent = (0..100).filter(|_| sender.send(PeerEvent::Fallback(FallbackReason::Codec))).count();
         assert_eq!(sent, EVENTS_MAX);
         sender.close(CloseReason::Remote);

@@ -1,10 +1,11 @@
 //! The SFU as the rest of the server sees it.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use media::{Kind, Stream, StreamId, StreamWriter};
 use tokio::sync::{mpsc, oneshot};
@@ -12,10 +13,11 @@ use tracing::{debug, info};
 
 use crate::audience::{Audience, Seat};
 use crate::capacity::{Capacity, Limit};
-use crate::core::peer::{Local, Peer};
+use crate::core::peer::{Local, Peer, ice_text};
 use crate::core::snapshot::Who;
 use crate::core::viewer::{Entropy, Identity, Spec};
-use crate::core::{Command, Negotiated};
+use crate::core::{Command, Credentials, Negotiated};
+use crate::crowd::{self, Crowd, Place};
 use crate::event::EventSender;
 use crate::peer_stats::PeerStats;
 use crate::sdp::SubscribeOffer;
@@ -23,9 +25,14 @@ use crate::sdp_publish::PublishOffer;
 use crate::shard::claims::{Claims, Full, Whereabouts};
 use crate::shard::mailbox::Question;
 use crate::shard::socket::EventFd;
+use crate::shard::tcp::connections::Connections;
+use crate::shard::tcp::doorman::{Bell, Doorman};
 use crate::shard::{Door, Shard, clock, port};
 use crate::stats::{ShardStats, Stats};
-use crate::{CloseReason, Config, Error, LayerChoice, PeerEvent, PeerId, announce};
+use crate::{
+    Candidate, CloseReason, Config, Error, IceServer, IceServerConfig, IceSession, LayerChoice, PeerEvent,
+    PeerId, announce,
+};
 
 /// How long a shard may take to answer a question. It answers between packets: later than this, it has other worries.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
@@ -66,8 +73,10 @@ impl Sfu {
     pub fn start(config: Config) -> Result<Self, Error> {
         config.validate().map_err(Error::Config)?;
         let count = config.shard_count();
-        let (port, sockets) = port::bind(&config.bind, config.port, count, config.socket_buffer_bytes)?;
-        let candidates = announce::candidates(&config.announce, &config.bind, port);
+        let port::Port { number: port, sockets, listeners } =
+            port::bind(&config.bind, config.port, config.tcp, count, config.socket_buffer_bytes)?;
+        let addresses = announce::candidates(&config.announce, &config.bind, port);
+        let candidates = Candidate::of(&addresses, config.tcp);
         let identity = Identity::generate(&config.srtp_profiles)?;
         let capacity = Arc::new(Capacity::new(&config));
         let doors = sockets
@@ -80,7 +89,10 @@ impl Sfu {
             doors,
             stopping: AtomicBool::new(false),
             unanswered: AtomicU64::new(0),
+            candidates: candidates.clone().into(),
         });
+        let (doorman, bell) =
+            Doorman::new(listeners, Arc::clone(&registry.claims), Arc::clone(&registry.doors))?;
         let node = Node {
             port,
             local: Local {
@@ -90,34 +102,39 @@ impl Sfu {
             },
             identity,
             playout_delay_max: config.playout_delay_max_ms.map(Duration::from_millis),
+            ice_servers: config.ice_servers,
             audience: Arc::default(),
             capacity: Arc::clone(&capacity),
             publish_layers_max: config.publish_layers_max,
+            crowd: Crowd::new(config.peers_per_address_max),
             next_peer: AtomicU64::new(1),
             registry,
+            bell,
             threads: Mutex::default(),
         };
+        // On an error, `node` stops those that run already.
+        if config.tcp {
+            node.start("sfu-tcp".to_owned(), move || doorman.run())?;
+        }
         for (index, sockets) in sockets.into_iter().enumerate() {
+            let connections = Connections::new()
+                .map_err(|source| Error::System { attempt: "watch TCP connections", source })?;
             let shard = Shard {
                 index,
                 sockets,
+                connections,
                 doors: Arc::clone(&node.registry.doors),
                 claims: Arc::clone(&node.registry.claims),
                 capacity: Arc::clone(&capacity),
                 overload_busy_percent: config.overload_busy_percent,
             };
-            // On an error, `node` stops those that run already.
-            let thread = std::thread::Builder::new()
-                .name(format!("sfu-{index}"))
-                .spawn(move || shard.run())
-                .map_err(|source| Error::System { attempt: "start a shard", source })?;
-            node.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+            node.start(format!("sfu-{index}"), move || shard.run())?;
         }
-        info!(port, shards = count, announced = ?node.local.candidates, "WebRTC listens");
+        info!(port, tcp = config.tcp, shards = count, announced = ?addresses, "WebRTC listens");
         Ok(Self { node: Arc::new(node) })
     }
 
-    /// The one UDP port.
+    /// The one port, of UDP and TCP.
     pub fn port(&self) -> u16 {
         self.node.port
     }
@@ -128,6 +145,7 @@ impl Sfu {
     /// [`Error::Capacity`] or [`Error::Stopping`].
     pub async fn subscribe(&self, stream: Arc<Stream>, offer: SubscribeOffer) -> Result<Subscription, Error> {
         self.node.registry.refuse_if_stopping()?;
+        let place = self.node.place(offer.remote())?;
         let channel = stream.channel().clone();
         let seat = self.seat(&stream)?;
         let candidates = &self.node.local.candidates;
@@ -140,7 +158,7 @@ impl Sfu {
             candidates,
             &entropy(),
         );
-        let (mut peer, events) = self.admit(Negotiated::Viewer(spec), Some(seat))?;
+        let (mut peer, events) = self.admit(Negotiated::Viewer(spec), Some(seat), place)?;
         peer.stream = Some(stream);
         debug!(%channel, peer = %peer.id, "a viewer negotiated");
         Ok(Subscription { answer, events, peer })
@@ -162,6 +180,7 @@ impl Sfu {
     /// [`Error::Capacity`], [`Error::Layers`], [`Error::Stopping`], or what the negotiation found; the publication ends then.
     pub async fn publish(&self, stream: StreamWriter, offer: PublishOffer) -> Result<Ingestion, Error> {
         self.check_offer(&offer)?;
+        let place = self.node.place(offer.remote())?;
         let channel = stream.stream().channel().clone();
         let id = self.next_id();
         let local = self.node.local.clone();
@@ -170,9 +189,17 @@ impl Sfu {
         let (peer, answer) = tokio::task::spawn_blocking(negotiation)
             .await
             .map_err(|_panicked| Error::Connection("the negotiation panicked".to_owned()))??;
-        let (peer, events) = self.admit(Negotiated::Publisher(peer), None)?;
+        let (peer, events) = self.admit(Negotiated::Publisher(peer), None, place)?;
         debug!(%channel, peer = %peer.id, "a publisher negotiated");
         Ok(Ingestion { answer, events, peer })
+    }
+
+    /// The STUN and TURN servers that a client may use now; made credentials carry the name of its Peer.
+    #[expect(clippy::disallowed_methods, reason = "credentials expire by the wall clock of the TURN server")]
+    pub fn ice_servers(&self, peer: Option<PeerId>) -> Vec<IceServer> {
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let name = peer.map_or_else(|| "guest".to_owned(), |peer| peer.to_string());
+        self.node.ice_servers.iter().map(|server| server.issue(unix, &name)).collect()
     }
 
     /// How many viewers a Stream has here.
@@ -202,6 +229,7 @@ impl Sfu {
         let registry = &self.node.registry;
         let mut sum = Stats::default();
         registry.doors.iter().for_each(|door| sum.add(&door.stats()));
+        sum.tcp.add(&self.node.bell.stats());
         (sum.peers_waiting, sum.peers_never_connected) = registry.claims.waiting();
         sum.questions_unanswered = registry.unanswered.load(Ordering::Relaxed);
         sum.refused = self.node.capacity.refused();
@@ -230,8 +258,9 @@ impl Sfu {
         &self,
         negotiated: Negotiated,
         seat: Option<Seat>,
+        place: Option<Place>,
     ) -> Result<(PeerHandle, mpsc::Receiver<PeerEvent>), Error> {
-        let (sender, events) = EventSender::new(seat);
+        let (sender, events) = EventSender::new(seat, place);
         let id = negotiated.id();
         let ufrag = negotiated.ufrag().to_owned();
         let (now, node) = (clock(), &self.node);
@@ -257,19 +286,38 @@ struct Node {
     local: Local,
     identity: Identity,
     playout_delay_max: Option<Duration>,
+    ice_servers: Vec<IceServerConfig>,
     audience: Arc<Audience>,
     capacity: Arc<Capacity>,
     publish_layers_max: usize,
+    crowd: Arc<Crowd>,
     next_peer: AtomicU64,
     registry: Arc<Registry>,
+    bell: Arc<Bell>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Node {
+    fn start(&self, name: String, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+        let thread = std::thread::Builder::new()
+            .name(name)
+            .spawn(run)
+            .map_err(|source| Error::System { attempt: "start a thread", source })?;
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        Ok(())
+    }
+
+    /// A place for a Peer that came from there.
+    fn place(&self, remote: Option<IpAddr>) -> Result<Option<Place>, Error> {
+        let Some(remote) = remote else { return Ok(None) };
+        self.crowd.enter(remote).map_err(|crowd::Full| self.capacity.refuse(clock(), Limit::Address))
+    }
+
     fn stop(&self) {
         let registry = &self.registry;
         registry.stopping.store(true, Ordering::Release);
         registry.claims.expire(clock(), CloseReason::Stopping);
+        self.bell.stop();
         registry.doors.iter().for_each(|door| door.mailbox.command(Command::Stop));
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
@@ -292,6 +340,8 @@ struct Registry {
     stopping: AtomicBool,
     /// Questions.
     unanswered: AtomicU64,
+    /// For ICE restarts.
+    candidates: Arc<[Candidate]>,
 }
 
 impl Registry {
@@ -341,7 +391,7 @@ impl PeerHandle {
         self.id
     }
 
-    /// Our ICE ufrag: it names the ICE session (the ETag of WHIP and WHEP).
+    /// Our ICE ufrag of the first session: it names the ICE session (the ETag of WHIP and WHEP).
     pub fn ufrag(&self) -> &str {
         &self.ufrag
     }
@@ -368,7 +418,7 @@ impl PeerHandle {
                 return Err(Error::NoLayer { rid: rid.clone() });
             }
         }
-        if let Some(choice) = self.registry.claims.choose(&self.ufrag, choice) {
+        if let Some(choice) = self.registry.claims.choose(self.id, choice) {
             self.command(Command::SetLayer(self.id, choice));
         }
         Ok(())
@@ -379,16 +429,34 @@ impl PeerHandle {
     /// # Errors
     /// [`Error::NoAnswer`] if its shard has too much to do.
     pub async fn stats(&self) -> Result<Option<PeerStats>, Error> {
-        let Some(shard) = self.registry.claims.shard_of(&self.ufrag) else { return Ok(None) };
+        let Some(shard) = self.registry.claims.shard_of(self.id) else { return Ok(None) };
         let answer = self.registry.ask(shard, Who::Peer(self.id));
         Ok(self.registry.receive(answer).await?.pop())
+    }
+
+    /// Begins an ICE restart: from now on checks of the new session are answered, and what is sent goes where
+    /// its first nomination says. Until then everything goes on as before; DTLS and SRTP do anyway.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] if the Peer has ended.
+    pub fn restart_ice(&self) -> Result<IceSession, Error> {
+        let (ufrag, pwd) = (ice_text::<12>()?, ice_text::<32>()?);
+        let credentials = Credentials::new(ufrag.clone(), &pwd);
+        match self.registry.claims.restart_ice(self.id, credentials.clone()) {
+            Whereabouts::At(shard) => {
+                self.registry.command(shard, Command::RestartIce(self.id, Box::new(credentials)));
+            }
+            Whereabouts::Waited => {}
+            Whereabouts::Gone => return Err(Error::Gone),
+        }
+        Ok(IceSession { ufrag, pwd, candidates: Arc::clone(&self.registry.candidates) })
     }
 
     /// Ends the Peer, as dropping the handle does.
     pub fn close(self) {}
 
     fn command(&self, command: Command) {
-        if let Some(shard) = self.registry.claims.shard_of(&self.ufrag) {
+        if let Some(shard) = self.registry.claims.shard_of(self.id) {
             self.registry.command(shard, command);
         }
     }
@@ -396,7 +464,7 @@ impl PeerHandle {
 
 impl Drop for PeerHandle {
     fn drop(&mut self) {
-        match self.registry.claims.close(&self.ufrag) {
+        match self.registry.claims.close(self.id) {
             Whereabouts::At(shard) => self.registry.command(shard, Command::Close(self.id)),
             Whereabouts::Waited | Whereabouts::Gone => {}
         }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde::{Serialize, Serializer};
 
 use crate::core::overload::LayerCap;
+use crate::egress::batch::Transport;
 use crate::event::PeerId;
 
 /// How one Peer is doing.
@@ -39,14 +40,6 @@ pub enum PeerState {
     Connecting,
     /// Media may flow.
     Connected,
-}
-
-/// How a Peer's datagrams travel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Transport {
-    /// Over the one UDP port.
-    Udp,
 }
 
 /// What a Peer does.

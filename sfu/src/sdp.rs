@@ -11,6 +11,7 @@ mod fragment;
 mod profile;
 
 use std::io::Cursor;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,6 +60,7 @@ pub struct SubscribeOffer {
     pub(crate) setup: Setup,
     /// How long the viewer may be told to wait at most before it shows a picture; `None`: it is not told.
     pub(crate) playout_delay_max: Option<Duration>,
+    remote: Option<IpAddr>,
 }
 
 /// One m-line.
@@ -134,6 +136,7 @@ impl SubscribeOffer {
             setup: setup(&session)?,
             sections,
             playout_delay_max: None,
+            remote: None,
         };
         if offer.fingerprints.is_empty() {
             return Err(Error::Unacceptable("no fingerprint with sha-256, sha-384 or sha-512"));
@@ -150,6 +153,22 @@ impl SubscribeOffer {
     pub fn with_playout_delay_max(mut self, most: Option<Duration>) -> Self {
         self.playout_delay_max = most;
         self
+    }
+
+    /// Says from where it came, for the limit per address.
+    #[must_use]
+    pub fn with_remote(self, remote: IpAddr) -> Self {
+        Self { remote: Some(remote), ..self }
+    }
+
+    pub(crate) fn remote(&self) -> Option<IpAddr> {
+        self.remote
+    }
+
+    /// Whether it has the m-lines of the offer that was answered so: an ICE restart changes none.
+    pub fn continues(&self, answer: &str) -> bool {
+        let answered = answer.lines().filter_map(|line| line.strip_prefix("a=mid:"));
+        self.sections.iter().filter_map(|section| section.mid.as_deref()).eq(answered)
     }
 
     /// Whether it asks for that kind.

@@ -10,7 +10,7 @@ mod lines;
 mod offer;
 mod payload;
 
-pub(crate) use answer::{AnswerParameters, priority, write_answer};
+pub(crate) use answer::{AnswerParameters, write_answer};
 pub(crate) use canonical::canonical_offer;
 pub(crate) use offer::{Accepted, Extension, RIDS_MAX, Setup};
 pub use offer::{OFFER_BYTES_MAX, PublishOffer};

@@ -1,7 +1,7 @@
 //! A shard: one thread, one event loop, its UDP sockets, many Peers. The thin shell around [`Core`].
 //!
 //! ```text
-//!   turn of the loop:  wait ─► time ─► sockets ─► mailbox ─► bus ─► core ─► actions ─► one slice ─► kernel
+//!   turn of the loop:  wait ─► time ─► mailbox ─► sockets ─► bus ─► core ─► actions ─► one slice ─► kernel
 //!                        └──────────── at once, if the core has another slice; else until something happens
 //! ```
 //! One slice per turn: STUN, RTCP and audio never wait for a keyframe to a thousand viewers.
@@ -12,6 +12,7 @@ pub(crate) mod mailbox;
 mod outbox;
 pub(crate) mod port;
 pub(crate) mod socket;
+pub(crate) mod tcp;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -26,7 +27,7 @@ use tracing::{debug, error, info, warn};
 use crate::capacity::{Capacity, EgressMeter};
 use crate::core::overload::{Overload, OverloadLevel};
 use crate::core::snapshot::Inquiry;
-use crate::core::{Action, Claim, Command, Core, FeedId, Routed, Transmit};
+use crate::core::{Action, Claim, Command, Core, FeedId, Routed, Transmit, Tuple};
 use crate::egress::batch::{Batch, Dest};
 use crate::event::EventSender;
 use crate::peer_stats::PeerStats;
@@ -38,6 +39,8 @@ use mailbox::{Forwarded, Mailbox};
 use outbox::Outbox;
 use port::Sockets;
 use socket::{EventFd, Inbox, RECEIVE_MAX, Ready};
+use tcp::Arrival;
+use tcp::connections::{Change, Connections};
 
 /// How old the numbers of [`crate::Sfu::stats`] may be.
 const PUBLISH_EVERY: Duration = Duration::from_millis(250);
@@ -85,6 +88,7 @@ impl Door {
 pub(crate) struct Shard {
     pub(crate) index: usize,
     pub(crate) sockets: Sockets,
+    pub(crate) connections: Connections,
     /// The doors of all shards; `doors[index]` is its own.
     pub(crate) doors: Arc<[Door]>,
     pub(crate) claims: Arc<Claims>,
@@ -141,23 +145,19 @@ impl Wake for Bell {
     }
 }
 
-/// A Peer of this shard, as its handle knows it.
-struct Known {
-    ufrag: String,
-    events: EventSender,
-}
-
 struct Loop {
     index: usize,
     sockets: Sockets,
     doors: Arc<[Door]>,
     claims: Arc<Claims>,
     core: Core,
+    connections: Connections,
     inbox: Inbox,
     batch: Batch,
     outbox: Outbox,
     feeds: HashMap<FeedId, Feed>,
-    known: HashMap<PeerId, Known>,
+    /// The Peers of this shard.
+    known: HashMap<PeerId, EventSender>,
     stats: Stats,
     capacity: Arc<Capacity>,
     egress: EgressMeter,
@@ -167,6 +167,9 @@ struct Loop {
     packets: Vec<RtpPacket>,
     commands: VecDeque<Command>,
     forwarded: VecDeque<Forwarded>,
+    arrivals: VecDeque<Arrival>,
+    /// TCP connections that end when everything is sent.
+    hang_ups: Vec<Tuple>,
     /// A control datagram that found no room in the batch.
     unsent: Option<Transmit>,
     /// Questions wait in the mailbox; one is being answered.
@@ -187,6 +190,7 @@ impl Loop {
             doors: shard.doors,
             claims: shard.claims,
             core: Core::new(),
+            connections: shard.connections,
             inbox: Inbox::new(),
             batch: Batch::new(),
             outbox: Outbox::new(),
@@ -200,6 +204,8 @@ impl Loop {
             packets: Vec::new(),
             commands: VecDeque::new(),
             forwarded: VecDeque::new(),
+            arrivals: VecDeque::new(),
+            hang_ups: Vec::new(),
             unsent: None,
             asked: false,
             inquiry: None,
@@ -218,8 +224,9 @@ impl Loop {
             self.load.wake(now);
             self.stats.loop_turns += 1;
             self.core.handle_timeout(now);
-            more = self.receive(now, ready);
             self.take_mail(now);
+            more = self.receive(now, ready);
+            more |= self.receive_tcp(now, ready[2].readable);
             self.drain_bus(now);
             self.act();
             more |= self.send(now);
@@ -236,7 +243,7 @@ impl Loop {
     }
 
     /// Waits until there is something to do; with `more`, only looks which sockets are ready.
-    fn wait(&mut self, more: bool) -> [Ready; 2] {
+    fn wait(&mut self, more: bool) -> [Ready; 3] {
         let now = clock();
         let blocked = self.outbox.blocked();
         let due = [
@@ -251,11 +258,12 @@ impl Loop {
             if more { Some(Duration::ZERO) } else { due.map(|due| due.saturating_duration_since(now)) };
         let sockets = [(self.sockets.v4.as_ref(), blocked.v4), (self.sockets.v6.as_ref(), blocked.v6)];
         let event = &self.doors[self.index].mailbox.event;
-        socket::wait(sockets, event, timeout).expect("ppoll of open descriptors does not fail")
+        socket::wait(sockets, self.connections.descriptor(), event, timeout)
+            .expect("ppoll of open descriptors does not fail")
     }
 
     /// One batch per readable socket. True: there is more.
-    fn receive(&mut self, now: Instant, ready: [Ready; 2]) -> bool {
+    fn receive(&mut self, now: Instant, ready: [Ready; 3]) -> bool {
         let level = self.overload.stage().level();
         let Self { sockets, inbox, core, claims, known, stats, doors, index, .. } = self;
         let mut more = false;
@@ -281,9 +289,44 @@ impl Loop {
         more
     }
 
-    /// Commands of handles, and datagrams that came to other shards.
+    /// What came by TCP. True: there is more.
+    fn receive_tcp(&mut self, now: Instant, ready: bool) -> bool {
+        if !ready && !self.connections.has_unread() {
+            return false;
+        }
+        let level = self.overload.stage().level();
+        let Self { connections, core, claims, known, stats, doors, index, .. } = self;
+        let more = connections.receive(ready, &mut stats.tcp, &mut |tuple, data| {
+            let mut claim =
+                |ufrag: &str| take_claim(claims, known, *index, ufrag, shard_instead(doors, level));
+            core.handle_input(now, tuple, data, &mut claim)
+        });
+        while let Some((shard, arrival)) = connections.poll_moving() {
+            let sent = doors.get(shard).is_some_and(|door| door.mailbox.arrival(arrival));
+            stats.tcp.tcp_refused += u64::from(!sent);
+        }
+        self.follow_connections();
+        more
+    }
+
+    /// Tells the core what happened to TCP connections.
+    fn follow_connections(&mut self) {
+        while let Some(change) = self.connections.poll_change() {
+            match change {
+                Change::Gone(tuple) => self.core.handle_hang_up(tuple),
+                Change::Choked(tuple) => self.core.handle_backlog(tuple, true),
+                Change::Free(tuple) => self.core.handle_backlog(tuple, false),
+            }
+        }
+    }
+
+    /// Commands of handles, datagrams that came to other shards, and TCP connections.
     fn take_mail(&mut self, now: Instant) {
-        self.asked = self.doors[self.index].mailbox.take(&mut self.commands, &mut self.forwarded);
+        let mailbox = &self.doors[self.index].mailbox;
+        self.asked = mailbox.take(&mut self.commands, &mut self.forwarded, &mut self.arrivals);
+        for arrival in self.arrivals.drain(..) {
+            self.connections.adopt(arrival);
+        }
         for mut datagram in self.forwarded.drain(..) {
             // Whatever the core makes of it, it is not sent on a second time.
             let mut claim = |ufrag: &str| {
@@ -360,17 +403,18 @@ impl Loop {
                     }
                 }
                 Action::Event(peer, event) => self.tell(peer, event),
+                Action::HangUp(tuple) => self.hang_ups.push(tuple),
             }
         }
     }
 
     fn tell(&mut self, peer: PeerId, event: PeerEvent) {
         if let PeerEvent::Closed(reason) = event {
-            let Some(known) = self.known.remove(&peer) else { return };
-            self.claims.remove(&known.ufrag);
-            known.events.close(reason);
-        } else if let Some(known) = self.known.get(&peer)
-            && !known.events.send(event)
+            let Some(events) = self.known.remove(&peer) else { return };
+            self.claims.remove(peer);
+            events.close(reason);
+        } else if let Some(events) = self.known.get(&peer)
+            && !events.send(event)
         {
             self.stats.events_dropped += 1;
         }
@@ -393,13 +437,15 @@ impl Loop {
         if !self.batch.is_empty() {
             self.flush();
         }
+        self.hang_up();
         (media || control) && !self.outbox.blocked().any()
     }
 
     /// Puts what the core has to say into the batch. True: not all of it had room.
     fn put_control(&mut self) -> bool {
         while let Some(transmit) = self.unsent.take().or_else(|| self.core.poll_transmit()) {
-            let dest = Dest { to: transmit.to, from: transmit.from, gso: false };
+            let Transmit { to, from, transport, .. } = transmit;
+            let dest = Dest { to, from, transport, gso: false };
             match self.batch.push(&dest, transmit.data.len()) {
                 Some(room) => {
                     room.copy_from_slice(&transmit.data);
@@ -418,7 +464,20 @@ impl Loop {
 
     fn flush(&mut self) {
         let stats = &mut self.stats;
+        if self.batch.take_tcp() {
+            self.connections.send(&self.batch, &mut stats.tcp, &mut stats.forward_latency);
+        }
         self.outbox.flush(&self.sockets, &mut self.batch, &mut stats.socket, &mut stats.forward_latency);
+        self.follow_connections();
+    }
+
+    /// Ends the connections of Peers that have ended, once their goodbyes are sent.
+    fn hang_up(&mut self) {
+        if !self.hang_ups.is_empty() && self.batch.is_empty() && self.unsent.is_none() {
+            for tuple in self.hang_ups.drain(..) {
+                self.connections.hang_up(tuple);
+            }
+        }
     }
 
     /// True: every Peer has ended, and its goodbye is sent.
@@ -476,9 +535,9 @@ impl Loop {
         if !self.known.is_empty() {
             warn!(shard = self.index, peers = self.known.len(), "not all peers could be told that we stop");
         }
-        for (_, known) in self.known.drain() {
-            self.claims.remove(&known.ufrag);
-            known.events.close(CloseReason::Stopping);
+        for (peer, events) in self.known.drain() {
+            self.claims.remove(peer);
+            events.close(CloseReason::Stopping);
         }
         self.publish_stats();
         info!(shard = self.index, "stopped");
@@ -496,14 +555,14 @@ fn shard_instead(doors: &[Door], level: OverloadLevel) -> Option<usize> {
 
 fn take_claim(
     claims: &Claims,
-    known: &mut HashMap<PeerId, Known>,
+    known: &mut HashMap<PeerId, EventSender>,
     shard: usize,
     ufrag: &str,
     instead: Option<usize>,
 ) -> Claim {
     let (claim, mine) = claims.claim(ufrag, shard, instead);
     if let Some((peer, events)) = mine {
-        known.insert(peer, Known { ufrag: ufrag.to_owned(), events });
+        known.insert(peer, events);
     }
     claim
 }

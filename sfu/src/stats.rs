@@ -140,6 +140,40 @@ impl SocketStats {
     }
 }
 
+/// What TCP connections did (ICE-TCP). Prefixed, because all counters of this crate stand under one name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TcpStats {
+    /// Gauge: open now.
+    pub tcp_connections: u64,
+    /// Accepted so far.
+    pub tcp_accepted: u64,
+    /// Closed at once: over a limit, of no Peer, or without the password.
+    pub tcp_refused: u64,
+    /// Closed because they said nothing in time.
+    pub tcp_silent: u64,
+    /// Closed because of a length that no frame can have.
+    pub tcp_bad_frames: u64,
+    /// Frames received.
+    pub tcp_packets_received: u64,
+    /// Packets sent, or waiting in a connection to be sent.
+    pub tcp_packets_sent: u64,
+    /// Packets dropped because their connection was full or gone.
+    pub tcp_packets_dropped: u64,
+}
+
+impl TcpStats {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.tcp_connections += other.tcp_connections;
+        self.tcp_accepted += other.tcp_accepted;
+        self.tcp_refused += other.tcp_refused;
+        self.tcp_silent += other.tcp_silent;
+        self.tcp_bad_frames += other.tcp_bad_frames;
+        self.tcp_packets_received += other.tcp_packets_received;
+        self.tcp_packets_sent += other.tcp_packets_sent;
+        self.tcp_packets_dropped += other.tcp_packets_dropped;
+    }
+}
+
 /// How a shard is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ShardStats {
@@ -156,6 +190,8 @@ pub struct ShardStats {
 pub struct Stats {
     /// Sockets.
     pub socket: SocketStats,
+    /// TCP connections.
+    pub tcp: TcpStats,
     /// What this node adds to the latency.
     pub forward_latency: ForwardLatency,
     /// Peers and media.
@@ -192,6 +228,7 @@ pub struct Stats {
 impl Stats {
     pub(crate) fn add(&mut self, other: &Self) {
         self.socket.add(&other.socket);
+        self.tcp.add(&other.tcp);
         self.forward_latency.add(&other.forward_latency);
         self.core.add(&other.core);
         self.peers_waiting += other.peers_waiting;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use sfu::bwe::Congestion;
-use sfu::egress::batch::{Batch, Dest, FrameKind};
+use sfu::egress::batch::{Batch, Dest, FrameKind, Transport};
 use sfu::egress::seal::{Profile, Sealer};
 
 #[test]
@@ -24,7 +24,12 @@ fn sealing_into_a_batch_allocates_nothing() {
             let mut sent = 0;
             let counted = allocation_counter::measure(|| {
                 while sent < 20_000 {
-                    let dest = Dest { to: (ip, 1000 + (index % 50) as u16).into(), from: ip, gso: true };
+                    let dest = Dest {
+                        to: (ip, 1000 + (index % 50) as u16).into(),
+                        from: ip,
+                        transport: Transport::Udp,
+                        gso: true,
+                    };
                     for _ in 0..9 {
                         index += 1;
                         let Some(buf) = batch.push(&dest, 12 + payload.len() + sealer.tag_len()) else {

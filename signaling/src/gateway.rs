@@ -8,12 +8,14 @@ mod session;
 mod sessions;
 mod stats;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{State, WebSocketUpgrade};
+use axum::extract::{ConnectInfo, State, WebSocketUpgrade};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -173,7 +175,7 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
     Router::new().route("/api/v1/ws", get(upgrade)).with_state(gateway)
 }
 
-async fn upgrade(State(gateway): State<Arc<Gateway>>, upgrade: WebSocketUpgrade) -> Response {
+async fn upgrade(State(gateway): State<Arc<Gateway>>, parts: Parts, upgrade: WebSocketUpgrade) -> Response {
     if gateway.counters.connections.load(Ordering::Relaxed) >= CONNECTIONS_MAX {
         gateway.counters.refused.fetch_add(1, Ordering::Relaxed);
         let mut response = StatusCode::SERVICE_UNAVAILABLE.into_response();
@@ -181,6 +183,8 @@ async fn upgrade(State(gateway): State<Arc<Gateway>>, upgrade: WebSocketUpgrade)
         return response;
     }
     let tracker = gateway.tasks.clone();
+    // In a test without a socket there is none.
+    let remote = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(remote)| remote.ip());
     upgrade
         .protocols([PROTOCOL])
         // The defaults allocate 128 KiB per socket at once; with 1 KiB an idle viewer costs 3 KiB.
@@ -189,7 +193,7 @@ async fn upgrade(State(gateway): State<Arc<Gateway>>, upgrade: WebSocketUpgrade)
         .max_write_buffer_size(256 * 1024)
         .max_message_size(connection::FRAME_BYTES_MAX)
         .max_frame_size(connection::FRAME_BYTES_MAX)
-        .on_upgrade(move |socket| tracker.track_future(connection::run(gateway, socket)))
+        .on_upgrade(move |socket| tracker.track_future(connection::run(gateway, remote, socket)))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the gateway is a shell: it ages parked sessions")]

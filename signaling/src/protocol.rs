@@ -57,6 +57,9 @@ pub(crate) enum Request {
     /// Watch by WebRTC.
     #[serde(rename = "rtc.play")]
     Play { id: Id, ch: String, sdp: String },
+    /// Restart ICE of a peer connection: another network, or a way that broke.
+    #[serde(rename = "rtc.restart")]
+    Restart { id: Id, pc: String, sdp: String },
     /// Stop or continue sending a kind: `audio` or `video`.
     #[serde(rename = "rtc.pause")]
     Pause { id: Option<Id>, pc: String, kind: String },

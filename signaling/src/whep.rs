@@ -38,7 +38,8 @@ impl Whep {
     /// Subscribes to the Streams of `hub` those whom `authority` lets. `public_url` is the server's URL
     /// without a slash at the end, if the operator configured one.
     pub fn new(hub: Arc<Hub>, sfu: Sfu, authority: Arc<Authority>, public_url: Option<Arc<str>>) -> Self {
-        Self { endpoint: Endpoint::new("/whep", public_url).extended(EXTENSIONS), hub, sfu, authority }
+        let endpoint = Endpoint::new("/whep", sfu.clone(), public_url).extended(EXTENSIONS);
+        Self { endpoint, hub, sfu, authority }
     }
 
     /// Says whether the server itself speaks HTTPS, so that its URLs can be absolute.
@@ -72,6 +73,7 @@ impl Whep {
             _ => Problem::unauthorized(denied.to_string()),
         })?;
         let parsed = SubscribeOffer::parse(&offer.sdp).map_err(|error| Problem::of_sdp(&error))?;
+        let parsed = parsed.with_remote(offer.remote.ip());
         let Some(stream) = self.hub.stream(&channel) else {
             let detail = "Nobody publishes on this channel now";
             return Err(

@@ -33,7 +33,7 @@ impl Whip {
     /// if the operator configured one.
     pub fn new(requests: mpsc::Sender<PublishRequest>, sfu: Sfu, public_url: Option<Arc<str>>) -> Self {
         Self {
-            endpoint: Endpoint::new("/whip", public_url),
+            endpoint: Endpoint::new("/whip", sfu.clone(), public_url),
             admission: Admission::new(requests),
             sfu,
             notices: Notices::default(),
@@ -83,7 +83,8 @@ impl Whip {
         // Read before admission: an offer that cannot be answered must not replace who is live.
         let parsed = PublishOffer::parse(&offer.sdp)
             .map_err(|error| Problem::of_sdp(&error))?
-            .with_encoder(offer.agent.clone());
+            .with_encoder(offer.agent.clone())
+            .with_remote(offer.remote.ip());
         self.sfu.check_offer(&parsed).map_err(|error| Problem::of_sfu(&error))?;
         let attempt = Attempt {
             channel,

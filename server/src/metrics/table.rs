@@ -174,6 +174,42 @@ pub(super) const TABLE: &[Row] = &[
         "The node has as many peers as it may, or too many negotiate at once.",
     ),
     refused("sfu.refused.overload", "overload", "Every shard is overloaded."),
+    refused("sfu.refused.address", "address", "Their address has as many peers as it may."),
+    // Ways to peers.
+    gauge("sfu.tcp.tcp_connections", "swiftwater_sfu_tcp_connections", "ICE-TCP connections that are open."),
+    counter("sfu.tcp.tcp_accepted", "swiftwater_sfu_tcp_accepted_total", "ICE-TCP connections accepted."),
+    counter(
+        "sfu.tcp.tcp_refused",
+        "swiftwater_sfu_tcp_refused_total",
+        "ICE-TCP connections closed at once: over a limit, of no peer, or without the password.",
+    ),
+    counter(
+        "sfu.tcp.tcp_silent",
+        "swiftwater_sfu_tcp_silent_total",
+        "ICE-TCP connections closed because they said nothing in 5 s.",
+    ),
+    counter(
+        "sfu.tcp.tcp_bad_frames",
+        "swiftwater_sfu_tcp_bad_frames_total",
+        "ICE-TCP connections closed because of a length that no frame can have.",
+    ),
+    counter(
+        "sfu.tcp.tcp_packets_received",
+        "swiftwater_sfu_tcp_packets_received_total",
+        "Frames received by ICE-TCP.",
+    ),
+    counter(
+        "sfu.tcp.tcp_packets_sent",
+        "swiftwater_sfu_tcp_packets_sent_total",
+        "Packets sent by ICE-TCP, or waiting in a connection.",
+    ),
+    counter(
+        "sfu.core.tcp_chokes",
+        "swiftwater_sfu_tcp_chokes_total",
+        "Times that a viewer's TCP connection was full and its picture waited for a keyframe.",
+    ),
+    counter("sfu.core.connected_tcp", "swiftwater_sfu_connected_tcp_total", "Peers that connected by TCP."),
+    counter("sfu.core.ice_restarts", "swiftwater_sfu_ice_restarts_total", "ICE restarts begun."),
     // Load.
     gauge("shard.busy", "swiftwater_sfu_shard_busy_ratio", "Share of the last second that a shard worked."),
     gauge(
@@ -314,6 +350,7 @@ pub(super) const TABLE: &[Row] = &[
     dropped("sfu.core.late_dropped", "late", "To viewers: they came too late to have a number."),
     dropped("sfu.core.nonce_refused", "nonce", "To viewers: their number was used. Always 0, else a defect."),
     dropped("sfu.socket.dropped_late", "socket_full", "To viewers: a socket took nothing for 200 ms."),
+    dropped("sfu.tcp.tcp_packets_dropped", "tcp_full", "To peers: their TCP connection was full, or gone."),
     dropped("sfu.socket.send_errors", "send_error", "To peers: the kernel refused them."),
     dropped(
         "sfu.core.packets_useless",

@@ -13,12 +13,12 @@ use media::{
     ChannelName, Codec, Hub, Kind, NtpTime, Publication, Rid, RtpPacket, Stream, StreamWriter, Timescale,
     TrackSpec, TrackWriter,
 };
-use sfu::PeerId;
 use sfu::core::viewer::{Entropy, Identity, Spec};
 use sfu::core::{Action, Claim, Core, FeedId, Negotiated};
 use sfu::egress::batch::Batch;
 use sfu::egress::seal::Profile;
 use sfu::sdp::SubscribeOffer;
+use sfu::{PeerId, Transport};
 use str0m::change::SdpAnswer;
 use str0m::media::{Direction, MediaKind};
 use str0m::net::{Protocol, Receive};
@@ -221,7 +221,8 @@ impl World {
             (state >> 56) as u8
         });
         let stream = Arc::clone(&self.sources[at % self.sources.len()].stream);
-        let candidates = [SERVER.parse().expect("an address")];
+        let address = SERVER.parse().expect("an address");
+        let candidates = [sfu::Candidate { address, transport: Transport::Udp }];
         let id = PeerId::from_raw(at as u64 + 1);
         let (spec, answer) = Spec::negotiate(id, stream, &offer, &self.identity, &candidates, &entropy);
         let answer = SdpAnswer::from_sdp_string(&answer).expect("an answer");

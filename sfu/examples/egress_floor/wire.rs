@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use sfu::egress::batch::{Batch, Dest};
+use sfu::egress::batch::{Batch, Dest, Transport};
 
 use crate::socket::{Message, SEND_MAX, Sender, Socket};
 
@@ -118,7 +118,10 @@ impl Thread {
             socket: Socket::new(udp).expect("options of a socket"),
             sender: Sender::new(),
             batch: Batch::new(),
-            sinks: sinks.into_iter().map(|to| Dest { to, from, gso: true }).collect(),
+            sinks: sinks
+                .into_iter()
+                .map(|to| Dest { to, from, transport: Transport::Udp, gso: true })
+                .collect(),
             sent: Sent::default(),
         }
     }

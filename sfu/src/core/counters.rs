@@ -104,6 +104,12 @@ counters! {
     checks_refused,
     /// STUN checks answered.
     checks_answered,
+    /// ICE restarts begun.
+    ice_restarts,
+    /// Peers that connected by TCP.
+    connected_tcp,
+    /// Times that a viewer's TCP connection was full and its picture waited for the next keyframe.
+    tcp_chokes,
     /// SRTCP that did not authenticate, or was a replay.
     srtcp_refused,
     /// RTP from viewers: they have nothing to send.

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use super::ice_agent::IceAgent;
 use crate::PeerId;
+use crate::egress::batch::{Dest, Transport};
 
 /// 4-tuples remembered of Peers on other shards: their DTLS and SRTCP must be passed on. When it is full the
 /// silent ones go; if none is silent a new one is not remembered, and that Peer's player tries its next pair.
@@ -33,8 +35,26 @@ pub(crate) fn classify(datagram: &[u8]) -> Class {
     }
 }
 
-/// The two ends of a way, without our port: it is always the same.
-pub(crate) type Tuple = (SocketAddr, IpAddr);
+/// The two ends of a way to a Peer, without our port: it is always the same.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Tuple {
+    /// The Peer, as we see it.
+    pub remote: SocketAddr,
+    /// Our address that it uses.
+    pub local: IpAddr,
+    /// By what.
+    pub transport: Transport,
+}
+
+impl Dest {
+    pub(crate) const fn of(tuple: Tuple) -> Self {
+        Self { to: tuple.remote, from: tuple.local, transport: tuple.transport, gso: true }
+    }
+
+    pub(crate) const fn tuple(&self) -> Tuple {
+        Tuple { remote: self.to, local: self.from, transport: self.transport }
+    }
+}
 
 /// Where a Peer of this shard is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,14 +78,26 @@ impl Routes {
         self.ufrags.insert(ufrag.to_owned(), home);
     }
 
-    pub(crate) fn remove(&mut self, id: PeerId, ufrag: &str, tuples: impl Iterator<Item = Tuple>) {
+    pub(crate) fn remove(&mut self, id: PeerId, agent: &IceAgent) {
         let home = self.ids.remove(&id);
-        self.ufrags.remove(ufrag);
-        for tuple in tuples {
+        for ufrag in agent.ufrags() {
+            self.ufrags.remove(ufrag);
+        }
+        for tuple in agent.tuples() {
             if self.tuples.get(&tuple).copied() == home {
                 self.tuples.remove(&tuple);
             }
         }
+    }
+
+    /// An ICE restart gave a Peer another ufrag besides.
+    pub(crate) fn add_ufrag(&mut self, ufrag: &str, home: Home) {
+        self.ufrags.insert(ufrag.to_owned(), home);
+    }
+
+    /// An ICE session is over.
+    pub(crate) fn retire(&mut self, ufrag: &str) {
+        self.ufrags.remove(ufrag);
     }
 
     pub(crate) fn by_id(&self, id: PeerId) -> Option<Home> {
@@ -133,8 +165,8 @@ mod tests {
         let now = beginning();
         let mut routes = Routes::default();
         let tuple = |port: usize| {
-            let ip = IpAddr::from([10, 0, (port >> 16) as u8, 1]);
-            (SocketAddr::new(ip, port as u16), ip)
+            let local = IpAddr::from([10, 0, (port >> 16) as u8, 1]);
+            Tuple { remote: SocketAddr::new(local, port as u16), local, transport: Transport::Udp }
         };
         for port in 0..ELSEWHERE_MAX + 10 {
             routes.learn_elsewhere(now, tuple(port), 1);

@@ -23,6 +23,7 @@ use super::rtcp::{self, Feedback};
 use super::viewer::Spec;
 use crate::PeerId;
 use crate::bwe::Congestion;
+use crate::candidate::Candidate;
 use crate::egress::seal::Profile;
 use crate::sdp::{Fragment, SubscribeOffer};
 use crate::sdp_publish::PublishOffer;
@@ -97,7 +98,7 @@ pub fn dtls_guard(start: Instant, data: &[u8]) {
 pub fn subscribe_offer(start: Instant, data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Ok(offer) = SubscribeOffer::parse(text) else { return };
-    let candidates = ["192.0.2.1:8189".parse().expect("an address")];
+    let candidates = Candidate::of(&["192.0.2.1:8189".parse().expect("an address")], true);
     let stream = Source::new(start).stream();
     let (spec, answer) = Spec::negotiate(PeerId(1), stream, &offer, identity(), &candidates, &[7; 96]);
     check_answer(text, &answer);
@@ -113,7 +114,7 @@ pub fn publish_offer(start: Instant, data: &[u8]) {
     let wall = NtpTime::from_unix_micros(1_795_327_200_000_000);
     let writer = hub.publish(&channel, Publication::default(), start, wall).expect("free");
     let local = Local {
-        candidates: vec!["192.0.2.1:8189".parse().expect("an address")],
+        candidates: Candidate::of(&["192.0.2.1:8189".parse().expect("an address")], true),
         start_bitrate_bps: 2_500_000,
         bitrate_max_bps: Some(8_000_000),
     };

@@ -22,19 +22,34 @@ const FINGERPRINT_XOR: u32 = 0x5354_554e;
 /// Longest username read: two ufrags of 256 characters and a colon (RFC 8839 section 5.4).
 const USERNAME_BYTES_MAX: usize = 513;
 
-/// Our half of the credentials of a Peer.
+/// Our half of the credentials of an ICE session of a Peer.
 #[derive(Clone)]
-pub(crate) struct Credentials {
+pub struct Credentials {
     pub(crate) ufrag: String,
     key: hmac::Key,
 }
 
 impl Credentials {
-    pub(crate) fn new(ufrag: String, pwd: &str) -> Self {
+    /// Of a session with this ufrag and password (RFC 8839 section 5.4).
+    pub fn new(ufrag: String, pwd: &str) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, pwd.as_bytes());
         Self { ufrag, key }
     }
+
+    /// Our ufrag.
+    pub fn ufrag(&self) -> &str {
+        &self.ufrag
+    }
 }
+
+/// A ufrag is made once, with its password.
+impl PartialEq for Credentials {
+    fn eq(&self, other: &Self) -> bool {
+        self.ufrag == other.ufrag
+    }
+}
+
+impl Eq for Credentials {}
 
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -121,10 +136,33 @@ impl<'a> Check<'a> {
         set_length(out, 24);
         let tag = hmac::sign(&credentials.key, out);
         push_attribute(out, MESSAGE_INTEGRITY, tag.as_ref());
-        set_length(out, 8);
-        let crc = crc32(out) ^ FINGERPRINT_XOR;
-        push_attribute(out, FINGERPRINT, &crc.to_be_bytes());
+        push_fingerprint(out);
     }
+}
+
+/// A check as the other side would send it. `credentials`: of the side that is asked.
+pub(crate) fn request(username: &str, credentials: &Credentials, nominates: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    out.extend_from_slice(&BINDING_REQUEST);
+    out.extend_from_slice(&[0, 0]);
+    out.extend_from_slice(&MAGIC_COOKIE);
+    out.extend_from_slice(&[7; 12]);
+    push_attribute(&mut out, USERNAME, username.as_bytes());
+    out.resize(out.len().next_multiple_of(4), 0);
+    if nominates {
+        push_attribute(&mut out, USE_CANDIDATE, &[]);
+    }
+    set_length(&mut out, 24);
+    let tag = hmac::sign(&credentials.key, &out);
+    push_attribute(&mut out, MESSAGE_INTEGRITY, tag.as_ref());
+    push_fingerprint(&mut out);
+    out
+}
+
+fn push_fingerprint(out: &mut Vec<u8>) {
+    set_length(out, 8);
+    let crc = crc32(out) ^ FINGERPRINT_XOR;
+    push_attribute(out, FINGERPRINT, &crc.to_be_bytes());
 }
 
 fn push_attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
@@ -191,24 +229,10 @@ mod tests {
     use super::*;
 
     fn request(username: &str, pwd: &str, nominates: bool, fingerprint: bool) -> Vec<u8> {
-        let credentials = Credentials::new(String::new(), pwd);
-        let mut out = Vec::new();
-        out.extend_from_slice(&BINDING_REQUEST);
-        out.extend_from_slice(&[0, 0]);
-        out.extend_from_slice(&MAGIC_COOKIE);
-        out.extend_from_slice(&[7; 12]);
-        push_attribute(&mut out, USERNAME, username.as_bytes());
-        out.resize(out.len().next_multiple_of(4), 0);
-        if nominates {
-            push_attribute(&mut out, USE_CANDIDATE, &[]);
-        }
-        set_length(&mut out, 24);
-        let tag = hmac::sign(&credentials.key, &out);
-        push_attribute(&mut out, MESSAGE_INTEGRITY, tag.as_ref());
-        if fingerprint {
-            set_length(&mut out, 8);
-            let crc = crc32(&out) ^ FINGERPRINT_XOR;
-            push_attribute(&mut out, FINGERPRINT, &crc.to_be_bytes());
+        let mut out = super::request(username, &Credentials::new(String::new(), pwd), nominates);
+        if !fingerprint {
+            out.truncate(out.len() - 8);
+            set_length(&mut out, 0);
         }
         out
     }

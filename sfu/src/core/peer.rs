@@ -1,8 +1,8 @@
 //! A WebRTC publisher: this and its two parts are the only files that name the whole `rtc` peer connection.
 //!
-//! `rtc` does ICE, DTLS, SRTP, receiver reports and transport-wide feedback. Which packet is of which Track
-//! and Layer, what is missing and when a keyframe is due is decided here and in [`super::up_track`], because
-//! encoders declare less than a library needs to know it.
+//! `rtc` does DTLS, SRTP, receiver reports and transport-wide feedback. ICE is ours, as for viewers. Which packet
+//! is of which Track and Layer, what is missing and when a keyframe is due is decided here and in
+//! [`super::up_track`], because encoders declare less than a library needs to know it.
 
 mod connection;
 #[cfg(any(test, fuzzing))]
@@ -14,9 +14,10 @@ mod tap;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::connection::{REMOTE_PWD, REMOTE_UFRAG};
+
 use std::collections::VecDeque;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use media::rtp::PublisherClock;
@@ -28,26 +29,24 @@ use self::hello::Hello;
 use self::sources::{Route, Sources};
 use self::tap::Inbound;
 use crate::core::Transmit;
+use crate::core::demux::{Class, Tuple, classify};
+use crate::core::ice_agent::{CONSENT, Checked, IceAgent};
+use crate::core::ice_lite::{Check, Credentials};
 use crate::core::up_track::{Arrived, Feedback, UpCounters, UpSpec, UpTrack};
 use crate::sdp_publish::{Accepted, AnswerParameters, PublishOffer, write_answer};
-use crate::{CloseReason, Error, PeerEvent, PeerId};
+use crate::{Candidate, CloseReason, Error, PeerEvent, PeerId};
 
-/// From the first datagram to the end of DTLS. Chromium needs two round trips, a lossy path some
+/// From the first check to the end of DTLS. Chromium needs two round trips, a lossy path some
 /// retransmissions of a second.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(15);
-/// Without a datagram for that long the publisher is gone (RFC 7675 section 5.1 allows 30 s at most).
-const SILENCE_MAX: Duration = Duration::from_secs(25);
 /// How often demand, take-over and silence are looked at when nothing arrives.
 const TICK: Duration = Duration::from_millis(50);
-/// DTLS that came before ICE chose a pair. A ClientHello is one or two datagrams, retransmitted after 50 ms
-/// to 1 s; beyond it the newest is dropped and comes again.
-const HELD_MAX: usize = 8;
 
 /// What a publisher's Peer must know of this node.
 #[derive(Clone, Debug)]
 pub struct Local {
-    /// The addresses to announce, all on the one UDP port.
-    pub candidates: Vec<SocketAddr>,
+    /// What to announce.
+    pub candidates: Vec<Candidate>,
     /// Where a browser's bandwidth estimate starts; Chromium alone would take 300 kbit/s.
     pub start_bitrate_bps: u32,
     /// The most that a publisher may send, if there is a limit (`b=AS`, `b=TIAS`).
@@ -58,7 +57,7 @@ pub struct Local {
 pub struct Peer {
     id: PeerId,
     ufrag: String,
-    pwd: String,
+    ice: IceAgent,
     offer: PublishOffer,
     connection: Connection,
     phase: Phase,
@@ -68,13 +67,7 @@ pub struct Peer {
     ended_with: UpCounters,
     clock: PublisherClock,
     sources: Sources,
-    /// Where its media last came from, proven by SRTP: there goes what we send.
-    path: Option<(SocketAddr, IpAddr)>,
-    last_datagram: Instant,
     connected: Option<Instant>,
-    held: VecDeque<(SocketAddr, IpAddr, Vec<u8>)>,
-    /// Its last check, until ours succeeds.
-    check: Option<(SocketAddr, IpAddr, Vec<u8>)>,
     due: Option<Instant>,
     events: VecDeque<PeerEvent>,
     hello: Hello,
@@ -87,30 +80,13 @@ pub struct Peer {
 enum Phase {
     /// Answered; nothing came yet. How long that may last is the claims table's business.
     Waiting,
-    /// Since the first datagram.
-    Connecting(Instant),
+    /// Since a shard has it. `reached`: an authentic check came.
+    Connecting {
+        since: Instant,
+        reached: bool,
+    },
     Connected,
     Closed,
-}
-
-/// RFC 7983 section 7.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum DatagramKind {
-    Stun,
-    Dtls,
-    Srtp,
-    Unknown,
-}
-
-impl DatagramKind {
-    fn of(data: &[u8]) -> Self {
-        match data.first() {
-            Some(0..=3) => Self::Stun,
-            Some(20..=63) => Self::Dtls,
-            Some(128..=191) => Self::Srtp,
-            _ => Self::Unknown,
-        }
-    }
 }
 
 impl Peer {
@@ -127,9 +103,8 @@ impl Peer {
     ) -> Result<(Self, String), Error> {
         let (ufrag, pwd) = (ice_text::<12>()?, ice_text::<32>()?);
         let [a, b, c, d, session @ ..] = random_bytes::<12>()?;
-        let opened =
-            Connection::open(now, offer, &local.candidates, &ufrag, &pwd, u32::from_be_bytes([a, b, c, d]))?;
-        let Opened { connection, fingerprint } = opened;
+        let Opened { connection, fingerprint } =
+            Connection::open(now, offer, u32::from_be_bytes([a, b, c, d]))?;
         let answer = write_answer(
             offer,
             &AnswerParameters {
@@ -146,8 +121,8 @@ impl Peer {
         let clock = PublisherClock::new(stream.stream().clock());
         let peer = Self {
             id,
+            ice: IceAgent::new(now, Credentials::new(ufrag.clone(), &pwd)),
             ufrag,
-            pwd,
             sources: Sources::new(offer),
             offer: offer.clone(),
             connection,
@@ -156,11 +131,7 @@ impl Peer {
             tracks: Vec::new(),
             ended_with: UpCounters::default(),
             clock,
-            path: None,
-            last_datagram: now,
             connected: None,
-            held: VecDeque::new(),
-            check: None,
             due: None,
             events: VecDeque::new(),
             hello: Hello::default(),
@@ -175,14 +146,29 @@ impl Peer {
         self.id
     }
 
-    /// Our ICE ufrag: the key of the claims table.
+    /// Our ICE ufrag when it was negotiated.
     pub fn ufrag(&self) -> &str {
         &self.ufrag
     }
 
-    /// Our ICE password: the core checks it before a 4-tuple is believed.
-    pub fn pwd(&self) -> &str {
-        &self.pwd
+    pub(super) fn replace_credentials(&mut self, credentials: Credentials) {
+        self.ufrag = credentials.ufrag().to_owned();
+        self.ice.replace(credentials);
+    }
+
+    /// An ICE restart; see [`IceAgent::restart`].
+    pub(super) fn restart_ice(&mut self, credentials: Credentials) -> Option<String> {
+        self.ice.restart(credentials)
+    }
+
+    /// A TCP connection ended.
+    pub(super) fn hang_up(&mut self, tuple: Tuple) {
+        self.ice.hang_up(tuple);
+    }
+
+    /// Its ways.
+    pub(super) fn ice(&self) -> &IceAgent {
+        &self.ice
     }
 
     /// What happened to its packets, per kind and Layer.
@@ -200,72 +186,67 @@ impl Peer {
         totals
     }
 
-    /// A datagram from a 4-tuple that has proven itself by STUN, or the STUN check itself.
-    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, to: IpAddr, data: &mut [u8]) {
-        match self.phase {
-            Phase::Closed => return,
-            Phase::Waiting => self.phase = Phase::Connecting(now),
-            Phase::Connecting(_) | Phase::Connected => {}
+    /// A shard has it from now on.
+    pub(super) fn begin_connecting(&mut self, now: Instant) {
+        if self.phase == Phase::Waiting {
+            self.phase = Phase::Connecting { since: now, reached: false };
+            self.schedule(now);
         }
-        self.last_datagram = now;
-        match DatagramKind::of(data) {
-            DatagramKind::Stun => {
-                self.connection.handle_datagram(now, from, to, data);
-                self.answer_check(now, from, to, data);
-                self.release_held(now);
+    }
+
+    /// Whether the library has anything to do yet.
+    fn is_reached(&self) -> bool {
+        matches!(self.phase, Phase::Connecting { reached: true, .. } | Phase::Connected)
+    }
+
+    /// A check; what it answers goes to `out`, and is the caller's to send. `None`: it is not authentic.
+    pub(super) fn handle_check(
+        &mut self,
+        now: Instant,
+        tuple: Tuple,
+        check: &Check<'_>,
+        out: &mut Vec<u8>,
+    ) -> Option<Checked> {
+        if self.phase == Phase::Closed {
+            return None;
+        }
+        let checked = self.ice.handle_check(now, tuple, check, out)?;
+        self.begin_connecting(now);
+        if let Phase::Connecting { reached, .. } = &mut self.phase
+            && !std::mem::replace(reached, true)
+        {
+            self.connection.establish(now);
+        }
+        self.follow(now);
+        Some(checked)
+    }
+
+    /// DTLS or SRTP from a 4-tuple that has proven itself by a check.
+    pub(super) fn handle_datagram(&mut self, now: Instant, tuple: Tuple, data: &mut [u8]) {
+        if !self.is_reached() {
+            return;
+        }
+        match classify(data) {
+            Class::Dtls => {
+                self.hello.answered();
+                self.connection.handle_datagram(now, data);
             }
-            DatagramKind::Dtls => self.handle_dtls(now, from, to, data),
-            DatagramKind::Srtp => {
+            Class::Rtp | Class::Rtcp => {
                 if self.phase == Phase::Connected && self.sources.admit(data) {
-                    self.connection.handle_datagram(now, from, to, data);
-                    self.take_inbound((from, to));
+                    self.connection.handle_datagram(now, data);
+                    self.take_inbound(now, tuple);
                 }
             }
-            DatagramKind::Unknown => return,
+            // A STUN indication: a keep-alive that needs no answer.
+            Class::Stun | Class::Unknown => return,
         }
+        self.follow(now);
+    }
+
+    fn follow(&mut self, now: Instant) {
         self.follow_state(now);
         self.poll_tracks(now);
         self.schedule(now);
-    }
-
-    /// The library answers a nominating check (RFC 8445 section 7.3.1.5) with a check of its own, and chooses
-    /// the pair only when the nomination is repeated. So once its check succeeded, it hears the nomination
-    /// again from us; a repetition by the publisher would take another 50 to 500 ms.
-    fn answer_check(&mut self, now: Instant, from: SocketAddr, to: IpAddr, data: &[u8]) {
-        if self.phase == Phase::Connected {
-            return;
-        }
-        match data {
-            // RFC 8489 section 5: binding request, binding success.
-            [0, 1, ..] => self.check = Some((from, to, data.to_vec())),
-            [1, 1, ..] => {
-                if let Some((from, to, check)) = self.check.take() {
-                    self.connection.handle_datagram(now, from, to, &check);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn handle_dtls(&mut self, now: Instant, from: SocketAddr, to: IpAddr, data: &[u8]) {
-        if self.phase != Phase::Connected && !self.connection.has_path() {
-            if self.held.len() < HELD_MAX {
-                self.held.push_back((from, to, data.to_vec()));
-            }
-            return;
-        }
-        self.hello.answered();
-        self.connection.handle_datagram(now, from, to, data);
-    }
-
-    fn release_held(&mut self, now: Instant) {
-        if self.held.is_empty() || !self.connection.has_path() {
-            return;
-        }
-        for (from, to, data) in std::mem::take(&mut self.held) {
-            self.hello.answered();
-            self.connection.handle_datagram(now, from, to, &data);
-        }
     }
 
     /// Time has passed.
@@ -273,7 +254,9 @@ impl Peer {
         if self.phase == Phase::Closed {
             return;
         }
-        self.connection.handle_timeout(now);
+        if self.is_reached() {
+            self.connection.handle_timeout(now);
+        }
         self.outbox.extend(self.hello.poll(now));
         self.follow_state(now);
         self.check_end(now);
@@ -291,15 +274,11 @@ impl Peer {
         if let Some(transmit) = self.outbox.pop_front() {
             return Some(transmit);
         }
-        let mut transmit = self.connection.poll_transmit()?;
-        if DatagramKind::of(&transmit.data) == DatagramKind::Dtls {
+        let data = self.connection.poll_transmit()?;
+        let dest = self.ice.dest()?;
+        let transmit = Transmit { to: dest.to, from: dest.from, transport: dest.transport, data };
+        if classify(&transmit.data) == Class::Dtls {
             self.hello.sent(&transmit);
-        }
-        // Checks go where they are meant to go; the rest follows the media (the library stays on the first
-        // pair for ever, but a laptop changes networks).
-        if let (Some((to, from)), false) = (self.path, DatagramKind::of(&transmit.data) == DatagramKind::Stun)
-        {
-            (transmit.to, transmit.from) = (to, from);
         }
         Some(transmit)
     }
@@ -315,14 +294,17 @@ impl Peer {
             return;
         }
         self.phase = Phase::Closed;
-        let mut farewell = Vec::new();
+        let mut farewell = VecDeque::new();
         while let Some(transmit) = self.poll_transmit() {
-            farewell.push(transmit);
+            farewell.push_back(transmit);
         }
         self.connection.handle_timeout(now);
-        self.connection.close(&mut farewell);
-        self.outbox = farewell.into();
-        self.held.clear();
+        self.connection.close();
+        while let Some(transmit) = self.poll_transmit() {
+            farewell.push_back(transmit);
+        }
+        self.connection.discard();
+        self.outbox = farewell;
         self.due = None;
         self.ended_with = self.totals();
         self.tracks.clear();
@@ -336,7 +318,7 @@ impl Peer {
             return;
         }
         match (self.connection.state(), self.phase) {
-            (State::Connected, Phase::Waiting | Phase::Connecting(_)) => self.begin(now),
+            (State::Connected, Phase::Waiting | Phase::Connecting { .. }) => self.begin(now),
             (State::Failed, _) => self.close(now, CloseReason::Dtls),
             (State::Closed, _) => self.close(now, CloseReason::Remote),
             (State::Panicked, _) => self.close(now, CloseReason::Internal),
@@ -363,8 +345,9 @@ impl Peer {
             self.tracks.push(UpTrack::new(up_spec(accepted), writer, clock, &accepted.rids));
         }
         let srtp_profile = self.connection.srtp_profile(now);
-        if let Some(remote) = self.connection.remote() {
-            self.events.push_back(PeerEvent::Connected { srtp_profile, remote });
+        if let Some(dest) = self.ice.dest() {
+            let (remote, transport) = (dest.to, dest.transport);
+            self.events.push_back(PeerEvent::Connected { srtp_profile, remote, transport });
         }
     }
 
@@ -376,18 +359,21 @@ impl Peer {
             CloseReason::StreamEnded
         } else {
             match self.phase {
-                Phase::Connecting(since) if now >= since + HANDSHAKE_MAX => CloseReason::Dtls,
-                Phase::Connected if now >= self.last_datagram + SILENCE_MAX => CloseReason::ConsentExpired,
+                Phase::Connecting { since, reached } if now >= since + HANDSHAKE_MAX => match reached {
+                    true => CloseReason::Dtls,
+                    false => CloseReason::NeverConnected,
+                },
+                Phase::Connected if now >= self.ice.heard() + CONSENT => CloseReason::ConsentExpired,
                 _ => return,
             }
         };
         self.close(now, reason);
     }
 
-    fn take_inbound(&mut self, path: (SocketAddr, IpAddr)) {
+    fn take_inbound(&mut self, now: Instant, tuple: Tuple) {
         while let Some((arrival, inbound)) = self.connection.poll_inbound() {
             // Only what SRTP has authenticated gets here.
-            self.path = Some(path);
+            self.ice.note_media(now, tuple);
             self.take(arrival, inbound);
         }
     }
@@ -448,7 +434,7 @@ impl Peer {
         if self.phase == Phase::Closed {
             return;
         }
-        let library = self.connection.poll_timeout();
+        let library = if self.is_reached() { self.connection.poll_timeout() } else { None };
         let tracks = self.tracks.iter().filter_map(|track| track.poll_timeout(now)).min();
         self.due = [library, tracks, Some(now + TICK)].into_iter().flatten().min();
     }
@@ -480,7 +466,7 @@ fn random_bytes<const N: usize>() -> Result<[u8; N], Error> {
 }
 
 /// `N` random characters of RFC 8839 section 5.4: six bits each, so 12 are a ufrag and 32 a password.
-fn ice_text<const N: usize>() -> Result<String, Error> {
+pub(crate) fn ice_text<const N: usize>() -> Result<String, Error> {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     Ok(random_bytes::<N>()?.iter().map(|byte| char::from(ALPHABET[usize::from(byte & 63)])).collect())
 }

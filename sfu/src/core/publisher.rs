@@ -2,37 +2,23 @@
 
 use std::time::Instant;
 
-use super::demux::{Class, Home, Tuple, classify};
+use super::demux::{Class, Tuple, classify};
 use super::dtls_guard::{Guard, Verdict};
-use super::ice_lite::Credentials;
 use super::up_track::UpCounters;
-use super::{Action, Core, peer, viewer};
+use super::{Action, Core, peer};
+use crate::egress::batch::Transport;
 use crate::{CloseReason, PeerEvent};
 
 /// A publisher, and what stands between it and the network.
 #[derive(Debug)]
 pub(super) struct Publisher {
     pub(super) peer: peer::Peer,
-    pub(super) credentials: Credentials,
     pub(super) guard: Guard,
-    pub(super) paths: Vec<Tuple>,
     pub(super) counted: UpCounters,
 }
 
 impl Core {
-    pub(super) fn learn_publisher_path(&mut self, slot: u32, tuple: Tuple) {
-        let Some(publisher) = self.publishers.get_mut(slot) else { return };
-        if publisher.paths.contains(&tuple) {
-            return;
-        }
-        if publisher.paths.len() == viewer::PATHS_MAX {
-            self.routes.forget(publisher.paths.remove(0));
-        }
-        publisher.paths.push(tuple);
-        self.routes.learn(tuple, Home::Publisher(slot));
-    }
-
-    pub(super) fn hand_to_publisher(&mut self, now: Instant, slot: u32, (from, to): Tuple, data: &mut [u8]) {
+    pub(super) fn hand_to_publisher(&mut self, now: Instant, slot: u32, tuple: Tuple, data: &mut [u8]) {
         let Some(publisher) = self.publishers.get_mut(slot) else { return };
         if classify(data) == Class::Dtls {
             match publisher.guard.inspect(now, data) {
@@ -46,7 +32,7 @@ impl Core {
                 }
             }
         }
-        publisher.peer.handle_datagram(now, from, to, data);
+        publisher.peer.handle_datagram(now, tuple, data);
         self.drain_publisher(slot);
     }
 
@@ -58,7 +44,10 @@ impl Core {
         let (mut ended, id) = (false, publisher.peer.id());
         while let Some(event) = publisher.peer.poll_event() {
             match event {
-                PeerEvent::Connected { .. } => publisher.guard.finish(),
+                PeerEvent::Connected { transport, .. } => {
+                    publisher.guard.finish();
+                    self.counters.connected_tcp += u64::from(transport == Transport::Tcp);
+                }
                 PeerEvent::Closed(reason) => {
                     self.counters.add_end(reason);
                     ended = true;
@@ -69,7 +58,7 @@ impl Core {
         }
         if ended && let Some(publisher) = self.publishers.remove(slot) {
             self.counters.add_published(&publisher.peer.totals(), &publisher.counted);
-            self.routes.remove(id, publisher.peer.ufrag(), publisher.paths.into_iter());
+            self.forget_ways(id, publisher.peer.ice());
             self.counters.publishers -= 1;
         }
     }

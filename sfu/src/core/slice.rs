@@ -180,7 +180,7 @@ impl Core {
 
     fn send_again(&mut self, now: Instant, resend: &Resend, batch: &mut Batch) -> Outcome {
         let Some(viewer) = self.viewers.get_mut(resend.slot) else { return Outcome::Skipped };
-        if viewer.id != resend.id {
+        if viewer.id != resend.id || (resend.kind == Kind::Video && viewer.is_choked()) {
             return Outcome::Skipped;
         }
         let Some(feed) = viewer.feed_of(resend.kind, resend.index).and_then(|id| self.feeds.get(&id)) else {

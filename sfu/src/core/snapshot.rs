@@ -9,7 +9,7 @@ use super::down_track::{DownTrack, Flow};
 use super::viewer::Viewer;
 use super::{Core, FeedId};
 use crate::PeerId;
-use crate::peer_stats::{DownStats, FlowState, PeerState, PeerStats, Role, Transport, ViewerStats};
+use crate::peer_stats::{DownStats, FlowState, PeerState, PeerStats, Role, ViewerStats};
 
 /// Peers that are looked at in one go: a fraction of a millisecond, so that no packet waits for a question.
 const PORTION: u32 = 256;
@@ -86,7 +86,7 @@ impl Core {
         PeerStats {
             id: viewer.id,
             state: if viewer.is_connected() { PeerState::Connected } else { PeerState::Connecting },
-            transport: Transport::Udp,
+            transport: link.transport,
             remote: link.remote,
             srtp_profile: link.srtp_profile,
             connected_ms: link.connected.map(|at| now.saturating_duration_since(at).as_millis() as u64),

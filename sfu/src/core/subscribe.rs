@@ -9,6 +9,7 @@ use super::catch_up::{self, CatchUp};
 use super::demux::Home;
 use super::down_track::Flow;
 use super::feed::Feed;
+use super::viewer::Viewer;
 use super::{Action, Core, FeedId};
 use crate::forward::selector;
 use crate::{FallbackReason, PeerEvent, PeerId};
@@ -149,6 +150,7 @@ impl Core {
         self.follow_switch(now, slot);
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         let Some(feed) = viewer.video_feed.and_then(|id| self.feeds.get(&id)) else { return };
+        let choked = viewer.is_choked();
         let Some(down) = &mut viewer.video else { return };
         match (&down.flow, feed.reordering) {
             (Flow::Stopped, Reordering::Unplayable) => {}
@@ -164,7 +166,7 @@ impl Core {
                 viewer.told = None;
                 self.start(now, slot);
             }
-            (Flow::Waiting, _) => self.ask_encoder(now, slot),
+            (Flow::Waiting, _) if !choked => self.ask_encoder(now, slot),
             _ => {}
         }
     }
@@ -195,6 +197,9 @@ impl Core {
 
     /// Begins a viewer's picture with the cached group of pictures, or asks for a keyframe.
     fn start(&mut self, now: Instant, slot: u32) {
+        if self.viewers.get(slot).is_some_and(Viewer::is_choked) {
+            return;
+        }
         if self.begin_catch_up(now, slot) {
             self.counters.catch_ups += 1;
             self.viewers.get_mut(slot).into_iter().for_each(|viewer| viewer.catch_ups += 1);

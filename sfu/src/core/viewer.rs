@@ -4,23 +4,25 @@ mod identity;
 mod reports;
 mod secure;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use media::{Codec, Kind, NtpTime, Stream};
 
+use super::demux::Tuple;
 use super::down_track::{DownTrack, Extensions, Format, Line, Outlet};
-use super::ice_lite::{Check, Credentials};
+use super::ice_agent::{CONSENT, IceAgent};
+use super::ice_lite::Credentials;
 use super::overload::LayerCap;
 use super::picture::Picture;
 use super::rtcp;
 use super::{Counters, FeedId, Transmit};
 use crate::bwe::Congestion;
-use crate::egress::batch::Dest;
+use crate::egress::batch::{Dest, Transport};
 use crate::egress::seal::{Profile, Sealer};
 use crate::sdp::{AnswerTerms, Section, Setup, SubscribeOffer};
-use crate::{CloseReason, FallbackReason, LayerChoice, PeerId};
+use crate::{Candidate, CloseReason, FallbackReason, LayerChoice, PeerId};
 
 pub use identity::Identity;
 use reports::Schedule;
@@ -29,11 +31,6 @@ use secure::{Progress, Secure};
 
 /// How long a viewer may take to its first check and through DTLS.
 const CONNECT_MAX: Duration = Duration::from_secs(30);
-/// Without any authentic sign of life a viewer is gone (RFC 7675 section 5.1).
-const CONSENT: Duration = Duration::from_secs(30);
-/// 4-tuples of a viewer: some interfaces times some of our addresses. The one not heard of for longest is
-/// forgotten for a new one.
-pub(crate) const PATHS_MAX: usize = 8;
 /// The longest that a browser holds a picture back if nothing else is set: what libwebrtc does by itself. At most 500 ms
 /// with a minimum of zero would be taken for a wish to show each picture at once.
 const PLAYOUT_DELAY_MAX: Duration = Duration::from_secs(10);
@@ -68,13 +65,13 @@ pub struct Spec {
 impl Spec {
     /// Negotiates: the viewer to be, and the answer to its offer.
     ///
-    /// `candidates`: all addresses under which this node can be reached, in order of preference.
+    /// `candidates`: where this node can be reached, in order of preference.
     pub fn negotiate(
         id: PeerId,
         stream: Arc<Stream>,
         offer: &SubscribeOffer,
         identity: &Identity,
-        candidates: &[SocketAddr],
+        candidates: &[Candidate],
         entropy: &Entropy,
     ) -> (Self, String) {
         let mut random = Random(entropy);
@@ -137,7 +134,11 @@ impl Spec {
 
     /// Our ICE ufrag for it: the key of the table of claims.
     pub fn ufrag(&self) -> &str {
-        &self.credentials.ufrag
+        self.credentials.ufrag()
+    }
+
+    pub(super) fn replace_credentials(&mut self, credentials: Credentials) {
+        self.credentials = credentials;
     }
 }
 
@@ -225,33 +226,18 @@ impl Random<'_> {
     }
 }
 
-/// A 4-tuple that has proven itself.
-#[derive(Clone, Copy, Debug)]
-struct Path {
-    from: SocketAddr,
-    to: IpAddr,
-    heard: Instant,
-}
-
-/// What a check changed.
-#[derive(Debug, Default)]
-pub(crate) struct Checked {
-    /// A 4-tuple is known now that was not.
-    pub(crate) learned: bool,
-    /// Another one had to be forgotten for it.
-    pub(crate) forgotten: Option<(SocketAddr, IpAddr)>,
-}
-
 /// Media may flow.
 #[derive(Debug)]
 pub(crate) struct Connected {
     pub(crate) profile: Profile,
     pub(crate) remote: SocketAddr,
+    pub(crate) transport: Transport,
 }
 
 /// How a viewer is connected.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Link {
+    pub(crate) transport: Transport,
     pub(crate) remote: Option<SocketAddr>,
     pub(crate) srtp_profile: Option<&'static str>,
     /// Since when media may flow.
@@ -264,7 +250,7 @@ pub(crate) struct Link {
 pub(crate) struct Viewer {
     pub(crate) id: PeerId,
     pub(crate) stream: Arc<Stream>,
-    pub(crate) credentials: Credentials,
+    pub(crate) ice: IceAgent,
     pub(crate) audio: Option<DownTrack>,
     pub(crate) video: Option<DownTrack>,
     pub(crate) audio_feed: Option<FeedId>,
@@ -280,18 +266,17 @@ pub(crate) struct Viewer {
     /// Keyframes that it asked for, and catch-up bursts that began for it.
     pub(crate) keyframe_requests: u64,
     pub(crate) catch_ups: u64,
+    /// The TCP connection over which more waits than its line takes.
+    choked: Option<Tuple>,
     secure: Secure,
     sealer: Option<Box<Sealer>>,
     announced: bool,
-    dest: Option<Dest>,
-    paths: Vec<Path>,
     transport_seq: u16,
     /// From when it is connected on.
     pub(crate) congestion: Option<Box<Congestion>>,
     cname: String,
     began: Instant,
     connected: Option<Instant>,
-    heard: Instant,
     schedule: Schedule,
     round_trip: Option<Duration>,
     resend_owed: u64,
@@ -311,7 +296,7 @@ impl Viewer {
         Self {
             id: spec.id,
             stream: spec.stream,
-            credentials: spec.credentials,
+            ice: IceAgent::new(now, spec.credentials),
             audio,
             video,
             audio_feed: None,
@@ -323,17 +308,15 @@ impl Viewer {
             patient: false,
             keyframe_requests: 0,
             catch_ups: 0,
+            choked: None,
             secure: Secure::new(spec.identity, spec.fingerprints, is_client),
             sealer: None,
             announced: false,
-            dest: None,
-            paths: Vec::new(),
             transport_seq: 0,
             congestion: None,
             cname: spec.cname,
             began: now,
             connected: None,
-            heard: now,
             schedule: Schedule::new(now),
             round_trip: None,
             resend_owed: 0,
@@ -354,19 +337,29 @@ impl Viewer {
         self.congestion = Some(Box::new(Congestion::new(now, START_BPS)));
     }
 
+    /// Whether its picture must wait: what is sent goes over a connection that is full.
+    pub(crate) fn is_choked(&self) -> bool {
+        self.choked.is_some() && self.choked == self.ice.dest().map(Dest::tuple)
+    }
+
+    /// A connection is full, or free again.
+    pub(crate) fn set_choked(&mut self, tuple: Tuple, full: bool) {
+        if full {
+            self.choked = Some(tuple);
+        } else if self.choked == Some(tuple) {
+            self.choked = None;
+        }
+    }
+
     pub(crate) fn is_connected(&self) -> bool {
         self.sealer.is_some()
     }
 
     /// That it is connected, once.
     pub(crate) fn announce(&mut self) -> Option<Connected> {
-        let (sealer, dest) = (self.sealer.as_ref()?, self.dest?);
+        let (sealer, dest) = (self.sealer.as_ref()?, self.ice.dest()?);
         let first = !std::mem::replace(&mut self.announced, true);
-        first.then(|| Connected { profile: sealer.profile(), remote: dest.to })
-    }
-
-    pub(crate) fn paths(&self) -> impl Iterator<Item = (SocketAddr, IpAddr)> {
-        self.paths.iter().map(|path| (path.from, path.to))
+        first.then(|| Connected { profile: sealer.profile(), remote: dest.to, transport: dest.transport })
     }
 
     pub(crate) fn down(&mut self, kind: Kind) -> Option<&mut DownTrack> {
@@ -443,7 +436,7 @@ impl Viewer {
         };
         let outlet = Outlet {
             now,
-            dest: self.dest.as_ref()?,
+            dest: self.ice.dest()?,
             sealer: self.sealer.as_mut()?,
             transport_seq: &mut self.transport_seq,
             congestion: self.congestion.as_deref_mut(),
@@ -482,46 +475,6 @@ impl Viewer {
         self.congestion.as_deref_mut()
     }
 
-    /// Takes an authentic check.
-    pub(crate) fn handle_check(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        to: IpAddr,
-        check: &Check<'_>,
-    ) -> Checked {
-        self.heard = now;
-        let mut checked = Checked::default();
-        match self.paths.iter_mut().find(|path| (path.from, path.to) == (from, to)) {
-            Some(path) => path.heard = now,
-            None => {
-                checked.learned = true;
-                if self.paths.len() == PATHS_MAX {
-                    checked.forgotten = self.forget_oldest_path();
-                }
-                self.paths.push(Path { from, to, heard: now });
-            }
-        }
-        // The latest nomination is followed (RFC 8445 section 8.1.1); until there is one, the first path.
-        if check.nominates || self.dest.is_none() {
-            self.dest = Some(Dest { to: from, from: to, gso: true });
-        }
-        checked
-    }
-
-    fn forget_oldest_path(&mut self) -> Option<(SocketAddr, IpAddr)> {
-        let in_use = self.dest.map(|dest| (dest.to, dest.from));
-        let oldest = self
-            .paths
-            .iter()
-            .enumerate()
-            .filter(|(_, path)| Some((path.from, path.to)) != in_use)
-            .min_by_key(|(_, path)| path.heard)
-            .map(|(at, _)| at)?;
-        let path = self.paths.swap_remove(oldest);
-        Some((path.from, path.to))
-    }
-
     /// The first path is there: begins DTLS if that is our part.
     pub(crate) fn start_dtls(&mut self, now: Instant) -> Result<(), Failure> {
         self.secure.start(now)
@@ -537,7 +490,6 @@ impl Viewer {
             Progress::Nothing => Ok(None),
             Progress::Closed => Ok(Some(CloseReason::Remote)),
             Progress::Connected(mut sealer) => {
-                self.heard = now;
                 for down in [&self.audio, &self.video].into_iter().flatten() {
                     if down.needs_reseal() {
                         sealer.allow_reseal(down.slot());
@@ -552,9 +504,14 @@ impl Viewer {
     }
 
     /// Opens SRTCP in place.
-    pub(crate) fn open_rtcp<'a>(&mut self, now: Instant, packet: &'a mut [u8]) -> Option<&'a [u8]> {
+    pub(crate) fn open_rtcp<'a>(
+        &mut self,
+        now: Instant,
+        tuple: Tuple,
+        packet: &'a mut [u8],
+    ) -> Option<&'a [u8]> {
         let opened = self.secure.open_rtcp(packet)?;
-        self.heard = now;
+        self.ice.note_media(now, tuple);
         Some(opened)
     }
 
@@ -592,7 +549,8 @@ impl Viewer {
     /// How it is connected.
     pub(crate) fn link(&self) -> Link {
         Link {
-            remote: self.dest.map(|dest| dest.to),
+            transport: self.ice.dest().map_or(Transport::Udp, |dest| dest.transport),
+            remote: self.ice.dest().map(|dest| dest.to),
             srtp_profile: self.sealer.as_ref().map(|sealer| sealer.profile().name()),
             connected: self.connected,
             round_trip: self.round_trip,
@@ -608,7 +566,7 @@ impl Viewer {
         if !self.is_connected() && now.saturating_duration_since(self.began) > CONNECT_MAX {
             return Ok(Some(CloseReason::NeverConnected));
         }
-        if now.saturating_duration_since(self.heard) > CONSENT {
+        if now.saturating_duration_since(self.ice.heard()) > CONSENT {
             return Ok(Some(CloseReason::ConsentExpired));
         }
         Ok(None)
@@ -616,14 +574,15 @@ impl Viewer {
 
     /// A control datagram to where it is now.
     pub(crate) fn transmit(&self, data: Vec<u8>) -> Option<Transmit> {
-        self.dest.map(|dest| Transmit { to: dest.to, from: dest.from, data })
+        self.ice.dest().map(|dest| Transmit { to: dest.to, from: dest.from, transport: dest.transport, data })
     }
 
     /// The next DTLS datagram.
     pub(crate) fn poll_transmit(&mut self) -> Option<Transmit> {
-        let dest = self.dest?;
+        // Asked first: without a way to it, what DTLS has to say waits.
+        self.ice.dest()?;
         let data = self.secure.poll_transmit()?;
-        Some(Transmit { to: dest.to, from: dest.from, data })
+        self.transmit(data)
     }
 
     /// Says goodbye.

@@ -11,6 +11,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use serde::Serialize;
+
 /// Bytes of the buffer. A slice of the core is 256 KiB; four of them leave room for the largest keyframe to
 /// one viewer. When it is full, [`Batch::push`] says so, and the core goes on after the shell has sent.
 pub const CAPACITY: usize = 1 << 20;
@@ -34,6 +36,26 @@ pub enum FrameKind {
     Keyframe,
 }
 
+/// What carries datagrams between a Peer and us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Transport {
+    /// As they are.
+    Udp,
+    /// Framed in a stream (RFC 4571), over a connection that the Peer opened (RFC 6544).
+    Tcp,
+}
+
+impl Transport {
+    /// For logs and the gateway.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
 /// Where a viewer's datagrams go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dest {
@@ -41,7 +63,9 @@ pub struct Dest {
     pub to: SocketAddr,
     /// Our address that it used. Unspecified: the kernel chooses.
     pub from: IpAddr,
-    /// Whether runs may be sent by UDP_SEGMENT.
+    /// By what.
+    pub transport: Transport,
+    /// Whether datagrams of one size may be joined to a run: for UDP_SEGMENT, or for one write to a stream.
     pub gso: bool,
 }
 
@@ -74,6 +98,8 @@ pub struct Batch {
     arrivals: Vec<(u32, FrameKind, Instant)>,
     /// Length of the newest packet: what [`Self::take_back`] removes.
     last_len: usize,
+    /// Whether one of the runs goes by TCP: without, the shell need not look for them.
+    tcp: bool,
 }
 
 impl Batch {
@@ -85,6 +111,7 @@ impl Batch {
             runs: Vec::with_capacity(RUNS_MAX),
             arrivals: Vec::with_capacity(ARRIVALS_MAX),
             last_len: 0,
+            tcp: false,
         }
     }
 
@@ -101,6 +128,7 @@ impl Batch {
                     return None;
                 }
                 self.runs.push(Run { dest: *dest, offset: self.len, len, segment: len });
+                self.tcp |= dest.transport == Transport::Tcp;
             }
         }
         let start = self.len;
@@ -140,6 +168,11 @@ impl Batch {
         self.len
     }
 
+    /// Whether some of it goes by TCP; true only once, for whoever sends that part.
+    pub fn take_tcp(&mut self) -> bool {
+        std::mem::take(&mut self.tcp)
+    }
+
     /// What to send, in order.
     pub fn runs(&self) -> &[Run] {
         &self.runs
@@ -159,6 +192,7 @@ impl Batch {
     pub fn clear(&mut self) {
         self.len = 0;
         self.last_len = 0;
+        self.tcp = false;
         self.runs.clear();
         self.arrivals.clear();
     }
@@ -197,7 +231,8 @@ mod tests {
     use super::*;
 
     fn dest(port: u16) -> Dest {
-        Dest { to: (Ipv4Addr::LOCALHOST, port).into(), from: Ipv4Addr::LOCALHOST.into(), gso: true }
+        let ip = Ipv4Addr::LOCALHOST;
+        Dest { to: (ip, port).into(), from: ip.into(), transport: Transport::Udp, gso: true }
     }
 
     /// Pushes and returns the datagram counts and sizes of the runs.
@@ -254,6 +289,20 @@ mod tests {
         assert!(pushed == CAPACITY / 1200 || pushed == RUNS_MAX, "{pushed}");
         batch.clear();
         assert!(batch.is_empty() && batch.push(&dest(1), 1200).is_some());
+    }
+
+    #[test]
+    fn what_goes_by_tcp_is_apart_and_told() {
+        let mut batch = Batch::new();
+        batch.push(&dest(1), 100).expect("room");
+        assert!(!batch.take_tcp());
+        let stream = Dest { transport: Transport::Tcp, ..dest(1) };
+        for _ in 0..2 {
+            batch.push(&stream, 100).expect("room");
+        }
+        assert_eq!((batch.runs().len(), batch.runs()[1].datagrams()), (2, 2));
+        assert!(batch.take_tcp());
+        assert!(!batch.take_tcp());
     }
 
     #[test]

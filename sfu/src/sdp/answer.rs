@@ -1,11 +1,11 @@
 //! What we say to a viewer: ICE-lite, one transport, both m-lines answered whether or not the Track exists yet.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 
 use media::{Codec, Kind};
 
 use super::{OfferedCodec, Section, Setup, SubscribeOffer};
+use crate::candidate::{Candidate, write_candidates};
 
 /// Feedback that we act on, as far as it was offered (RFC 4585, RFC 5104).
 const FEEDBACK: [&str; 5] = ["nack", "nack pli", "ccm fir", "transport-cc", "goog-remb"];
@@ -17,7 +17,7 @@ pub(crate) struct AnswerTerms<'a> {
     pub(crate) ufrag: &'a str,
     pub(crate) pwd: &'a str,
     pub(crate) fingerprint: &'a str,
-    pub(crate) candidates: &'a [SocketAddr],
+    pub(crate) candidates: &'a [Candidate],
     pub(crate) cname: &'a str,
     /// Groups audio and video for the player: the Stream.
     pub(crate) msid: &'a str,
@@ -81,7 +81,7 @@ impl SubscribeOffer {
         section: &Section,
         kind: Kind,
         terms: &AnswerTerms<'_>,
-        candidates: &[SocketAddr],
+        candidates: &[Candidate],
     ) {
         let accepted = self.accepted(section, terms.video_codecs);
         let codecs: Vec<&OfferedCodec> = accepted.into_iter().map(|(codec, _)| codec).collect();
@@ -124,7 +124,9 @@ impl SubscribeOffer {
             line(text, format_args!("a=ssrc:{ssrc} cname:{cname}"));
             line(text, format_args!("a=ssrc:{ssrc} msid:{stream} {kind}"));
         }
-        write_candidates(text, candidates);
+        if !candidates.is_empty() {
+            write_candidates(text, candidates);
+        }
     }
 }
 
@@ -163,19 +165,6 @@ fn opus_fmtp(codec: &OfferedCodec) -> String {
         }
     }
     parameters.join(";")
-}
-
-fn write_candidates(text: &mut String, candidates: &[SocketAddr]) {
-    if candidates.is_empty() {
-        return;
-    }
-    for (place, candidate) in (0u32..).zip(candidates) {
-        // RFC 8445 section 5.1.2.1: host, component 1, local preference falling in our order.
-        let priority = (126 << 24) | ((65_535 - place.min(65_535)) << 8) | 255;
-        let (ip, port) = (candidate.ip(), candidate.port());
-        line(text, format_args!("a=candidate:{} 1 udp {priority} {ip} {port} typ host", place + 1));
-    }
-    line(text, format_args!("a=end-of-candidates"));
 }
 
 fn reject(text: &mut String, section: &Section) {

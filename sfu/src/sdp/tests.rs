@@ -11,7 +11,8 @@ fn viewer(text: &str) -> String {
 }
 
 fn answer(offer: &SubscribeOffer, codecs: Option<&str>) -> String {
-    let candidates = ["192.0.2.1:8189".parse().expect("v4"), "[2001:db8::1]:8189".parse().expect("v6")];
+    let addresses = ["192.0.2.1:8189".parse().expect("v4"), "[2001:db8::1]:8189".parse().expect("v6")];
+    let candidates = crate::Candidate::of(&addresses, false);
     offer.answer(&AnswerTerms {
         session_id: 7,
         ufrag: "ufragufr",

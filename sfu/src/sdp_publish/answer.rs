@@ -1,11 +1,11 @@
 //! The answer to a publisher.
 
 use std::fmt::Write;
-use std::net::SocketAddr;
 
 use media::{Codec, Kind};
 
 use super::offer::{Accepted, PublishOffer, Section, Setup};
+use crate::candidate::{Candidate, write_candidates};
 
 /// What is ours in an answer.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub(crate) struct AnswerParameters<'a> {
     pub(crate) ufrag: &'a str,
     pub(crate) pwd: &'a str,
     pub(crate) fingerprint: &'a str,
-    pub(crate) candidates: &'a [SocketAddr],
+    pub(crate) candidates: &'a [Candidate],
     pub(crate) start_bitrate_bps: u32,
     pub(crate) bitrate_max_bps: Option<u32>,
 }
@@ -34,7 +34,7 @@ pub(crate) fn write_answer(offer: &PublishOffer, ours: &AnswerParameters<'_>) ->
     if offer.extmap_allow_mixed {
         text.push_str("a=extmap-allow-mixed\r\n");
     }
-    text.push_str("a=msid-semantic: WMS *\r\n");
+    text.push_str("a=ice-lite\r\na=msid-semantic: WMS *\r\n");
     let mut first = true;
     for section in &offer.sections {
         let Some(accepted) = &section.accepted else {
@@ -73,27 +73,6 @@ fn write_head(text: &mut String, section: &Section, accepted: &Accepted, ours: &
         let _ = write!(text, "b=AS:{}\r\nb=TIAS:{bps}\r\n", bps.div_ceil(1000));
     }
     text.push_str("a=rtcp:9 IN IP4 0.0.0.0\r\n");
-}
-
-/// RFC 8839 section 5.1, all host candidates, component 1 (RTCP is multiplexed).
-fn write_candidates(text: &mut String, candidates: &[SocketAddr]) {
-    for (index, candidate) in candidates.iter().enumerate() {
-        let _ = write!(
-            text,
-            "a=candidate:{} 1 udp {} {} {} typ host\r\n",
-            index + 1,
-            priority(index),
-            candidate.ip(),
-            candidate.port()
-        );
-    }
-    text.push_str("a=end-of-candidates\r\n");
-}
-
-/// RFC 8445 section 5.1.2.1: host, local preference by the order in which we announce, component 1.
-pub(crate) fn priority(index: usize) -> u32 {
-    let preference = u16::MAX.saturating_sub(u16::try_from(index).unwrap_or(u16::MAX));
-    (126 << 24) | (u32::from(preference) << 8) | 255
 }
 
 fn write_transport(text: &mut String, setup: Setup, ours: &AnswerParameters<'_>) {

@@ -1,6 +1,7 @@
 //! What we take from a publisher's offer.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use media::{Codec, Kind, Rid};
 
@@ -18,8 +19,7 @@ pub(crate) const RIDS_MAX: usize = 4;
 #[derive(Clone, Debug)]
 pub struct PublishOffer {
     pub(crate) encoder: Option<String>,
-    pub(crate) ufrag: String,
-    pub(crate) pwd: String,
+    remote: Option<IpAddr>,
     /// SHA-256 of the certificate, as colon-separated hexadecimal bytes.
     pub(crate) fingerprint: String,
     pub(crate) setup: Setup,
@@ -124,8 +124,7 @@ impl PublishOffer {
         let transport = Transport::read(&description)?;
         Ok(Self {
             encoder: None,
-            ufrag: transport.ufrag,
-            pwd: transport.pwd,
+            remote: None,
             fingerprint: transport.fingerprint,
             setup: transport.setup,
             extmap_allow_mixed: description.session().has("extmap-allow-mixed"),
@@ -144,6 +143,17 @@ impl PublishOffer {
     /// Simulcast Layers of the Track that has most; 0 without simulcast.
     pub fn layers(&self) -> usize {
         self.accepted().map(|accepted| accepted.rids.len()).max().unwrap_or(0)
+    }
+
+    /// Says from where it came, for the limit per address.
+    #[must_use]
+    pub fn with_remote(mut self, remote: IpAddr) -> Self {
+        self.remote = Some(remote);
+        self
+    }
+
+    pub(crate) fn remote(&self) -> Option<IpAddr> {
+        self.remote
     }
 
     /// What will be sent, per m-line.
@@ -331,8 +341,6 @@ fn check_bundle<'a>(
 
 /// ICE and DTLS, the same for all bundled sections.
 struct Transport {
-    ufrag: String,
-    pwd: String,
     fingerprint: String,
     setup: Setup,
 }
@@ -341,6 +349,7 @@ impl Transport {
     fn read(description: &Description<'_>) -> Result<Self, Error> {
         // The first section that carries it: bundled ones need not (RFC 9143 section 7.1.3).
         let first = |key| description.sections.iter().find_map(|media| description.inherited(media, key));
+        // Not that we need them: a lite agent sends no checks. Whoever has none would not check either.
         let (Some(ufrag), Some(pwd)) = (first("ice-ufrag"), first("ice-pwd")) else {
             return Err(Error::Unacceptable("no ICE credentials"));
         };
@@ -375,7 +384,7 @@ impl Transport {
             Some("actpass") | None => Setup::ActPass,
             Some(_) => return Err(Error::Unacceptable("a=setup must be actpass, active or passive")),
         };
-        Ok(Self { ufrag: ufrag.to_owned(), pwd: pwd.to_owned(), fingerprint: fingerprint.to_owned(), setup })
+        Ok(Self { fingerprint: fingerprint.to_owned(), setup })
     }
 }
 

@@ -4,6 +4,7 @@ use media::{Codec, Kind};
 use str0m::change::SdpAnswer;
 
 use super::*;
+use crate::Candidate;
 use crate::sdp::Error;
 
 pub(crate) const OFFERS: [(&str, &str); 12] = [
@@ -30,8 +31,9 @@ fn offer(name: &str) -> PublishOffer {
 }
 
 fn answer(offer: &PublishOffer, bitrate_max_bps: Option<u32>) -> String {
-    let candidates: [SocketAddr; 2] =
+    let addresses: [SocketAddr; 2] =
         ["192.0.2.1:5000".parse().unwrap(), "[2001:db8::1]:5000".parse().unwrap()];
+    let candidates = Candidate::of(&addresses, false);
     write_answer(
         offer,
         &AnswerParameters {

@@ -1,5 +1,5 @@
 //! What other threads leave for a shard: commands of handles, datagrams of its Peers that came to another
-//! shard, questions about its Peers. All wake it.
+//! shard, TCP connections, questions about its Peers. All wake it.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 use super::socket::EventFd;
+use super::tcp::Arrival;
 use crate::core::Command;
 use crate::core::snapshot::Who;
 use crate::peer_stats::PeerStats;
@@ -30,6 +31,8 @@ pub(crate) struct Question {
     pub(crate) who: Who,
     pub(crate) reply: oneshot::Sender<Vec<PeerStats>>,
 }
+/// TCP connections that wait, taken with every turn too. One more is closed, counted in `tcp_refused`.
+const ARRIVALS_MAX: usize = 256;
 
 /// A datagram of a Peer on another shard than the one whose socket it came to.
 #[derive(Debug)]
@@ -51,6 +54,7 @@ struct Queues {
     commands: VecDeque<Command>,
     datagrams: VecDeque<Forwarded>,
     questions: VecDeque<Question>,
+    arrivals: VecDeque<Arrival>,
 }
 
 impl Mailbox {
@@ -81,6 +85,18 @@ impl Mailbox {
         room
     }
 
+    /// Leaves a TCP connection. False: no room; it is closed.
+    pub(crate) fn arrival(&self, arrival: Arrival) -> bool {
+        let mut queues = self.lock();
+        let room = queues.arrivals.len() < ARRIVALS_MAX;
+        if room {
+            queues.arrivals.push_back(arrival);
+        }
+        drop(queues);
+        self.event.signal();
+        room
+    }
+
     /// Leaves a question. False: no room, and no answer will come.
     pub(crate) fn question(&self, question: Question) -> bool {
         let mut queues = self.lock();
@@ -101,10 +117,16 @@ impl Mailbox {
     /// Takes everything but questions: the caller's empty queues are exchanged for the full ones, so nothing allocates.
     ///
     /// True: a question waits.
-    pub(crate) fn take(&self, commands: &mut VecDeque<Command>, datagrams: &mut VecDeque<Forwarded>) -> bool {
+    pub(crate) fn take(
+        &self,
+        commands: &mut VecDeque<Command>,
+        datagrams: &mut VecDeque<Forwarded>,
+        arrivals: &mut VecDeque<Arrival>,
+    ) -> bool {
         let mut queues = self.lock();
         std::mem::swap(&mut queues.commands, commands);
         std::mem::swap(&mut queues.datagrams, datagrams);
+        std::mem::swap(&mut queues.arrivals, arrivals);
         !queues.questions.is_empty()
     }
 
@@ -133,7 +155,7 @@ mod tests {
         }
         mailbox.command(Command::Close(PeerId(1)));
         let (mut commands, mut datagrams) = Default::default();
-        assert!(mailbox.take(&mut commands, &mut datagrams), "questions wait");
+        assert!(mailbox.take(&mut commands, &mut datagrams, &mut VecDeque::new()), "questions wait");
         assert_eq!((commands.len(), datagrams.len()), (COMMANDS_MAX + 1, DATAGRAMS_MAX));
         assert_eq!(commands.back(), Some(&Command::Close(PeerId(1))));
     }

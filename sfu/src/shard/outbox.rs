@@ -1,4 +1,4 @@
-//! Hands a batch to the kernel: GSO where it works, plain datagrams where it does not, and a tail that waits
+//! Hands what of a batch goes by UDP to the kernel: GSO where it works, plain datagrams where it does not, and a tail that waits
 //! while a socket is full.
 
 use std::collections::HashSet;
@@ -11,7 +11,7 @@ use tracing::debug;
 use super::clock;
 use super::port::Sockets;
 use super::socket::{Message, SEND_MAX, Sender};
-use crate::egress::batch::{Batch, Run};
+use crate::egress::batch::{Batch, Run, Transport};
 use crate::stats::{ForwardLatency, SocketStats};
 
 /// How long a tail may wait for a full socket. Older media is of no use to a live viewer: it is dropped,
@@ -185,7 +185,7 @@ impl Family {
         self.plan.clear();
         let mut start = self.sent_of_run;
         for (index, run) in batch.runs().iter().enumerate().skip(self.run) {
-            if run.dest.to.is_ipv6() != v6 {
+            if !carries(v6, run) {
                 continue;
             }
             let gso = run.len > run.segment && start == 0 && self.gso(run);
@@ -228,7 +228,7 @@ impl Family {
                 break;
             }
             self.arrival += 1;
-            if batch.runs()[run].dest.to.is_ipv6() == v6 {
+            if carries(v6, &batch.runs()[run]) {
                 latency.record(kind, now.saturating_duration_since(arrival));
             }
         }
@@ -269,11 +269,16 @@ impl Family {
 
     /// Datagrams of the batch that were not sent.
     fn left(&self, batch: &Batch, v6: bool) -> u64 {
-        let left = batch.runs().iter().skip(self.run).filter(|run| run.dest.to.is_ipv6() == v6);
+        let left = batch.runs().iter().skip(self.run).filter(|run| carries(v6, run));
         let datagrams: usize = left.map(Run::datagrams).sum();
         let sent = batch.runs().get(self.run).map_or(0, |run| self.sent_of_run / run.segment);
         (datagrams - sent.min(datagrams)) as u64
     }
+}
+
+/// Whether the UDP socket of that family sends it.
+fn carries(v6: bool, run: &Run) -> bool {
+    run.dest.to.is_ipv6() == v6 && run.dest.transport == Transport::Udp
 }
 
 /// The queue of the network card is full, which is as good as a full socket.

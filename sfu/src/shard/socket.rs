@@ -395,29 +395,35 @@ pub(crate) struct Ready {
     pub(crate) writable: bool,
 }
 
-/// Waits until a socket can be read, one of those marked can be written, the event was signalled (which this
-/// forgets), or the time is over (`None`: never). Each socket stands with whether it is waited for to be writable.
-pub(crate) fn wait<const N: usize>(
-    sockets: [(Option<&Socket>, bool); N],
+/// Waits until a socket can be read, one of those marked can be written, `also` can be read, the event was
+/// signalled (which this forgets), or the time is over (`None`: never). Each socket stands with whether it is
+/// waited for to be writable. The last of what is found is `also`.
+pub(crate) fn wait(
+    sockets: [(Option<&Socket>, bool); 2],
+    also: Option<RawFd>,
     event: &EventFd,
     timeout: Option<Duration>,
-) -> io::Result<[Ready; N]> {
-    // Two address families and the event.
-    let mut fds = [libc::pollfd { fd: -1, events: 0, revents: 0 }; 3];
-    assert!(N < fds.len(), "wait knows as many sockets as there are address families");
-    for (slot, (socket, write)) in fds.iter_mut().zip(sockets) {
+) -> io::Result<[Ready; 3]> {
+    let unused = libc::pollfd { fd: -1, events: libc::POLLIN, revents: 0 };
+    let socket = |(socket, write): (Option<&Socket>, bool)| libc::pollfd {
         // A negative descriptor is skipped by the kernel.
-        slot.fd = socket.map_or(-1, Socket::fd);
-        slot.events = libc::POLLIN | if write { libc::POLLOUT } else { 0 };
-    }
-    fds[N] = libc::pollfd { fd: event.file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        fd: socket.map_or(-1, Socket::fd),
+        events: libc::POLLIN | if write { libc::POLLOUT } else { 0 },
+        revents: 0,
+    };
+    let mut fds = [
+        socket(sockets[0]),
+        socket(sockets[1]),
+        libc::pollfd { fd: also.unwrap_or(-1), ..unused },
+        libc::pollfd { fd: event.file.as_raw_fd(), ..unused },
+    ];
     let timeout = timeout.map(|timeout| libc::timespec {
         tv_sec: timeout.as_secs().min(i32::MAX as u64) as _,
         tv_nsec: timeout.subsec_nanos() as _,
     });
     let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
     // SAFETY: `fds` and `timeout` outlive the call; a null timeout means for ever, a null mask no mask.
-    let count = unsafe { libc::ppoll(fds.as_mut_ptr(), N as libc::nfds_t + 1, timeout, ptr::null()) };
+    let count = unsafe { libc::ppoll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout, ptr::null()) };
     if count < 0 {
         let error = io::Error::last_os_error();
         if error.kind() != io::ErrorKind::Interrupted {
@@ -425,10 +431,11 @@ pub(crate) fn wait<const N: usize>(
         }
         fds.iter_mut().for_each(|fd| fd.revents = 0);
     }
-    event.clear(fds[N].revents != 0);
-    Ok(std::array::from_fn(|i| Ready {
+    let [sockets @ .., signalled] = fds;
+    event.clear(signalled.revents != 0);
+    Ok(sockets.map(|fd| Ready {
         // An error on the socket is taken by the next read.
-        readable: fds[i].revents & (libc::POLLIN | libc::POLLERR) != 0,
-        writable: fds[i].revents & libc::POLLOUT != 0,
+        readable: fd.revents & (libc::POLLIN | libc::POLLERR) != 0,
+        writable: fd.revents & libc::POLLOUT != 0,
     }))
 }

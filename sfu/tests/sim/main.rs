@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use line::Line;
 use sfu::core::{Command, Routed};
-use sfu::{CloseReason, FallbackReason, PeerEvent, PeerId};
+use sfu::{CloseReason, FallbackReason, PeerEvent, PeerId, Transport};
 use source::Source;
 use world::World;
 
@@ -75,7 +75,8 @@ fn viewers_connect_and_get_everything() {
     for (at, viewer) in world.viewers.iter().enumerate() {
         assert!(viewer.connected.is_some(), "viewer {at}");
         let profile = "SRTP_AEAD_AES_128_GCM";
-        assert_eq!(viewer.events, [PeerEvent::Connected { srtp_profile: profile, remote: viewer.address }]);
+        let (srtp_profile, remote, transport) = (profile, viewer.address, Transport::Udp);
+        assert_eq!(viewer.events, [PeerEvent::Connected { srtp_profile, remote, transport }]);
         assert_eq!(gaps(&world, at), [0; 0]);
         assert!(viewer.got.iter().filter(|got| !got.video).count() > 120, "audio of viewer {at}");
         assert!(viewer.video_frames().len() > 80, "viewer {at}: {}", viewer.video_frames().len());

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use media::{
     ChannelName, Hub, NtpTime, Publication, RtpPacket, Stream, StreamWriter, TrackReader, TrackWriter,
 };
-use sfu::PeerId;
 use sfu::core::viewer::{Entropy, Identity, Spec};
 use sfu::core::{Action, Claim, Core, FeedId, Negotiated, Routed};
 use sfu::egress::batch::Batch;
 use sfu::sdp::SubscribeOffer;
+use sfu::{PeerId, Transport};
 
 use crate::browser::{Abilities, Browser};
 use crate::line::{Line, LineState, Random};
@@ -176,7 +176,7 @@ impl World {
         let id = PeerId::from_raw(at as u64 + 1);
         let mut entropy: Entropy = [0; 96];
         entropy.fill_with(|| self.random.next() as u8);
-        let candidates = [SERVER.parse().unwrap()];
+        let candidates = [sfu::Candidate { address: SERVER.parse().unwrap(), transport: Transport::Udp }];
         let (spec, answer) =
             Spec::negotiate(id, Arc::clone(&self.stream), &offer, &self.identity, &candidates, &entropy);
         client.accept(&answer);
@@ -356,6 +356,7 @@ impl World {
                     self.keyframe_requests += 1;
                     self.feeds[&feed].layer().request_keyframe();
                 }
+                Action::HangUp(_) => {}
                 Action::Event(id, event) => {
                     let viewer = self.viewers.iter_mut().find(|viewer| viewer.id == id).unwrap();
                     viewer.events.push(event);

@@ -1,5 +1,6 @@
 //! One socket: reads requests, writes what waits in its lanes, keeps the heartbeat.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -52,7 +53,7 @@ enum Close {
 }
 
 /// Runs a socket from its upgrade to its end.
-pub(super) async fn run(gateway: Arc<Gateway>, mut socket: WebSocket) {
+pub(super) async fn run(gateway: Arc<Gateway>, remote: Option<IpAddr>, mut socket: WebSocket) {
     let counters = &gateway.counters;
     counters.connections.fetch_add(1, Ordering::Relaxed);
     counters.opened.fetch_add(1, Ordering::Relaxed);
@@ -60,6 +61,7 @@ pub(super) async fn run(gateway: Arc<Gateway>, mut socket: WebSocket) {
         Err(_) => Some(Close::HelloTimeout),
         Ok(Err(close)) => close,
         Ok(Ok(mut session)) => {
+            session.set_remote(remote);
             let mailbox = session.mailbox();
             let wanted = gateway.sessions.activate(&session);
             let close = tokio::select! {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -49,12 +50,16 @@ pub(super) struct Session {
     peers: HashMap<String, Playing>,
     next_peer: u64,
     stats_asked: Option<Instant>,
+    /// From where its socket comes.
+    remote: Option<IpAddr>,
     /// Ends the tasks that follow this session's peers.
     gone: CancellationToken,
 }
 
 struct Playing {
     handle: PeerHandle,
+    /// What it was answered last: an ICE restart changes a few lines of it.
+    answer: String,
     /// Ends with the peer.
     watch: JoinHandle<()>,
 }
@@ -90,6 +95,7 @@ impl Session {
             peers: HashMap::new(),
             next_peer: 0,
             stats_asked: None,
+            remote: None,
             gone: CancellationToken::new(),
         }
     }
@@ -102,6 +108,11 @@ impl Session {
     /// Who speaks.
     pub(super) fn user(&self) -> &User {
         &self.user
+    }
+
+    /// It has a socket again, which comes from there.
+    pub(super) fn set_remote(&mut self, remote: Option<IpAddr>) {
+        self.remote = remote;
     }
 
     /// What waits for the client.
@@ -159,6 +170,7 @@ impl Session {
                 Ok(id.map(|id| json!({ "type": "ack", "re": id, "user": self.user })))
             }
             Request::Play { id, ch, sdp } => self.play(gateway, mailbox, id, &ch, &sdp).await.map(Some),
+            Request::Restart { id, pc, sdp } => self.restart(gateway, id, &pc, &sdp).map(Some),
             Request::Pause { id, pc, kind } => self.with_kind(id, &pc, &kind, PeerHandle::pause),
             Request::ResumeKind { id, pc, kind } => self.with_kind(id, &pc, &kind, PeerHandle::resume),
             Request::Layer { id, pc, rid, max_height } => self.choose(id, &pc, rid.as_deref(), max_height),
@@ -254,6 +266,10 @@ impl Session {
         let offer = sfu::sdp::SubscribeOffer::parse(sdp)
             .map_err(|error| Refusal::new(re.clone(), "bad_request", format!("sdp: {error}")))?;
         let known = layers::known(&stream);
+        let offer = match self.remote {
+            Some(remote) => offer.with_remote(remote),
+            None => offer,
+        };
         let subscription = gateway.parts.sfu.subscribe(stream, offer).await.map_err(|error| {
             let code = match &error {
                 sfu::Error::Capacity(sfu::Limit::Overload) => "overloaded",
@@ -273,11 +289,32 @@ impl Session {
                 () = watch => {}
             }
         });
-        self.peers.insert(pc.clone(), Playing { handle: subscription.peer, watch });
+        let ice_servers = gateway.parts.sfu.ice_servers(Some(subscription.peer.id()));
+        let frame = json!({ "type": "rtc.answer", "re": id, "pc": pc, "sdp": subscription.answer,
+                            "iceServers": ice_servers, "layers": known });
+        self.peers.insert(pc, Playing { handle: subscription.peer, answer: subscription.answer, watch });
         gateway.counters.plays.fetch_add(1, Ordering::Relaxed);
-        Ok(
-            json!({ "type": "rtc.answer", "re": id, "pc": pc, "sdp": subscription.answer, "iceServers": [], "layers": known }),
-        )
+        Ok(frame)
+    }
+
+    /// Another ICE session for a peer connection; its media goes on.
+    fn restart(&mut self, gateway: &Gateway, id: Id, pc: &str, sdp: &str) -> Result<Value, Refusal> {
+        let re = Some(id.clone());
+        let Some(playing) = self.peers.get_mut(pc) else {
+            return Err(Refusal::new(re, "not_found", "no such peer connection"));
+        };
+        let offer = sfu::sdp::SubscribeOffer::parse(sdp)
+            .map_err(|error| Refusal::new(re.clone(), "bad_request", format!("sdp: {error}")))?;
+        if !offer.continues(&playing.answer) {
+            let why = "an ICE restart offers the same m-lines as before";
+            return Err(Refusal::new(re, "bad_request", why));
+        }
+        let session =
+            playing.handle.restart_ice().map_err(|error| Refusal::new(re, "not_found", error.to_string()))?;
+        playing.answer = session.answer(&playing.answer);
+        let ice_servers = gateway.parts.sfu.ice_servers(Some(playing.handle.id()));
+        Ok(json!({ "type": "rtc.answer", "re": id, "pc": pc, "sdp": playing.answer,
+                   "iceServers": ice_servers }))
     }
 
     fn choose(
@@ -417,8 +454,9 @@ async fn watch_peer(
 ) {
     while let Some(event) = events.recv().await {
         let frame = match event {
-            PeerEvent::Connected { srtp_profile, .. } => {
-                json!({ "type": "rtc.state", "pc": pc, "state": "active", "srtp": srtp_profile })
+            PeerEvent::Connected { srtp_profile, transport, .. } => {
+                json!({ "type": "rtc.state", "pc": pc, "state": "active", "srtp": srtp_profile,
+                        "transport": transport.as_str() })
             }
             PeerEvent::Fallback(reason) => {
                 gateway.counters.fallbacks.fetch_add(1, Ordering::Relaxed);

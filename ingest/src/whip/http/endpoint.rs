@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use media::ChannelName;
 use secrecy::SecretString;
 use serde::Serialize;
-use sfu::{PeerEvent, PeerHandle};
+use sfu::{IceSession, PeerEvent, PeerHandle, Sfu};
 use tokio::sync::mpsc;
 
 use super::failures::Failures;
@@ -41,6 +41,7 @@ pub struct Endpoint {
     secure: Option<bool>,
     /// Resources beside each session: path and relation.
     extensions: &'static [(&'static str, &'static str)],
+    sfu: Sfu,
     pub(super) sessions: Sessions,
     pub(super) failures: Failures,
     created: AtomicU64,
@@ -99,14 +100,15 @@ pub struct Admitted {
 }
 
 impl Endpoint {
-    /// An endpoint under `prefix`, for example `/whip`. `public_url` is the server's URL without a slash at
-    /// the end, if the operator configured one.
-    pub fn new(prefix: &'static str, public_url: Option<Arc<str>>) -> Self {
+    /// An endpoint under `prefix`, for example `/whip`, for Peers of `sfu`. `public_url` is the server's URL
+    /// without a slash at the end, if the operator configured one.
+    pub fn new(prefix: &'static str, sfu: Sfu, public_url: Option<Arc<str>>) -> Self {
         Self {
             prefix,
             public_url,
             secure: None,
             extensions: &[],
+            sfu,
             sessions: Sessions::default(),
             failures: Failures::default(),
             created: AtomicU64::new(0),
@@ -146,10 +148,15 @@ impl Endpoint {
     pub async fn receive(&self, request: Request) -> Result<Offer, Response> {
         match *request.method() {
             Method::POST => {}
-            // RFC 9725 section 4.2: OPTIONS says what is accepted; there are no ICE servers to tell.
+            // RFC 9725 section 4.2: OPTIONS says what is accepted, and the ICE servers (section 4.6). A browser that
+            // only asks whether it may ask (CORS) needs none.
             Method::OPTIONS => {
                 let allow = (header::ALLOW, HeaderValue::from_static(ENDPOINT_METHODS));
-                return Err((StatusCode::OK, [headers::accept_post(), allow]).into_response());
+                let mut response = (StatusCode::OK, [headers::accept_post(), allow]).into_response();
+                if !request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
+                    headers::link_ice_servers(response.headers_mut(), &self.sfu.ice_servers(None));
+                }
+                return Err(response);
             }
             // Section 4.1: success without content.
             Method::GET => return Err((StatusCode::NO_CONTENT, [headers::accept_post()]).into_response()),
@@ -201,10 +208,12 @@ impl Endpoint {
     /// Answers an offer: 201 with the answer, and the session under a URL of its own.
     pub fn created(&self, offer: Offer, admitted: Admitted) -> Response {
         let Admitted { channel, answer, events, peer } = admitted;
+        let ice_servers = self.sfu.ice_servers(Some(peer.id()));
         let opening = Opening {
             protocol: self.prefix.trim_start_matches('/'),
             channel,
             remote_ufrag: attribute(&offer.sdp, "a=ice-ufrag:"),
+            head: IceSession::head_of(&answer),
             token: offer.token,
             peer,
             events,
@@ -231,6 +240,7 @@ impl Endpoint {
         for link in links {
             headers.append(header::LINK, link);
         }
+        headers::link_ice_servers(headers, &ice_servers);
         response
     }
 

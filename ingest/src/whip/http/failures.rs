@@ -1,9 +1,11 @@
 //! Who fails too often: guessing keys and sessions must not be fast.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use sfu::network_of;
 
 /// Failed requests of one address in one [`WINDOW`]. A person who mistypes a key needs a handful; an encoder
 /// that retries a wrong key every few seconds stays below it.
@@ -32,7 +34,7 @@ impl Failures {
     /// How long this address has to wait, if it failed too often.
     pub(super) fn wait(&self, address: IpAddr, now: Instant) -> Option<Duration> {
         let by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        let window = by_address.get(&network(address))?;
+        let window = by_address.get(&network_of(address))?;
         let age = now.saturating_duration_since(window.began);
         (window.failures >= FAILURES_MAX).then(|| WINDOW.checked_sub(age)).flatten()
     }
@@ -50,19 +52,11 @@ impl Failures {
                 by_address.clear();
             }
         }
-        let window = by_address.entry(network(address)).or_insert(Window { began: now, failures: 0 });
+        let window = by_address.entry(network_of(address)).or_insert(Window { began: now, failures: 0 });
         if over(window) {
             *window = Window { began: now, failures: 0 };
         }
         window.failures += 1;
-    }
-}
-
-/// One household or server has a /64 of IPv6.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

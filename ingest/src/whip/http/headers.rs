@@ -3,6 +3,7 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header, uri::Authority};
 use axum::response::Response;
 use secrecy::SecretString;
+use sfu::IceServer;
 
 use crate::percent;
 
@@ -41,6 +42,26 @@ pub(super) fn accept_post() -> (HeaderName, HeaderValue) {
 /// Says what a session takes.
 pub(super) fn accept_patch() -> (HeaderName, HeaderValue) {
     (ACCEPT_PATCH, HeaderValue::from_static(SDP_FRAGMENT))
+}
+
+/// Names the ICE servers, one link per URL (RFC 9725 section 4.6). What stands in quotes was checked to need no
+/// escape.
+pub(super) fn link_ice_servers(headers: &mut HeaderMap, servers: &[IceServer]) {
+    for server in servers {
+        let credentials = match (&server.username, &server.credential) {
+            (Some(username), Some(credential)) => format!(
+                "; username=\"{username}\"; credential=\"{credential}\"; credential-type=\"password\""
+            ),
+            _ => String::new(),
+        };
+        for url in &server.urls {
+            if let Ok(mut value) = HeaderValue::try_from(format!("<{url}>; rel=\"ice-server\"{credentials}"))
+            {
+                value.set_sensitive(true);
+                headers.append(header::LINK, value);
+            }
+        }
+    }
 }
 
 /// Whether the body is of this media type, whatever its parameters and case (RFC 9110 section 8.3.1).
@@ -146,6 +167,27 @@ mod tests {
             assert_eq!(is_media_type(&headers(&[("content-type", value)]), SDP), is, "{value}");
         }
         assert!(!is_media_type(&HeaderMap::new(), SDP));
+    }
+
+    #[test]
+    fn ice_servers_are_links() {
+        let (username, credential) = (Some("7:p1".to_owned()), Some("c2VjcmV0".to_owned()));
+        let urls = ["turn:a.example:3478?transport=udp", "turns:a.example"].map(str::to_owned).to_vec();
+        let turn = IceServer { urls, username, credential };
+        let urls = vec!["stun:b.example".to_owned()];
+        let mut headers = HeaderMap::new();
+        link_ice_servers(&mut headers, &[turn, IceServer { urls, username: None, credential: None }]);
+        let links: Vec<&str> = headers.get_all("link").iter().map(|link| link.to_str().unwrap()).collect();
+        let secret = "; username=\"7:p1\"; credential=\"c2VjcmV0\"; credential-type=\"password\"";
+        assert_eq!(
+            links,
+            [
+                format!("<turn:a.example:3478?transport=udp>; rel=\"ice-server\"{secret}").as_str(),
+                format!("<turns:a.example>; rel=\"ice-server\"{secret}").as_str(),
+                "<stun:b.example>; rel=\"ice-server\"",
+            ]
+        );
+        assert!(!format!("{headers:?}").contains("c2VjcmV0"));
     }
 
     #[test]

@@ -38,6 +38,10 @@ impl Problem {
             sfu::Error::Layers { .. } => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "too-many-layers", error.to_string())
             }
+            // Not the node is full but its client is greedy (RFC 6585 section 4).
+            sfu::Error::Capacity(limit @ sfu::Limit::Address) => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-peers", limit.advice()).retry_after(30)
+            }
             sfu::Error::Capacity(limit) => {
                 let kind = if *limit == sfu::Limit::Overload { "overloaded" } else { "capacity" };
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, limit.advice()).retry_after(30)

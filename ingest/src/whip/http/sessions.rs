@@ -21,10 +21,25 @@ pub(super) struct Session {
     /// Strong and quoted, unique per ICE session (RFC 9725 section 4.3.1).
     pub(super) tag: String,
     /// The other side's ufrag: another one in a fragment means an ICE restart.
-    pub(super) remote_ufrag: Option<String>,
+    remote_ufrag: Option<String>,
+    /// What the answer to an ICE restart begins with.
+    head: String,
     token: Option<SecretString>,
     /// Dropping it ends the Peer.
     pub(super) peer: PeerHandle,
+}
+
+/// What a fragment with a ufrag of the other side comes to.
+#[derive(Debug)]
+pub(super) enum IceOffer {
+    /// It is of the ICE session that there is.
+    Known,
+    /// It began another one: how it is called, and what to answer.
+    Restarted { tag: String, fragment: String },
+    /// The ICE session is not the expected one any more.
+    Stale,
+    /// The session is over.
+    Gone,
 }
 
 /// What a session is made of.
@@ -32,6 +47,7 @@ pub(super) struct Opening {
     pub(super) protocol: &'static str,
     pub(super) channel: ChannelName,
     pub(super) remote_ufrag: Option<String>,
+    pub(super) head: String,
     pub(super) token: Option<SecretString>,
     pub(super) peer: PeerHandle,
     pub(super) events: mpsc::Receiver<PeerEvent>,
@@ -47,17 +63,17 @@ pub(super) struct Sessions {
 impl Sessions {
     /// Keeps a Peer; says the session's id and tag. `None`: no room.
     pub(super) fn open(&self, opening: Opening) -> Option<(String, String)> {
-        let Opening { protocol, channel, remote_ufrag, token, peer, mut events } = opening;
+        let Opening { protocol, channel, remote_ufrag, head, token, peer, mut events } = opening;
         // 128 bits of a generator made for secrets: the URL is a capability.
         let id = format!("{:032x}", rand::random::<u128>());
-        let tag = format!("\"{}\"", peer.ufrag());
+        let tag = quoted(peer.ufrag());
         let peer_id = peer.id();
         {
             let mut table = self.lock();
             if table.len() >= SESSIONS_MAX {
                 return None;
             }
-            table.insert(id.clone(), Session { tag: tag.clone(), remote_ufrag, token, peer });
+            table.insert(id.clone(), Session { tag: tag.clone(), remote_ufrag, head, token, peer });
         }
         let table = Arc::clone(&self.table);
         let watched = id.clone();
@@ -65,8 +81,9 @@ impl Sessions {
             let mut why = "forgotten";
             while let Some(event) = events.recv().await {
                 match event {
-                    PeerEvent::Connected { srtp_profile, remote } => {
-                        info!(%channel, peer = %peer_id, protocol, srtp_profile, %remote, "WebRTC peer connected");
+                    PeerEvent::Connected { srtp_profile, remote, transport } => {
+                        let transport = transport.as_str();
+                        info!(%channel, peer = %peer_id, protocol, srtp_profile, %remote, transport, "WebRTC peer connected");
                     }
                     PeerEvent::Fallback(reason) => {
                         info!(%channel, peer = %peer_id, protocol, reason = reason.as_str(), "WebRTC cannot carry the picture");
@@ -92,6 +109,23 @@ impl Sessions {
         self.lock().get(id).map(look)
     }
 
+    /// The other side tells its ufrag: a new one restarts ICE. `expected`: only if the session still has that tag.
+    pub(super) fn offer_ice(&self, id: &str, expected: Option<&str>, ufrag: &str) -> IceOffer {
+        let mut table = self.lock();
+        let Some(session) = table.get_mut(id) else { return IceOffer::Gone };
+        if expected.is_some_and(|expected| session.tag != expected) {
+            return IceOffer::Stale;
+        }
+        // An offer without a ufrag was refused: there is one to compare with.
+        if session.remote_ufrag.as_deref().is_none_or(|known| known == ufrag) {
+            return IceOffer::Known;
+        }
+        let Ok(ice) = session.peer.restart_ice() else { return IceOffer::Gone };
+        session.remote_ufrag = Some(ufrag.to_owned());
+        session.tag = quoted(ice.ufrag());
+        IceOffer::Restarted { tag: session.tag.clone(), fragment: ice.fragment(&session.head) }
+    }
+
     /// Ends a session; false if there was none.
     pub(super) fn close(&self, id: &str) -> bool {
         let ended = self.lock().remove(id);
@@ -107,6 +141,11 @@ impl Sessions {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Session>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A strong entity tag: one per ICE session.
+fn quoted(ufrag: &str) -> String {
+    format!("\"{ufrag}\"")
 }
 
 impl Session {

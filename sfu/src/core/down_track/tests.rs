@@ -6,6 +6,7 @@ use rtc_srtp::protection_profile::ProtectionProfile;
 use super::*;
 use crate::core::history::tests::packet;
 use crate::core::up_track::beginning;
+use crate::egress::batch::Transport;
 use crate::egress::seal::Profile;
 
 fn line(rtx: Option<u8>) -> Line {
@@ -54,7 +55,7 @@ impl Bench {
     fn with(&mut self, call: impl FnOnce(&mut DownTrack, &History, &mut Batch, &mut Outlet<'_>) -> Outcome) {
         let to = "192.0.2.9:9".parse().expect("an address");
         let from = std::net::IpAddr::from([192, 0, 2, 1]);
-        let dest = Dest { to, from, gso: false };
+        let dest = Dest { to, from, transport: Transport::Udp, gso: false };
         let mut outlet = Outlet {
             now: beginning(),
             dest: &dest,

@@ -12,6 +12,7 @@ use media::{ChannelName, Hub, Kind, NtpTime, Publication, RtpPacket, TrackReader
 use super::script::Script;
 use super::source::{Source, identity};
 use crate::PeerId;
+use crate::candidate::Candidate;
 use crate::core::demux::Home;
 use crate::core::peer::{Local, Peer};
 use crate::core::viewer::{Identity, Spec};
@@ -96,7 +97,7 @@ impl World {
             _hub: hub,
         };
         let offer = SubscribeOffer::parse(&CHROMIUM.replace("a=sendonly", "a=recvonly")).expect("good SDP");
-        let candidates = [SERVER.parse().expect("an address")];
+        let candidates = Candidate::of(&[SERVER.parse().expect("an address")], true);
         for id in [1, 2] {
             let stream = world.source.stream();
             let (spec, answer) =
@@ -137,7 +138,7 @@ impl World {
         let wall = NtpTime::from_unix_micros(1_795_327_200_000_000);
         let writer = self._hub.publish(&channel, Publication::default(), self.now, wall).expect("free");
         let local = Local {
-            candidates: vec![SERVER.parse().expect("an address")],
+            candidates: Candidate::of(&[SERVER.parse().expect("an address")], true),
             start_bitrate_bps: 2_500_000,
             bitrate_max_bps: None,
         };
@@ -251,7 +252,7 @@ impl World {
             match action {
                 Action::OpenFeed { feed, track, rid } => drop(self.feeds.insert(feed, track.read(&rid))),
                 Action::CloseFeed(feed) => drop(self.feeds.remove(&feed)),
-                Action::RequestKeyframe(_) | Action::Event(..) => {}
+                Action::RequestKeyframe(_) | Action::Event(..) | Action::HangUp(_) => {}
             }
         }
     }

@@ -1,7 +1,10 @@
 //! The whole `rtc` peer connection, and a wall around it: no panic of it gets out.
+//!
+//! Its ICE never sees the network. Real checks are answered by [`crate::core::ice_agent`], as for viewers; the
+//! library gets one pair of addresses that stand for all real ways, and is told that it is nominated. So an ICE
+//! restart, another port of a NAT or a change to TCP are nothing that it would have to follow.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -27,7 +30,8 @@ use rtc::statistics::StatsSelector;
 
 use super::tap::{Inbound, MediaFormat, Tap, TapHandle};
 use crate::Error;
-use crate::core::Transmit;
+use crate::core::demux::{Class, classify};
+use crate::core::ice_lite::{Check, Credentials, request};
 use crate::core::up_track::Feedback;
 use crate::sdp_publish::{Extension, PublishOffer, Setup, canonical_offer};
 
@@ -35,21 +39,21 @@ use crate::sdp_publish::{Extension, PublishOffer, Setup, canonical_offer};
 /// keyframe of 8 Mbit/s is a thousand packets. The library's default of 64 would throw it away.
 const REPLAY_WINDOW_PACKETS: usize = 1024;
 
-/// Addresses that a publisher checks from (several networks, NAT rebinding). Each costs the library a
-/// candidate for ever; beyond it new ones are ignored, and a publisher that is still moving ends by silence
-/// and comes again.
-const REMOTES_MAX: usize = 64;
+/// The two ends as the library knows them (RFC 5737 section 3: addresses of nobody).
+const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9);
+const REMOTE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), 9);
+/// What they say to each other, inside this file, needs no secret.
+const LOCAL_UFRAG: &str = "local";
+const LOCAL_PWD: &str = "password-of-the-local-end";
+/// The same of the other end, for its canonical offer.
+pub(crate) const REMOTE_UFRAG: &str = "remote";
+pub(crate) const REMOTE_PWD: &str = "password-of-the-remote-end";
 
 /// A peer connection of the library.
 pub(super) struct Connection {
     /// `None` after a panic, or after the end.
     inner: Option<Box<RTCPeerConnection>>,
     tap: TapHandle,
-    candidates: Vec<SocketAddr>,
-    /// Which of our addresses each of its addresses sent to: behind a 1:1 NAT that is none that we announce.
-    locals: HashMap<SocketAddr, IpAddr>,
-    /// Who spoke last.
-    remote: Option<SocketAddr>,
     feedback_ssrc: u32,
     panicked: bool,
 }
@@ -74,17 +78,9 @@ pub(super) struct Opened {
 }
 
 impl Connection {
-    pub(super) fn open(
-        now: Instant,
-        offer: &PublishOffer,
-        candidates: &[SocketAddr],
-        ufrag: &str,
-        pwd: &str,
-        feedback_ssrc: u32,
-    ) -> Result<Opened, Error> {
+    pub(super) fn open(now: Instant, offer: &PublishOffer, feedback_ssrc: u32) -> Result<Opened, Error> {
         let opened = catch_unwind(AssertUnwindSafe(|| {
-            open_inner(now, offer, candidates, ufrag, pwd)
-                .map_err(|error| Error::Connection(error.to_string()))
+            open_inner(now, offer).map_err(|error| Error::Connection(error.to_string()))
         }));
         let (inner, tap, answer) = match opened {
             Ok(result) => result?,
@@ -95,15 +91,7 @@ impl Connection {
             .find_map(|line| line.trim_end().strip_prefix("a=fingerprint:sha-256 "))
             .ok_or_else(|| Error::Connection("the library's answer has no fingerprint".to_owned()))?
             .to_ascii_uppercase();
-        let connection = Self {
-            inner: Some(Box::new(inner)),
-            tap,
-            candidates: candidates.to_vec(),
-            locals: HashMap::new(),
-            remote: None,
-            feedback_ssrc,
-            panicked: false,
-        };
+        let connection = Self { inner: Some(Box::new(inner)), tap, feedback_ssrc, panicked: false };
         Ok(Opened { connection, fingerprint })
     }
 
@@ -121,22 +109,37 @@ impl Connection {
         }
     }
 
-    fn discard(&mut self) {
+    /// Ends it without a word.
+    pub(super) fn discard(&mut self) {
         let inner = self.inner.take();
         // What is left of it may be in any state.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(inner)));
     }
 
-    pub(super) fn handle_datagram(&mut self, now: Instant, from: SocketAddr, to: IpAddr, data: &[u8]) {
-        if self.locals.len() >= REMOTES_MAX && !self.locals.contains_key(&from) {
-            return;
+    /// There is a way to the publisher: has the library choose the one pair that it knows. A nominating check it
+    /// answers with a check of its own, and takes the nomination when that has succeeded (RFC 8445 section
+    /// 7.3.1.5). DTLS begins with it, where that is our part.
+    pub(super) fn establish(&mut self, now: Instant) {
+        let local = Credentials::new(LOCAL_UFRAG.to_owned(), LOCAL_PWD);
+        let remote = Credentials::new(REMOTE_UFRAG.to_owned(), REMOTE_PWD);
+        let nomination = request(&format!("{LOCAL_UFRAG}:{REMOTE_UFRAG}"), &local, true);
+        for _ in 0..2 {
+            self.handle_datagram(now, &nomination);
+            while let Some(data) = self.poll_any() {
+                if let Some(check) = Check::parse(&data) {
+                    let mut response = Vec::new();
+                    check.write_response(LOCAL, &remote, &mut response);
+                    self.handle_datagram(now, &response);
+                }
+            }
         }
-        self.locals.insert(from, to);
-        self.remote = Some(from);
-        let Some(local_addr) = self.candidate_for(to) else { return };
+        self.handle_timeout(now);
+    }
+
+    pub(super) fn handle_datagram(&mut self, now: Instant, data: &[u8]) {
         let transport = TransportContext {
-            local_addr,
-            peer_addr: from,
+            local_addr: LOCAL,
+            peer_addr: REMOTE,
             transport_protocol: TransportProtocol::UDP,
             ecn: None,
         };
@@ -149,18 +152,6 @@ impl Connection {
             while inner.poll_event().is_some() {}
             while inner.poll_read().is_some() {}
         });
-    }
-
-    pub(super) fn remote(&self) -> Option<SocketAddr> {
-        self.remote
-    }
-
-    /// The announced address that stands for `to`.
-    fn candidate_for(&self, to: IpAddr) -> Option<SocketAddr> {
-        let exact = self.candidates.iter().find(|candidate| candidate.ip() == to);
-        exact
-            .or_else(|| self.candidates.iter().find(|candidate| candidate.is_ipv4() == to.is_ipv4()))
-            .copied()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
@@ -176,11 +167,19 @@ impl Connection {
         self.guarded(|inner| inner.poll_timeout()).flatten()
     }
 
-    pub(super) fn poll_transmit(&mut self) -> Option<Transmit> {
-        let message = self.guarded(|inner| inner.poll_write()).flatten()?;
-        let to = message.transport.peer_addr;
-        let from = self.locals.get(&to).copied().unwrap_or(message.transport.local_addr.ip());
-        Some(Transmit { to, from, data: message.message.to_vec() })
+    /// The next DTLS or SRTCP datagram to send.
+    pub(super) fn poll_transmit(&mut self) -> Option<Vec<u8>> {
+        loop {
+            let data = self.poll_any()?;
+            // Keep-alives between the two made-up ends.
+            if classify(&data) != Class::Stun {
+                return Some(data);
+            }
+        }
+    }
+
+    fn poll_any(&mut self) -> Option<Vec<u8>> {
+        self.guarded(|inner| inner.poll_write()).flatten().map(|message| message.message.to_vec())
     }
 
     /// The next decrypted packet.
@@ -205,16 +204,6 @@ impl Connection {
             }),
         };
         self.tap.push(now, packet);
-    }
-
-    /// True once a candidate pair is selected: before, the library drops what is not STUN.
-    pub(super) fn has_path(&mut self) -> bool {
-        let path = self.guarded(|inner| {
-            let id = inner.get_receivers().next()?;
-            let receiver = inner.rtp_receiver(id)?;
-            receiver.transport()?.ice_transport().get_selected_candidate_pair().map(|_| ())
-        });
-        path.flatten().is_some()
     }
 
     pub(super) fn state(&mut self) -> State {
@@ -254,39 +243,19 @@ impl Connection {
         }
     }
 
-    /// The last round trip of a check, on the pair that carries the most.
-    pub(super) fn round_trip(&mut self, now: Instant) -> Option<Duration> {
-        let round_trip = self.guarded(|inner| {
-            let report = inner.get_stats(now, StatsSelector::None);
-            let measured = report.candidate_pairs().filter(|pair| pair.current_round_trip_time > 0.0);
-            measured.max_by_key(|pair| pair.packets_received).map(|pair| pair.current_round_trip_time)
-        });
-        round_trip.flatten().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-    }
-
-    /// Says close_notify; what is left to send goes to `out`.
-    pub(super) fn close(&mut self, out: &mut Vec<Transmit>) {
+    /// Says close_notify: one datagram more to send.
+    pub(super) fn close(&mut self) {
         self.guarded(|inner| {
             if let Err(error) = inner.close() {
                 tracing::debug!(%error, "close refused");
             }
         });
-        while let Some(transmit) = self.poll_transmit() {
-            out.push(transmit);
-        }
-        self.discard();
     }
 }
 
 type Opening = (RTCPeerConnection, TapHandle, String);
 
-fn open_inner(
-    now: Instant,
-    offer: &PublishOffer,
-    candidates: &[SocketAddr],
-    ufrag: &str,
-    pwd: &str,
-) -> Result<Opening, rtc::shared::error::Error> {
+fn open_inner(now: Instant, offer: &PublishOffer) -> Result<Opening, rtc::shared::error::Error> {
     let mut media_engine = MediaEngine::default();
     let mut formats = Vec::new();
     let mut transport_cc_id = None;
@@ -311,8 +280,8 @@ fn open_inner(
     let settings = SettingEngineBuilder::new()
         .with_answering_dtls_role(role)
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
-        .with_ice_credentials(ufrag.to_owned(), pwd.to_owned())
-        // The Peer watches for signs of life itself: ffmpeg 8 answers no checks once it sends.
+        .with_ice_credentials(LOCAL_UFRAG.to_owned(), LOCAL_PWD.to_owned())
+        // The Peer watches for signs of life itself.
         .with_ice_timeouts(Some(Duration::ZERO), Some(Duration::ZERO), Some(Duration::from_secs(2)))
         .with_srtp_protection_profiles(vec![
             SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
@@ -326,16 +295,8 @@ fn open_inner(
         .with_interceptor_registry(registry)
         .build(now)?;
     inner.set_remote_description(now, RTCSessionDescription::offer(canonical_offer(offer))?)?;
-    for (index, candidate) in candidates.iter().enumerate() {
-        let priority = crate::sdp_publish::priority(index);
-        let line = format!(
-            "candidate:{} 1 udp {priority} {} {} typ host",
-            index + 1,
-            candidate.ip(),
-            candidate.port()
-        );
-        inner.add_local_candidate(RTCIceCandidateInit { candidate: line, ..Default::default() })?;
-    }
+    let candidate = format!("candidate:1 1 udp 2130706431 {} {} typ host", LOCAL.ip(), LOCAL.port());
+    inner.add_local_candidate(RTCIceCandidateInit { candidate, ..Default::default() })?;
     let answer = inner.create_answer(None)?;
     let text = answer.sdp.clone();
     inner.set_local_description(now, answer)?;

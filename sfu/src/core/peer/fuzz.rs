@@ -10,6 +10,7 @@ use rtc::shared::marshal::Unmarshal;
 use super::tap::Inbound;
 use super::{Local, Peer};
 use crate::PeerId;
+use crate::candidate::Candidate;
 use crate::core::fuzz::script::Script;
 use crate::sdp_publish::PublishOffer;
 
@@ -28,7 +29,7 @@ pub fn uplink(start: Instant, data: &[u8]) {
     let wall = NtpTime::from_unix_micros(1_795_327_200_000_000);
     let writer = hub.publish(&channel, Publication::default(), start, wall).expect("free");
     let local = Local {
-        candidates: vec!["192.0.2.1:8189".parse().expect("an address")],
+        candidates: Candidate::of(&["192.0.2.1:8189".parse().expect("an address")], true),
         start_bitrate_bps: 2_500_000,
         bitrate_max_bps: None,
     };

@@ -5,7 +5,8 @@ use std::time::Instant;
 use media::StreamId;
 
 use super::{Peer, Phase};
-use crate::peer_stats::{PeerState, PeerStats, PublisherStats, Role, Transport};
+use crate::egress::batch::Transport;
+use crate::peer_stats::{PeerState, PeerStats, PublisherStats, Role};
 
 impl Peer {
     /// The Stream that it writes, until its end.
@@ -16,15 +17,16 @@ impl Peer {
     /// Its numbers. Asks the library and takes the locks of its Layers: for questions, not for packets.
     pub(in crate::core) fn stats(&mut self, now: Instant) -> PeerStats {
         let connected = matches!(self.phase, Phase::Connected);
-        let round_trip = self.connection.round_trip(now);
+        let dest = self.ice.dest().copied();
         PeerStats {
             id: self.id,
             state: if connected { PeerState::Connected } else { PeerState::Connecting },
-            transport: Transport::Udp,
-            remote: self.path.map(|(remote, _)| remote),
+            transport: dest.map_or(Transport::Udp, |dest| dest.transport),
+            remote: dest.map(|dest| dest.to),
             srtp_profile: connected.then(|| self.connection.srtp_profile(now)),
             connected_ms: self.connected.map(|at| now.saturating_duration_since(at).as_millis() as u64),
-            rtt_ms: round_trip.map(|it| it.as_secs_f64() * 1000.0),
+            // A lite agent sends no checks, and nothing else of a publisher measures it.
+            rtt_ms: None,
             role: Role::Publisher(PublisherStats {
                 tracks: self.tracks.iter().map(|track| track.stats(now)).collect(),
             }),

@@ -11,11 +11,14 @@ use str0m::change::SdpAnswer;
 use str0m::media::{Simulcast, SimulcastLayer};
 use str0m::{Event, RtcConfig};
 
-use self::world::{LATENCY, SERVER, World, drain};
+use self::world::{CLIENT, LATENCY, SERVER, World, drain};
 use super::{Local, Peer};
+use crate::core::demux::Tuple;
+use crate::core::ice_lite::{Check, Credentials, request};
 use crate::core::up_track::beginning;
+use crate::egress::batch::Transport;
 use crate::sdp_publish::PublishOffer;
-use crate::{CloseReason, PeerId};
+use crate::{Candidate, CloseReason, PeerId};
 
 const VP8_KEYFRAME: &[u8] = &[0x10, 0x10, 0, 0, 0x9d, 0x01, 0x2a, 0x80, 0x02, 0x68, 0x01, 1, 2, 3];
 const VP8_INTERFRAME: &[u8] = &[0x10, 0x11, 0, 0, 9, 9, 9];
@@ -407,16 +410,28 @@ fn every_real_offer_gets_an_answer() {
         let writer = hub.publish(&channel, Publication::default(), now, wall).unwrap();
         let offer = PublishOffer::parse(text).unwrap();
         let local = Local {
-            candidates: vec![SERVER.parse().unwrap(), "[2001:db8::1]:5000".parse().unwrap()],
+            candidates: Candidate::of(
+                &[SERVER.parse().unwrap(), "[2001:db8::1]:5000".parse().unwrap()],
+                true,
+            ),
             start_bitrate_bps: 2_500_000,
             bitrate_max_bps: None,
         };
-        let (peer, answer) = match Peer::negotiate(now, PeerId(1), writer, &offer, &local) {
+        let (mut peer, answer) = match Peer::negotiate(now, PeerId(1), writer, &offer, &local) {
             Ok(done) => done,
             Err(error) => panic!("{name}: {error}"),
         };
         assert!(answer.contains(&format!("a=ice-ufrag:{}\r\n", peer.ufrag())), "{name}");
-        assert!(answer.contains(&format!("a=ice-pwd:{}\r\n", peer.pwd())), "{name}");
+        let pwd = answer.lines().find_map(|line| line.strip_prefix("a=ice-pwd:")).unwrap();
+        let credentials = Credentials::new(peer.ufrag().to_owned(), pwd);
+        let check = request(&format!("{}:theirs", peer.ufrag()), &credentials, true);
+        let tuple = Tuple {
+            remote: CLIENT.parse().unwrap(),
+            local: [192, 0, 2, 1].into(),
+            transport: Transport::Udp,
+        };
+        let check = Check::parse(&check).unwrap();
+        assert!(peer.handle_check(now, tuple, &check, &mut Vec::new()).is_some(), "{name}");
         SdpAnswer::from_sdp_string(&answer).unwrap_or_else(|error| panic!("{name}: {error}\n{answer}"));
     }
 }
@@ -425,7 +440,6 @@ fn every_real_offer_gets_an_answer() {
 #[test]
 fn garbage_does_no_harm() {
     let mut world = World::new(vp8, true);
-    let (server, client) = World::addresses();
     let mut next = random(0x9e37_79b9_7f4a_7c15);
     let mut garble = |world: &mut World, count: usize| {
         for _ in 0..count {
@@ -436,8 +450,7 @@ fn garbage_does_no_harm() {
             if data.len() > 3 && next(2) == 0 {
                 data[1] = [96, 200, 205, 254, 253][next(5)];
             }
-            let now = world.now;
-            world.peer.handle_datagram(now, client, server.ip(), &mut data);
+            world.reach_server(&mut data);
             world.pump_peer();
         }
     };

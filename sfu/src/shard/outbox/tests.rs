@@ -1,9 +1,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
-use super::super::port;
+use super::super::port::{self, Port};
 use super::super::socket::{EventFd, Inbox, wait};
 use super::*;
-use crate::egress::batch::{Dest, FrameKind};
+use crate::egress::batch::{Dest, FrameKind, Transport};
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -17,7 +17,7 @@ fn receivers(count: usize) -> Vec<UdpSocket> {
 }
 
 fn dest_of(udp: &UdpSocket) -> Dest {
-    Dest { to: udp.local_addr().unwrap(), from: LOCALHOST, gso: true }
+    Dest { to: udp.local_addr().unwrap(), from: LOCALHOST, transport: Transport::Udp, gso: true }
 }
 
 /// Five packets of a frame to each, the last one shorter, all with bytes that name them.
@@ -44,7 +44,7 @@ fn check(receivers: &[UdpSocket]) {
 
 #[test]
 fn forty_viewers_get_a_frame_by_one_system_call() {
-    let (_, mut sockets) = port::bind(&[LOCALHOST], 0, 1, 1 << 20).unwrap();
+    let mut sockets = port::bind(&[LOCALHOST], 0, false, 1, 1 << 20).unwrap().sockets;
     let receivers = receivers(40);
     let dests: Vec<Dest> = receivers.iter().map(dest_of).collect();
     let (mut batch, mut outbox) = (Batch::new(), Outbox::new());
@@ -66,14 +66,15 @@ fn forty_viewers_get_a_frame_by_one_system_call() {
 
 /// A viewer at `viewer` talks to our address `used`, on sockets bound to `bound`.
 fn reply(bound: IpAddr, used: IpAddr, viewer: IpAddr) {
-    let (port, mut sockets) = port::bind(&[bound], 0, 1, 1 << 20).unwrap();
+    let Port { number: port, mut sockets, .. } = port::bind(&[bound], 0, false, 1, 1 << 20).unwrap();
     let sockets = sockets.remove(0);
     let viewer = UdpSocket::bind((viewer, 0)).unwrap();
     viewer.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     viewer.send_to(b"hello", (used, port)).unwrap();
 
     let socket = sockets.v4.as_ref().or(sockets.v6.as_ref()).unwrap();
-    let ready = wait([(Some(socket), false)], &EventFd::new().unwrap(), Some(Duration::from_secs(5)));
+    let watched = [(Some(socket), false), (None, false)];
+    let ready = wait(watched, None, &EventFd::new().unwrap(), Some(Duration::from_secs(5)));
     assert!(ready.unwrap()[0].readable);
     let mut inbox = Inbox::new();
     assert_eq!(inbox.receive(socket, &mut 0).unwrap(), 1);
@@ -81,7 +82,7 @@ fn reply(bound: IpAddr, used: IpAddr, viewer: IpAddr) {
     assert_eq!((from, to, &*data), (viewer.local_addr().unwrap(), used, &b"hello"[..]));
 
     let mut batch = Batch::new();
-    let dest = Dest { to: from, from: to, gso: true };
+    let dest = Dest { to: from, from: to, transport: Transport::Udp, gso: true };
     batch.push(&dest, 2).unwrap().copy_from_slice(b"a1");
     batch.push(&dest, 2).unwrap().copy_from_slice(b"a2");
     let (mut stats, mut latency) = (SocketStats::default(), ForwardLatency::default());
@@ -108,7 +109,7 @@ fn both_address_families_are_served_from_one_batch() {
     let v6 = IpAddr::from(Ipv6Addr::LOCALHOST);
     let Ok(second) = UdpSocket::bind((v6, 0)) else { return };
     let first = receivers(1).remove(0);
-    let (_, mut sockets) = port::bind(&[LOCALHOST, v6], 0, 1, 1 << 20).unwrap();
+    let mut sockets = port::bind(&[LOCALHOST, v6], 0, false, 1, 1 << 20).unwrap().sockets;
     let mut batch = Batch::new();
     let dests = [dest_of(&first), Dest { from: v6, ..dest_of(&second) }];
     fill(&mut batch, &dests);
@@ -121,7 +122,7 @@ fn both_address_families_are_served_from_one_batch() {
 
 #[test]
 fn oversized_datagrams_are_counted_and_dropped() {
-    let (port, mut sockets) = port::bind(&[LOCALHOST], 0, 1, 1 << 20).unwrap();
+    let Port { number: port, mut sockets, .. } = port::bind(&[LOCALHOST], 0, false, 1, 1 << 20).unwrap();
     let sockets = sockets.remove(0);
     let viewer = receivers(1).remove(0);
     viewer.send_to(&[1; 3000], (LOCALHOST, port)).unwrap();
@@ -157,7 +158,14 @@ impl Kernel {
 }
 
 fn fake_dests() -> Vec<Dest> {
-    (1..=3).map(|port| Dest { to: (LOCALHOST, port).into(), from: LOCALHOST, gso: true }).collect()
+    (1..=3)
+        .map(|port| Dest {
+            to: (LOCALHOST, port).into(),
+            from: LOCALHOST,
+            transport: Transport::Udp,
+            gso: true,
+        })
+        .collect()
 }
 
 fn whole() -> Vec<(u8, usize)> {
@@ -214,7 +222,8 @@ fn where_gso_is_refused_the_same_packets_go_out_one_by_one() {
 fn a_socket_that_refuses_gso_for_many_is_asked_no_more() {
     let (mut batch, mut outbox, mut stats) = (Batch::new(), Outbox::new(), SocketStats::default());
     for port in 1..=REFUSED_MAX as u16 + 1 {
-        let dest = Dest { to: (LOCALHOST, port).into(), from: LOCALHOST, gso: true };
+        let dest =
+            Dest { to: (LOCALHOST, port).into(), from: LOCALHOST, transport: Transport::Udp, gso: true };
         batch.push(&dest, 100).unwrap().fill(1);
         batch.push(&dest, 100).unwrap().fill(1);
     }

@@ -21,10 +21,13 @@ use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
 use super::VP8_KEYFRAME;
 use super::world::drain;
+use crate::core::demux::Tuple;
+use crate::core::ice_lite::Check;
 use crate::core::peer::{Local, Peer};
 use crate::core::up_track::beginning;
+use crate::egress::batch::Transport;
 use crate::sdp_publish::PublishOffer;
-use crate::{PeerEvent, PeerId};
+use crate::{Candidate, PeerEvent, PeerId};
 
 const SERVER: &str = "192.0.2.1:5000";
 const CLIENT: &str = "198.51.100.7:40000";
@@ -80,27 +83,38 @@ fn publish(profile: SrtpProtectionProfile) -> &'static str {
     let channel = ChannelName::parse("ana").unwrap();
     let wall = NtpTime::from_unix_micros(1_795_327_200_000_000);
     let writer = hub.publish(&channel, Publication::default(), start, wall).unwrap();
-    let local = Local { candidates: vec![server], start_bitrate_bps: 2_500_000, bitrate_max_bps: None };
+    let candidates = Candidate::of(&[server], false);
+    let local = Local { candidates, start_bitrate_bps: 2_500_000, bitrate_max_bps: None };
     let (mut peer, answer) = Peer::negotiate(start, PeerId(1), writer, &parsed, &local).unwrap();
     client.set_remote_description(start, RTCSessionDescription::answer(answer).unwrap()).unwrap();
-    let mut chosen = None;
-    let mut reader = None;
+    let (mut chosen, mut reader, mut responses) = (None, None, Vec::new());
     for millis in 0..3000 {
         let now = start + Duration::from_millis(millis);
         client.handle_timeout(now).unwrap();
         peer.handle_timeout(now);
         while client.poll_event().is_some() {}
         while let Some(message) = client.poll_write() {
-            peer.handle_datagram(now, address, server.ip(), &mut message.message.to_vec());
+            let mut data = message.message.to_vec();
+            let tuple = Tuple { remote: address, local: server.ip(), transport: Transport::Udp };
+            match Check::parse(&data) {
+                Some(check) => {
+                    let mut response = Vec::new();
+                    if peer.handle_check(now, tuple, &check, &mut response).is_some() {
+                        responses.push(response);
+                    }
+                }
+                None => peer.handle_datagram(now, tuple, &mut data),
+            }
         }
-        while let Some(transmit) = peer.poll_transmit() {
+        let sent = std::iter::from_fn(|| peer.poll_transmit().map(|transmit| transmit.data));
+        for data in responses.drain(..).chain(sent) {
             let transport = TransportContext {
-                local_addr: transmit.to,
+                local_addr: address,
                 peer_addr: server,
                 transport_protocol: TransportProtocol::UDP,
                 ecn: None,
             };
-            let message = BytesMut::from(transmit.data.as_slice());
+            let message = BytesMut::from(data.as_slice());
             client.handle_read(TaggedBytesMut { now, transport, message }).unwrap();
         }
         while let Some(event) = peer.poll_event() {

@@ -12,8 +12,11 @@ use str0m::net::{Protocol, Receive};
 use str0m::rtp::RtpWrite;
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 
+use crate::core::demux::Tuple;
+use crate::core::ice_lite::Check;
 use crate::core::peer::{Local, Peer};
 use crate::core::up_track::beginning;
+use crate::egress::batch::Transport;
 use crate::sdp_publish::PublishOffer;
 use crate::{CloseReason, PeerEvent, PeerId};
 
@@ -34,7 +37,7 @@ pub(super) struct World {
     pub(super) peer: Peer,
     pub(super) video: Option<Mid>,
     pub(super) audio: Option<Mid>,
-    pub(super) to_server: Wire,
+    pub(super) upstream: Wire,
     pub(super) to_client: Wire,
     pub(super) client_due: Instant,
     pub(super) client_events: Vec<Event>,
@@ -72,7 +75,8 @@ impl World {
         let wall = NtpTime::from_unix_micros(1_795_327_200_000_000);
         let writer = hub.publish(&channel, Publication::default(), now, wall).unwrap();
         let offer = PublishOffer::parse(&offer.to_sdp_string()).unwrap();
-        let local = Local { candidates: vec![server], start_bitrate_bps: 2_500_000, bitrate_max_bps: None };
+        let candidates = crate::Candidate::of(&[server], false);
+        let local = Local { candidates, start_bitrate_bps: 2_500_000, bitrate_max_bps: None };
         let (peer, answer) = Peer::negotiate(now, PeerId(1), writer, &offer, &local).unwrap();
         let answer = SdpAnswer::from_sdp_string(&answer).unwrap();
         client.sdp_api().accept_answer(pending, answer).unwrap();
@@ -84,7 +88,7 @@ impl World {
             peer,
             video,
             audio,
-            to_server: Wire::new(),
+            upstream: Wire::new(),
             to_client: Wire::new(),
             client_due: now,
             client_events: Vec::new(),
@@ -109,7 +113,7 @@ impl World {
                 Output::Transmit(transmit) => {
                     let data = transmit.contents.to_vec();
                     if !(data[0] >= 128 && (self.lose)(&data)) {
-                        self.to_server.push_back((self.now + LATENCY, data));
+                        self.upstream.push_back((self.now + LATENCY, data));
                     }
                 }
                 Output::Event(event) => self.client_events.push(event),
@@ -129,6 +133,19 @@ impl World {
         }
     }
 
+    /// A datagram reaches the server from where the client is.
+    pub(super) fn reach_server(&mut self, data: &mut [u8]) {
+        let (server, _) = Self::addresses();
+        let tuple = Tuple { remote: self.seen_at, local: server.ip(), transport: Transport::Udp };
+        let Some(check) = Check::parse(data) else {
+            return self.peer.handle_datagram(self.now, tuple, data);
+        };
+        let mut response = Vec::new();
+        if self.peer.handle_check(self.now, tuple, &check, &mut response).is_some() {
+            self.to_client.push_back((self.now + LATENCY, response));
+        }
+    }
+
     /// Lets everything happen until `until`.
     pub(super) fn run_until(&mut self, until: Instant) {
         let (server, client) = Self::addresses();
@@ -138,7 +155,7 @@ impl World {
             let next = [
                 Some(self.client_due),
                 self.peer.poll_timeout(),
-                self.to_server.front().map(|(at, _)| *at),
+                self.upstream.front().map(|(at, _)| *at),
                 self.to_client.front().map(|(at, _)| *at),
             ];
             let next = next.into_iter().flatten().min().unwrap_or(until).max(self.now);
@@ -147,9 +164,9 @@ impl World {
                 return;
             }
             self.now = next;
-            if self.to_server.front().is_some_and(|(at, _)| *at <= next) {
-                let (_, mut data) = self.to_server.pop_front().unwrap();
-                self.peer.handle_datagram(next, self.seen_at, server.ip(), &mut data);
+            if self.upstream.front().is_some_and(|(at, _)| *at <= next) {
+                let (_, mut data) = self.upstream.pop_front().unwrap();
+                self.reach_server(&mut data);
             } else if self.to_client.front().is_some_and(|(at, _)| *at <= next) {
                 let (_, data) = self.to_client.pop_front().unwrap();
                 if let Ok(contents) = data.as_slice().try_into() {

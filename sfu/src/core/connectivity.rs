@@ -1,0 +1,150 @@
+//! Ways to Peers: checks, ICE restarts, and TCP connections that end or are full.
+
+use std::time::Instant;
+
+use media::Kind;
+
+use super::demux::{Home, Tuple};
+use super::down_track::Flow;
+use super::ice_agent::{Checked, IceAgent};
+use super::ice_lite::{Check, Credentials};
+use super::{Action, Claim, Core, Routed, Transmit};
+use crate::PeerId;
+use crate::egress::batch::Transport;
+
+impl Core {
+    /// A check. Nothing is believed and nothing is said before it has proven that its sender knows the password.
+    pub(super) fn handle_check(
+        &mut self,
+        now: Instant,
+        tuple: Tuple,
+        check: &Check<'_>,
+        claim: &mut dyn FnMut(&str) -> Claim,
+    ) -> Routed {
+        let home = match self.routes.by_ufrag(check.local_ufrag()) {
+            Some(home) => home,
+            None => match claim(check.local_ufrag()) {
+                Claim::Yours(negotiated) => self.admit(now, *negotiated),
+                Claim::Elsewhere(shard) => {
+                    self.routes.learn_elsewhere(now, tuple, shard);
+                    return Routed::Elsewhere(shard);
+                }
+                Claim::Unknown => {
+                    self.counters.datagrams_of_nobody += 1;
+                    return Routed::Dropped;
+                }
+            },
+        };
+        let mut data = self.spare.pop().unwrap_or_default();
+        let checked = match home {
+            Home::Viewer(slot) => self
+                .viewers
+                .get_mut(slot)
+                .and_then(|viewer| viewer.ice.handle_check(now, tuple, check, &mut data)),
+            Home::Publisher(slot) => self
+                .publishers
+                .get_mut(slot)
+                .and_then(|publisher| publisher.peer.handle_check(now, tuple, check, &mut data)),
+        };
+        let Some(checked) = checked else {
+            self.reuse(data);
+            self.counters.checks_refused += 1;
+            return Routed::Dropped;
+        };
+        let (to, from, transport) = (tuple.remote, tuple.local, tuple.transport);
+        self.transmits.push_back(Transmit { to, from, transport, data });
+        self.note_check(tuple, home, checked);
+        match home {
+            Home::Viewer(slot) => {
+                let Some(viewer) = self.viewers.get_mut(slot) else { return Routed::Here };
+                let started = viewer.start_dtls(now);
+                self.after_dtls(now, slot, started.map(|()| None));
+            }
+            Home::Publisher(slot) => self.drain_publisher(slot),
+        }
+        Routed::Here
+    }
+
+    fn note_check(&mut self, tuple: Tuple, home: Home, checked: Checked) {
+        self.counters.checks_answered += 1;
+        if let Some(forgotten) = checked.forgotten {
+            self.routes.forget(forgotten);
+            self.hang_up(forgotten);
+        }
+        if checked.learned {
+            self.routes.learn(tuple, home);
+        }
+        if let Some(ufrag) = checked.retired {
+            self.routes.retire(&ufrag);
+        }
+    }
+
+    /// Answers checks of another ICE session of a Peer too; the first nomination among them ends the old one.
+    pub(super) fn restart_ice(&mut self, id: PeerId, credentials: Credentials) {
+        let Some(home) = self.routes.by_id(id) else { return };
+        self.routes.add_ufrag(credentials.ufrag(), home);
+        let given_up = match home {
+            Home::Viewer(slot) => {
+                self.viewers.get_mut(slot).and_then(|viewer| viewer.ice.restart(credentials))
+            }
+            Home::Publisher(slot) => {
+                self.publishers.get_mut(slot).and_then(|publisher| publisher.peer.restart_ice(credentials))
+            }
+        };
+        self.counters.ice_restarts += 1;
+        if let Some(ufrag) = given_up {
+            self.routes.retire(&ufrag);
+        }
+    }
+
+    /// A TCP connection ended.
+    pub fn handle_hang_up(&mut self, tuple: Tuple) {
+        let Some(home) = self.routes.by_tuple(tuple) else { return };
+        self.routes.forget(tuple);
+        match home {
+            Home::Viewer(slot) => {
+                if let Some(viewer) = self.viewers.get_mut(slot) {
+                    viewer.ice.hang_up(tuple);
+                    viewer.set_choked(tuple, false);
+                }
+            }
+            Home::Publisher(slot) => {
+                if let Some(publisher) = self.publishers.get_mut(slot) {
+                    publisher.peer.hang_up(tuple);
+                }
+            }
+        }
+    }
+
+    /// More waits on a TCP connection than its line takes (`full`), or that is sent. While it is full, its viewer's
+    /// picture stops; it goes on with the keyframe after that. Sound needs so little that it always goes.
+    pub fn handle_backlog(&mut self, tuple: Tuple, full: bool) {
+        let Some(Home::Viewer(slot)) = self.routes.by_tuple(tuple) else { return };
+        let Some(viewer) = self.viewers.get_mut(slot) else { return };
+        viewer.set_choked(tuple, full);
+        if !viewer.is_choked() {
+            return;
+        }
+        self.counters.tcp_chokes += 1;
+        if let Some(down) = viewer.down(Kind::Video)
+            && matches!(down.flow, Flow::Live { .. } | Flow::CatchUp(_))
+        {
+            down.restart(Flow::Waiting);
+            self.catching_up.retain(|other| *other != slot);
+        }
+    }
+
+    /// A Peer has ended.
+    pub(super) fn forget_ways(&mut self, id: PeerId, ice: &IceAgent) {
+        self.routes.remove(id, ice);
+        for tuple in ice.tuples() {
+            self.hang_up(tuple);
+        }
+    }
+
+    fn hang_up(&mut self, tuple: Tuple) {
+        if tuple.transport == Transport::Tcp {
+            self.actions.push_back(Action::HangUp(tuple));
+        }
+    }
+}
