@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { BACK_AFTER_MS, FRAME_BY_MS, HLS_RESTART_AFTER_STALL_MS, HLS_STALL_MS, ICE_BY_MS, IDLE, RESTARTS_MAX, RESTART_AFTER_DISCONNECT_MS, RESTART_AFTER_STALL_MS, RETRY_PLAYED_WEBRTC_MS, RETRY_WEBRTC_MS, STALL_MS, WARM_HLS_AFTER_MS, nextDeadline, step } from '../src/player/path';
+import { BACK_AFTER_MS, FRAME_BY_MS, HLS_RESTART_AFTER_STALL_MS, HLS_STALL_MS, ICE_BY_MS, ICE_RESTART_EVERY_MS, IDLE, RESTARTS_MAX, RESTART_AFTER_DISCONNECT_MS, RESTART_AFTER_STALL_MS, RETRY_PLAYED_WEBRTC_MS, RETRY_WEBRTC_MS, STALL_MS, WARM_HLS_AFTER_MS, nextDeadline, step } from '../src/player/path';
 import type { Path, PathEvent, Preference } from '../src/player/path';
 
 /** A path in fake time: `at` runs every deadline on the way to `ms`, as the player's timer would. */
@@ -129,11 +129,27 @@ describe('stalls', () => {
     expect(rig.path.shown).toBe('webrtc');
   });
 
-  it('makes a new peer soon when ICE is interrupted, but not when it comes back', () => {
-    const gone = playing().at(1_000).send({ type: 'ice', state: 'disconnected' }).at(1_000 + RESTART_AFTER_DISCONNECT_MS);
+  it('restarts ICE at once when it is interrupted, makes a new peer soon, but not when it comes back', () => {
+    const gone = playing().at(1_000).send({ type: 'ice', state: 'disconnected' });
+    expect(gone.path.webrtc).toMatchObject({ attempt: 1, iceRestarts: 1, state: 'stalled' });
+    gone.at(1_000 + RESTART_AFTER_DISCONNECT_MS);
     expect(gone.path.webrtc.attempt).toBe(2);
     const back = playing().at(1_000).send({ type: 'ice', state: 'disconnected' }).at(1_400).send({ type: 'ice', state: 'connected' }).at(5_000);
-    expect(back.path.webrtc.attempt).toBe(1);
+    expect(back.path.webrtc).toMatchObject({ attempt: 1, iceRestarts: 1 });
+  });
+
+  it('restarts ICE when the network changes, once per change, and goes on playing', () => {
+    const rig = playing().at(1_000);
+    for (let event = 0; event < 5; event += 1) rig.send({ type: 'networkChanged' });
+    expect(rig.path.webrtc).toMatchObject({ state: 'playing', attempt: 1, iceRestarts: 1 });
+    rig.frames(1_000 + ICE_RESTART_EVERY_MS).send({ type: 'networkChanged' });
+    expect(rig.path.webrtc).toMatchObject({ state: 'playing', attempt: 1, iceRestarts: 2 });
+  });
+
+  it('tries WebRTC again when the network changes while HLS plays, and leaves one that connects alone', () => {
+    const rig = new Rig().at(700).send({ type: 'ice', state: 'failed' }).at(2_000).send({ type: 'frame', via: 'hls' });
+    rig.send({ type: 'networkChanged' }).send({ type: 'networkChanged' });
+    expect(rig.path.webrtc).toMatchObject({ state: 'connecting', attempt: 2, iceRestarts: 0 });
   });
 
   it('are nobody’s fault while the encoder is away, also with the last frames still coming', () => {

@@ -70,7 +70,7 @@ describe('the badge', () => {
   it('HLS 2.4 s because …', () => {
     const hls: PlayerEvent = { type: 'path', event: { type: 'frame', via: 'hls' } };
     const fallback = (reason: 'udp_blocked' | 'b_frames'): PlayerEvent => ({ type: 'path', event: { type: 'fallback', reason, url: null } });
-    expect(badge(late(run(START, fallback('udp_blocked'), hls), 'hls', 2_400))).toEqual({ short: 'HLS 2.4 s', why: 'because UDP is blocked' });
+    expect(badge(late(run(START, fallback('udp_blocked'), hls), 'hls', 2_400))).toEqual({ short: 'HLS 2.4 s', why: 'because this network blocks UDP, and WebRTC by TCP' });
     expect(badge(run(START, fallback('b_frames'), hls))?.why).toBe('because the encoder uses B-frames (set B-frames to 0)');
   });
 

@@ -30,12 +30,6 @@ export interface Live {
   readonly hls: string | null;
 }
 
-export interface IceServer {
-  readonly urls: string | string[];
-  readonly username?: string;
-  readonly credential?: string;
-}
-
 /** Where a push belongs: its channel address, and its place there if it can be recovered. */
 interface Addressed {
   readonly ch: string | null;
@@ -49,7 +43,7 @@ export type ServerFrame =
   | { type: 'error'; re: number | null; code: string; message: string; retryable: boolean }
   | { type: 'ping'; t: number }
   | { type: 'reconnect'; url: string | null; inMs: number }
-  | { type: 'rtc.answer'; re: number; pc: string; sdp: string; iceServers: IceServer[]; serverDelayMs: number | null }
+  | { type: 'rtc.answer'; re: number; pc: string; sdp: string; iceServers: RTCIceServer[]; serverDelayMs: number | null }
   | { type: 'rtc.fallback'; re: number | null; pc: string | null; reason: string; url: string | null }
   /** Of one peer connection (`pc`), or of everybody who watches `ch`. */
   | { type: 'rtc.state'; pc: string | null; ch: string | null; state: 'active' | 'inactive' | 'ended'; video: string | null }
@@ -88,6 +82,7 @@ export type ClientRequest =
   | { type: 'rtc.stats'; pc: string }
   | { type: 'rtc.layer'; pc: string; rid: string }
   | { type: 'rtc.pause' | 'rtc.resume'; pc: string; kind: 'audio' | 'video' }
+  | { type: 'rtc.restart'; pc: string; sdp: string }
   | { type: 'message'; ch: string; text: string; nonce: string }
   | { type: 'name'; name: string };
 
@@ -146,7 +141,7 @@ function serverFigures(value: Fields): ServerFigures {
   };
 }
 
-function iceServers(value: unknown): IceServer[] {
+function iceServers(value: unknown): RTCIceServer[] {
   return list(value)
     .filter(isFields)
     .flatMap((server) => {

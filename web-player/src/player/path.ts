@@ -5,9 +5,9 @@
  * closes sources until they match `webrtc.attempt`, `hls.attempt` and `shown`, and calls `step` again at
  * `nextDeadline`. All times are milliseconds of one monotonic clock.
  *
- *     load ─► WebRTC connecting ──frame──► WebRTC shown ──stall──► restart (at most 3 a minute) ──► HLS
- *               │ 1.5 s without ICE: HLS warms up, hidden                                            ▲
- *               └ 3 s without ICE, 4 s without a frame, or the server says so ───────────────────────┘
+ *     load ─► WebRTC connecting ──frame──► WebRTC shown ──stall──► ICE restart, new peer (at most 3 a minute) ──► HLS
+ *               │ 1.5 s without ICE: HLS warms up, hidden                                                          ▲
+ *               └ 3 s without ICE (by UDP, TCP or TURN), 4 s without a frame, or the server says so ───────────────┘
  */
 
 /** HLS starts to load, hidden, when ICE has not connected by then: it needs 1–2 s to its first frame. */
@@ -20,8 +20,13 @@ export const FRAME_BY_MS = 4_000;
 export const STALL_MS = 2_000;
 /** A connected peer that brings nothing is made anew after this long: the server's grace for an encoder that dropped. */
 export const RESTART_AFTER_STALL_MS = 10_000;
-/** One whose ICE is interrupted (itself noticed only after some 5 s) is made anew sooner. */
-export const RESTART_AFTER_DISCONNECT_MS = 1_500;
+/**
+ * When ICE is interrupted (itself noticed only after some 5 s), another way is looked for at once (ICE restart: two round trips
+ * and the checks); without success by then, the peer is made anew.
+ */
+export const RESTART_AFTER_DISCONNECT_MS = 3_000;
+/** Networks that change in pieces say so several times: ways are not looked for more often than this. */
+export const ICE_RESTART_EVERY_MS = 2_000;
 /**
  * After the server said that the encoder is away, frames of before still come: out of the jitter buffer, and when the
  * server answers a plea for a keyframe from its cache. Only a picture that moves for this long says that the encoder is
@@ -73,6 +78,9 @@ interface Webrtc {
   readonly runSince: number;
   /** When a stalled peer is made anew. */
   readonly restartAt: number | null;
+  /** Counts up with every wish for an ICE restart; the last one was then. */
+  readonly iceRestarts: number;
+  readonly iceRestartedAt: number;
   /** Whether it has brought a frame since `start`. */
   readonly played: boolean;
   /** When peers were made anew, within the window. */
@@ -119,12 +127,14 @@ export type PathEvent =
   /** Nobody looks (a hidden page, a pause): that no frame came is no stall. */
   | { type: 'excused' }
   /** Something changed that may let WebRTC through: another network, a page that was long hidden, a new Stream. */
-  | { type: 'tryWebrtc' };
+  | { type: 'tryWebrtc' }
+  /** This device has another network, or other addresses in it. */
+  | { type: 'networkChanged' };
 
 export const IDLE: Path = {
   active: false,
   preference: 'auto',
-  webrtc: { state: 'off', attempt: 0, since: 0, lastFrameAt: 0, runSince: 0, restartAt: null, played: false, restarts: [], retryAt: null },
+  webrtc: { state: 'off', attempt: 0, since: 0, lastFrameAt: 0, runSince: 0, restartAt: null, iceRestarts: 0, iceRestartedAt: Number.NEGATIVE_INFINITY, played: false, restarts: [], retryAt: null },
   hls: { state: 'off', attempt: 0, lastFrameAt: 0, failures: 0, retryAt: null },
   shown: 'none',
   reason: null,
@@ -160,7 +170,9 @@ export function step(path: Path, event: PathEvent, now: number): Path {
     case 'excused':
       return { ...path, webrtc: { ...path.webrtc, lastFrameAt: now }, hls: { ...path.hls, lastFrameAt: now } };
     case 'tryWebrtc':
-      return path.webrtc.state === 'off' && path.reason !== 'chosen' && path.reason !== 'no_webrtc' ? openWebrtc(path, now) : path;
+      return tryWebrtc(path, now);
+    case 'networkChanged':
+      return path.webrtc.state === 'off' ? tryWebrtc(path, now) : restartIce(path, now);
   }
 }
 
@@ -237,6 +249,17 @@ function warmAt(webrtc: Webrtc): number {
   return webrtc.since + (webrtc.state === 'connected' ? WARM_HLS_AFTER_ICE_MS : WARM_HLS_AFTER_MS);
 }
 
+function tryWebrtc(path: Path, now: number): Path {
+  return path.webrtc.state === 'off' && path.reason !== 'chosen' && path.reason !== 'no_webrtc' ? openWebrtc(path, now) : path;
+}
+
+/** Looks for another way to the server, with the peer that there is. One that still connects does so anyway. */
+function restartIce(path: Path, now: number): Path {
+  const { webrtc } = path;
+  if (webrtc.state === 'off' || webrtc.state === 'connecting' || now < webrtc.iceRestartedAt + ICE_RESTART_EVERY_MS) return path;
+  return { ...path, webrtc: { ...webrtc, iceRestarts: webrtc.iceRestarts + 1, iceRestartedAt: now } };
+}
+
 function tick(before: Path, now: number): Path {
   let path = before;
   if (path.hls.retryAt !== null && now >= path.hls.retryAt) {
@@ -276,7 +299,8 @@ function ice(path: Path, state: 'connected' | 'disconnected' | 'failed', now: nu
   if (webrtc.state === 'connecting' && state === 'failed') return giveUp(path, 'udp_blocked', now);
   if (state === 'failed') return restart(path, now);
   if (webrtc.state !== 'playing' && webrtc.state !== 'stalled') return path;
-  return stall(path, Math.min(webrtc.restartAt ?? Number.POSITIVE_INFINITY, now + RESTART_AFTER_DISCONNECT_MS));
+  const restartAt = Math.min(webrtc.restartAt ?? Number.POSITIVE_INFINITY, now + RESTART_AFTER_DISCONNECT_MS);
+  return restartIce(stall(path, restartAt), now);
 }
 
 function stall(path: Path, restartAt: number): Path {

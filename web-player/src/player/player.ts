@@ -43,7 +43,9 @@ const PAUSE_HIDDEN_MS = 5_000;
 export class Player {
   #options: PlayerOptions;
   #state: PlayerState;
-  #webrtc: { source: Source; attempt: number; pc: string | null; asked: string; picture: boolean } | null = null;
+  #webrtc: {
+    source: PeerSource; attempt: number; iceRestarts: number; pc: string | null; asked: string; picture: boolean;
+  } | null = null;
   #hls: { source: Source; attempt: number } | null = null;
   #onStage: HTMLVideoElement | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -97,7 +99,8 @@ export class Player {
       }),
       gateway.onFrame((frame) => this.#handleFrame(frame)),
       listen(document, 'visibilitychange', () => this.#visibilityChanged()),
-      listen(window, 'online', () => this.dispatch({ type: 'path', event: { type: 'tryWebrtc' } })),
+      listen(window, 'online', () => this.dispatch({ type: 'path', event: { type: 'networkChanged' } })),
+      listenToNetwork(() => this.dispatch({ type: 'path', event: { type: 'networkChanged' } })),
       listen(window, 'pagehide', () => this.#webrtc?.source.close()),
       // Back from the back-forward cache: the peer was closed on the way in.
       listen(window, 'pageshow', (event) => {
@@ -277,6 +280,10 @@ export class Player {
       this.#hls = null;
     }
     if (path.webrtc.state !== 'off' && this.#webrtc === null) this.#openWebrtc(path.webrtc.attempt);
+    if (this.#webrtc !== null && this.#webrtc.iceRestarts !== path.webrtc.iceRestarts) {
+      this.#webrtc.iceRestarts = path.webrtc.iceRestarts;
+      void this.#webrtc.source.restartIce();
+    }
     if (path.hls.state !== 'off' && path.hls.state !== 'waiting' && this.#hls === null) this.#openHls(path.hls.attempt);
     this.#stageShown();
     this.#schedule();
@@ -296,7 +303,8 @@ export class Player {
           },
         });
     const source = new PeerSource(negotiate, this.#eventsOf('webrtc', attempt), () => this.#serverNow());
-    this.#webrtc = { source, attempt, pc: null, asked: 'auto', picture: true };
+    const { iceRestarts } = this.#state.path.webrtc;
+    this.#webrtc = { source, attempt, iceRestarts, pc: null, asked: 'auto', picture: true };
     this.#adopt(source.video);
   }
 
@@ -411,6 +419,12 @@ export class Player {
 function listen(target: EventTarget, type: string, then: (event: Event) => void): () => void {
   target.addEventListener(type, then);
   return () => target.removeEventListener(type, then);
+}
+
+/** Changes of the network, where the browser tells of them (Network Information, which the DOM library does not know). */
+function listenToNetwork(then: () => void): () => void {
+  const { connection } = navigator as Navigator & { connection?: EventTarget };
+  return connection === undefined ? () => undefined : listen(connection, 'change', then);
 }
 
 /** What tests and curious people read as `window.__swiftwater`: always the state, never a wish. */

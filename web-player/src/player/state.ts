@@ -155,7 +155,7 @@ function isMoving(path: Path): boolean {
 }
 
 const BECAUSE: Record<Reason, string> = {
-  udp_blocked: 'UDP is blocked',
+  udp_blocked: 'this network blocks UDP, and WebRTC by TCP',
   no_frame: 'no picture came by WebRTC',
   b_frames: 'the encoder uses B-frames (set B-frames to 0)',
   codec: 'this browser cannot play the codec by WebRTC',

@@ -2,8 +2,11 @@
  * Publishing from the browser by WHIP (RFC 9725): one POST with the offer, one DELETE at the end.
  *
  * A connection that breaks is made again with a new POST and the same key; the server continues the same Stream
- * within its grace. Candidates are not trickled: the offer waits a moment for them.
+ * within its grace. One whose network changed restarts ICE first. Candidates are not told: the server finds us by our checks.
  */
+
+import { IceSession } from '../ice/fragment';
+import { iceServersFrom, useIceServers } from '../ice/servers';
 
 export type CodecChoice = 'H264' | 'VP8';
 
@@ -21,9 +24,7 @@ export const QUALITIES: readonly Quality[] = [
   { id: '1080', label: '1080p · 4.5 Mbit/s', width: 1920, height: 1080, bitrateBps: 4_500_000 },
 ];
 
-/** How long the offer waits for candidates. Without any the server still finds us by our own checks. */
-const GATHER_MAX_MS = 500;
-/** ICE may come back by itself; after this long the connection is made anew. */
+/** ICE may come back by itself, or by a restart; after this long the connection is made anew. */
 const DISCONNECTED_MAX_MS = 4_000;
 const RETRY_FIRST_MS = 1_000;
 const RETRY_MAX_MS = 10_000;
@@ -107,6 +108,7 @@ export class WhipPublisher {
   #videoSender: RTCRtpSender | null = null;
   #audioSender: RTCRtpSender | null = null;
   #resource: string | null = null;
+  #session: IceSession | null = null;
   #liveSince: number | null = null;
   #attempt = 0;
   #retry: ReturnType<typeof setTimeout> | undefined;
@@ -149,10 +151,12 @@ export class WhipPublisher {
     };
     try {
       this.#addTracks(peer);
-      await peer.setLocalDescription(await peer.createOffer());
-      await gathered(peer);
-      const answer = await this.#post(peer.localDescription?.sdp ?? '');
+      const offer = await peer.createOffer();
+      const { answer, iceServers } = await this.#post(offer.sdp ?? '');
       if (peer !== this.#peer) return;
+      useIceServers(peer, iceServers);
+      // Only now: candidates are gathered from here on, and TURN servers must be known.
+      await peer.setLocalDescription(offer);
       await peer.setRemoteDescription({ type: 'answer', sdp: answer });
       this.#looking = setInterval(() => void this.#look(peer), LOOK_EVERY_MS);
     } catch (error) {
@@ -178,10 +182,11 @@ export class WhipPublisher {
     this.#videoSender = transceiver.sender;
   }
 
-  async #post(sdp: string): Promise<string> {
+  async #post(sdp: string): Promise<{ answer: string; iceServers: RTCIceServer[] }> {
+    const authorization = { Authorization: `Bearer ${this.#options.key}` };
     const response = await fetch(this.#options.url, {
       method: 'POST',
-      headers: { 'Content-Type': 'application/sdp', Authorization: `Bearer ${this.#options.key}` },
+      headers: { 'Content-Type': 'application/sdp', ...authorization },
       body: sdp,
       signal: AbortSignal.timeout(POST_TIMEOUT_MS),
     });
@@ -189,9 +194,23 @@ export class WhipPublisher {
     const location = response.headers.get('Location');
     this.#resource = location === null ? null : new URL(location, response.url).href;
     const answer = await response.text();
+    this.#session = this.#resource === null ? null : new IceSession(this.#resource, response.headers.get('ETag'), answer, authorization);
     // Stopped in the meantime: the session that was just made must not stay.
     if (this.#stopped) void this.#release();
-    return answer;
+    return { answer, iceServers: iceServersFrom(response.headers.get('Link')) };
+  }
+
+  /** Looks for another way to the server; if none is found in time, the connection is made anew. */
+  async #restartIce(peer: RTCPeerConnection): Promise<void> {
+    try {
+      const offer = await peer.createOffer({ iceRestart: true });
+      const answer = await this.#session?.restart(offer.sdp ?? '', AbortSignal.timeout(DISCONNECTED_MAX_MS));
+      if (answer === undefined || peer !== this.#peer) return;
+      await peer.setLocalDescription(offer);
+      await peer.setRemoteDescription({ type: 'answer', sdp: answer });
+    } catch (error) {
+      console.warn('whip: ICE restart:', error);
+    }
   }
 
   #connectionChanged(state: RTCPeerConnectionState): void {
@@ -203,8 +222,9 @@ export class WhipPublisher {
     } else if (state === 'disconnected') {
       clearTimeout(this.#grace);
       this.#grace = setTimeout(() => this.#again('The connection was interrupted.'), DISCONNECTED_MAX_MS);
+      if (this.#peer !== null) void this.#restartIce(this.#peer);
     } else if (state === 'failed') {
-      this.#again(this.#liveSince === null ? 'The media connection could not be made: UDP to the server may be blocked.' : 'The connection was lost.');
+      this.#again(this.#liveSince === null ? 'The media connection could not be made: the network may block UDP and TCP to the server.' : 'The connection was lost.');
     }
   }
 
@@ -240,6 +260,7 @@ export class WhipPublisher {
     if (this.#resource === null) return;
     const resource = this.#resource;
     this.#resource = null;
+    this.#session = null;
     const headers = { Authorization: `Bearer ${this.#options.key}` };
     await fetch(resource, { method: 'DELETE', headers, keepalive: true, signal: AbortSignal.timeout(DELETE_TIMEOUT_MS) }).catch(() => undefined);
   }
@@ -291,17 +312,6 @@ export class WhipPublisher {
     this.#state = state;
     this.#changed(state);
   }
-}
-
-function gathered(peer: RTCPeerConnection): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, GATHER_MAX_MS);
-    peer.onicegatheringstatechange = () => {
-      if (peer.iceGatheringState !== 'complete') return;
-      clearTimeout(timer);
-      resolve();
-    };
-  });
 }
 
 /** The server's problem document, or what can be said without one. */

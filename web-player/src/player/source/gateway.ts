@@ -1,6 +1,6 @@
 import { GatewayError } from '../../gateway/client';
 import type { GatewayClient } from '../../gateway/client';
-import { Handled } from './peer';
+import { Handled, Unknown } from './peer';
 import type { Negotiate } from './peer';
 
 /** What the server may answer to `rtc.play` instead of an answer. */
@@ -26,10 +26,21 @@ export function negotiateByGateway(gateway: GatewayClient, ch: string, refusals:
     }
     if (frame.type !== 'rtc.answer') throw new Error(`rtc.play was answered by ${frame.type}`);
     if (!signal.aborted) refusals.opened(frame.pc);
+    const { pc } = frame;
     return {
       sdp: frame.sdp,
+      iceServers: frame.iceServers,
       serverDelayMs: frame.serverDelayMs ?? 0,
-      close: () => gateway.send({ type: 'rtc.close', pc: frame.pc }),
+      restart: async (offer, restarting) => {
+        // Where the network changed, the socket of before is dead too, and its session is taken up by the next.
+        await whenOpen(gateway, restarting);
+        const renewed = await gateway.request({ type: 'rtc.restart', pc, sdp: offer }).catch((error: unknown) => {
+          throw error instanceof GatewayError && !error.retryable ? new Unknown(error.message) : error;
+        });
+        if (renewed.type !== 'rtc.answer') throw new Error(`rtc.restart was answered by ${renewed.type}`);
+        return { sdp: renewed.sdp, iceServers: renewed.iceServers };
+      },
+      close: () => gateway.send({ type: 'rtc.close', pc }),
     };
   };
 }

@@ -1,3 +1,4 @@
+import { useIceServers } from '../../ice/servers';
 import { rates } from '../figures';
 import type { Counters, Figures } from '../figures';
 import { fromCapture, fromParts, fromPlayout, smooth } from '../latency';
@@ -11,8 +12,12 @@ const LOOK_EVERY_MS = 500;
 
 export interface Answer {
   readonly sdp: string;
+  /** STUN and TURN servers that the server names. */
+  readonly iceServers: RTCIceServer[];
   /** The server's own share of the delay, where it says so. */
   readonly serverDelayMs: number;
+  /** Brings the offer of an ICE restart to the server; resolves with what it answers. */
+  restart(offer: string, signal: AbortSignal): Promise<Pick<Answer, 'sdp' | 'iceServers'>>;
   /** Tells the server that we leave. */
   close(): void;
 }
@@ -48,6 +53,7 @@ export class PeerSource implements Source {
   #serverNow: () => number | null;
   #abort = new AbortController();
   #answer: Answer | null = null;
+  #restarting = false;
   #timer: ReturnType<typeof setInterval>;
   #framesDecoded = 0;
   #before: ReceiverSample | null = null;
@@ -57,10 +63,10 @@ export class PeerSource implements Source {
   #figures: Figures | null = null;
   #closed = false;
 
-  constructor(negotiate: Negotiate, events: SourceEvents, serverNow: () => number | null, iceServers: RTCIceServer[] = []) {
+  constructor(negotiate: Negotiate, events: SourceEvents, serverNow: () => number | null) {
     this.#events = events;
     this.#serverNow = serverNow;
-    this.#peer = new RTCPeerConnection({ bundlePolicy: 'max-bundle', rtcpMuxPolicy: 'require', iceServers });
+    this.#peer = new RTCPeerConnection({ bundlePolicy: 'max-bundle', rtcpMuxPolicy: 'require' });
     const stream = new MediaStream();
     this.#peer.ontrack = (event) => {
       stream.addTrack(event.track);
@@ -94,20 +100,46 @@ export class PeerSource implements Source {
     this.#peer.close();
   }
 
+  /**
+   * Looks for another way to the server (ICE restart). What plays goes on meanwhile, and if nothing comes of it the player
+   * makes another peer; only a server that does not know this one any more is a reason to do so at once.
+   */
+  async restartIce(): Promise<void> {
+    if (this.#closed || this.#answer === null || this.#restarting) return;
+    this.#restarting = true;
+    try {
+      const offer = await this.#peer.createOffer({ iceRestart: true });
+      offer.sdp = withStereo(offer.sdp ?? '');
+      const { sdp, iceServers } = await this.#answer.restart(offer.sdp, this.#abort.signal);
+      if (this.#closed) return;
+      useIceServers(this.#peer, iceServers);
+      await this.#peer.setLocalDescription(offer);
+      await this.#peer.setRemoteDescription({ type: 'answer', sdp });
+    } catch (error) {
+      if (this.#closed || error instanceof Handled) return;
+      console.warn('webrtc: ICE restart:', error);
+      if (error instanceof Unknown) this.#events.lost();
+    } finally {
+      this.#restarting = false;
+    }
+  }
+
   async #open(negotiate: Negotiate): Promise<void> {
     try {
       this.#peer.addTransceiver('audio', { direction: 'recvonly' });
       askForCaptureTime(this.#peer.addTransceiver('video', { direction: 'recvonly' }));
       const offer = await this.#peer.createOffer();
       offer.sdp = withStereo(offer.sdp ?? '');
-      // The server finds us by our checks (peer-reflexive): nothing is gained by waiting for our candidates.
-      await this.#peer.setLocalDescription(offer);
       const answer = await negotiate(offer.sdp, this.#abort.signal);
       if (this.#closed) {
         answer.close();
         return;
       }
       this.#answer = answer;
+      useIceServers(this.#peer, answer.iceServers);
+      // Only now, for candidates are gathered from here on and TURN servers must be known. The server finds us by our checks
+      // (peer-reflexive): nothing would be gained by telling it candidates.
+      await this.#peer.setLocalDescription(offer);
       await this.#peer.setRemoteDescription({ type: 'answer', sdp: answer.sdp });
       this.#watchTransport();
     } catch (error) {
@@ -227,6 +259,9 @@ export class PeerSource implements Source {
 
 /** Thrown by a `Negotiate` that has already told the player what happened. */
 export class Handled extends Error {}
+
+/** Thrown by `Answer.restart` when the server does not know this connection any more. */
+export class Unknown extends Error {}
 
 /** Browsers negotiate abs-capture-time only when the page asks for it. */
 function askForCaptureTime(transceiver: RTCRtpTransceiver): void {
