@@ -44,7 +44,8 @@ fn assert_plays_by_hls(seen: &Value, why: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn blocked_udp_falls_back_to_hls() {
     let _alone = crate::alone().await;
-    let stage = Stage::start().await;
+    // With ICE-TCP it would stay with WebRTC.
+    let stage = Stage::start_with(|config| config.rtc.tcp = false).await;
     let _clip = StampedClip::rtmp(&stage.rtmp_url(), 50);
     stage.live(&[Kind::Video, Kind::Audio]).await;
     playable(&stage).await;

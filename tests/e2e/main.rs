@@ -2,6 +2,7 @@
 
 mod bframes;
 mod chat;
+mod connectivity;
 mod flood;
 mod garbage;
 mod gateway;

@@ -1,4 +1,4 @@
-//! A viewer: str0m for ICE, DTLS and SRTP over one real socket, in a task of its own.
+//! A viewer: str0m for ICE, DTLS and SRTP over real sockets, in a task of its own.
 
 #![expect(clippy::disallowed_methods, reason = "a real client runs by the clock")]
 
@@ -7,45 +7,49 @@ use std::net::SocketAddr;
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
+use futures_util::future::select_all;
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::media::{Direction, MediaKind};
-use str0m::net::{Protocol, Receive};
+use str0m::net::Receive;
 use str0m::rtp::RtpPacket;
-use str0m::{Candidate, Event, Input, Output, Rtc};
-use tokio::net::UdpSocket;
-use tokio::sync::watch;
+use str0m::{Event, Input, Output, Rtc};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-/// Largest datagram that a server may send without fragmenting.
-const DATAGRAM_BYTES_MAX: usize = 2000;
+use crate::wire::{DATAGRAM_BYTES_MAX, Wire};
 
 /// What a test waits for at most: minutes of a loaded machine, not of a healthy one.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Orders that a test gives at once.
+const ORDERS_MAX: usize = 16;
+
 /// A viewer that has made its offer and has no answer yet.
 pub struct Offer {
     rtc: Rtc,
-    socket: UdpSocket,
-    address: SocketAddr,
+    wire: Wire,
     pending: SdpPendingOffer,
     sdp: String,
 }
 
 impl Offer {
-    /// To receive one video and one audio.
+    /// To receive one video and one audio, by UDP.
     pub async fn new() -> Self {
+        Self::over(Wire::udp().await)
+    }
+
+    /// The same over any wire.
+    pub fn over(wire: Wire) -> Self {
         static CRYPTO: Once = Once::new();
         CRYPTO.call_once(|| str0m::crypto::from_feature_flags().install_process_default());
-        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
-        let address = socket.local_addr().expect("bound");
         let mut rtc = Rtc::builder().set_rtp_mode(true).build(Instant::now());
-        rtc.add_local_candidate(Candidate::host(address, "udp").expect("a candidate"));
+        rtc.add_local_candidate(wire.candidate());
         let mut changes = rtc.sdp_api();
         changes.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
         changes.add_media(MediaKind::Audio, Direction::RecvOnly, None, None, None);
         let (offer, pending) = changes.apply().expect("an offer");
         let sdp = offer.to_sdp_string();
-        Self { rtc, socket, address, pending, sdp }
+        Self { rtc, wire, pending, sdp }
     }
 
     /// What to send to the server.
@@ -55,12 +59,21 @@ impl Offer {
 
     /// Posts it by WHEP; the answer.
     pub async fn post(&self, url: &str) -> String {
+        self.open(url).await.0
+    }
+
+    /// Posts it by WHEP; the answer, and the session's URL and ETag.
+    pub async fn open(&self, url: &str) -> (String, String, String) {
         let request = reqwest::Client::new().post(url).header("content-type", "application/sdp");
         let response = request.body(self.sdp.clone()).send().await.expect("WHEP answers");
         let status = response.status();
+        let header = |name: &str| {
+            response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+        };
+        let (location, tag) = (header("location"), header("etag"));
         let answer = response.text().await.expect("text");
         assert_eq!(status.as_u16(), 201, "WHEP: {answer}");
-        answer
+        (answer, location, tag)
     }
 
     /// Takes the answer and begins to watch.
@@ -68,10 +81,14 @@ impl Offer {
         let parsed = SdpAnswer::from_sdp_string(answer).expect("an SDP answer");
         self.rtc.sdp_api().accept_answer(self.pending, parsed).expect("an answer that fits");
         let (report, seen) = watch::channel(Seen::default());
+        let (orders, taken) = mpsc::channel(ORDERS_MAX);
+        let address = self.wire.address();
         let watching = Watching {
             rtc: self.rtc,
-            socket: self.socket,
-            address: self.address,
+            wires: vec![self.wire],
+            orders: taken,
+            restarting: None,
+            stalled: false,
             video: payload_type(answer, "video"),
             audio: payload_type(answer, "audio"),
             next: Instant::now(),
@@ -79,13 +96,14 @@ impl Offer {
         };
         let mut task = JoinSet::new();
         task.spawn(watching.run());
-        Viewer { seen, address: self.address, _task: task }
+        Viewer { seen, orders, address, _task: task }
     }
 }
 
 /// A viewer. Dropping it is to vanish: its socket closes without a word to the server.
 pub struct Viewer {
     seen: watch::Receiver<Seen>,
+    orders: mpsc::Sender<Order>,
     address: SocketAddr,
     _task: JoinSet<()>,
 }
@@ -96,6 +114,34 @@ impl Viewer {
         let offer = Offer::new().await;
         let answer = offer.post(url).await;
         offer.accept(&answer)
+    }
+
+    /// A NAT gives it another port, and tells nobody; the port.
+    pub async fn rebind(&mut self) -> SocketAddr {
+        let (reply, seen) = oneshot::channel();
+        self.order(Order::Rebind(reply));
+        seen.await.expect("the viewer lives")
+    }
+
+    /// Wants an ICE restart, over `wire` besides the one that it has; the offer.
+    pub async fn restart(&mut self, wire: Option<Wire>) -> String {
+        let (reply, offer) = oneshot::channel();
+        self.order(Order::Restart(wire, reply));
+        offer.await.expect("the viewer lives")
+    }
+
+    /// Takes the answer to [`Self::restart`].
+    pub fn accept(&mut self, answer: &str) {
+        self.order(Order::Accept(answer.to_owned()));
+    }
+
+    /// It stays connected and reads nothing any more, or reads again.
+    pub fn stall(&mut self, stalled: bool) {
+        self.order(Order::Stall(stalled));
+    }
+
+    fn order(&mut self, order: Order) {
+        assert!(self.orders.try_send(order).is_ok(), "the viewer has ended: {:?}", *self.seen());
     }
 
     /// From where it watches.
@@ -134,6 +180,8 @@ pub struct Seen {
     pub video: Packets,
     /// The sound.
     pub audio: Packets,
+    /// The client's end of the way on which media came last.
+    pub way: Option<SocketAddr>,
 }
 
 /// The packets of one kind, decrypted and in the order of their numbers.
@@ -193,11 +241,28 @@ impl std::fmt::Debug for Packets {
     }
 }
 
+/// What a test wants of a viewer.
+enum Order {
+    Rebind(oneshot::Sender<SocketAddr>),
+    Restart(Option<Wire>, oneshot::Sender<String>),
+    Accept(String),
+    Stall(bool),
+}
+
+/// Why the task of a viewer goes on.
+enum Woken {
+    Ready,
+    Order(Option<Order>),
+    Late,
+}
+
 /// The task of a viewer.
 struct Watching {
     rtc: Rtc,
-    socket: UdpSocket,
-    address: SocketAddr,
+    wires: Vec<Wire>,
+    orders: mpsc::Receiver<Order>,
+    restarting: Option<(SdpPendingOffer, Option<Wire>)>,
+    stalled: bool,
     video: Option<u8>,
     audio: Option<u8>,
     next: Instant,
@@ -207,12 +272,17 @@ struct Watching {
 impl Watching {
     async fn run(mut self) {
         while self.drain() {
-            tokio::select! {
-                ready = self.socket.readable() => {
-                    ready.expect("our socket");
-                    self.receive();
-                }
-                () = tokio::time::sleep_until(self.next.into()) => {}
+            let ready = select_all(self.wires.iter().map(|wire| Box::pin(wire.ready())));
+            let woken = tokio::select! {
+                _ = ready, if !self.stalled => Woken::Ready,
+                order = self.orders.recv() => Woken::Order(order),
+                () = tokio::time::sleep_until(self.next.into()) => Woken::Late,
+            };
+            match woken {
+                Woken::Ready => self.receive(),
+                Woken::Order(Some(order)) => self.obey(order).await,
+                Woken::Order(None) => return,
+                Woken::Late => {}
             }
             let _ = self.rtc.handle_input(Input::Timeout(Instant::now()));
         }
@@ -221,12 +291,42 @@ impl Watching {
 
     fn receive(&mut self) {
         let mut buffer = [0u8; DATAGRAM_BYTES_MAX];
-        while let Ok((length, source)) = self.socket.try_recv_from(&mut buffer) {
-            if let Ok(contents) = buffer[..length].try_into() {
-                let receive = Receive { proto: Protocol::Udp, source, destination: self.address, contents };
-                let _ = self.rtc.handle_input(Input::Receive(Instant::now(), receive));
-                self.drain();
+        for at in 0..self.wires.len() {
+            while let Some((length, source)) = self.wires[at].receive(&mut buffer) {
+                if let Ok(contents) = buffer[..length].try_into() {
+                    let (proto, destination) = (self.wires[at].protocol(), self.wires[at].address());
+                    if buffer[0] >= 128 {
+                        self.report.send_modify(|seen| seen.way = Some(destination));
+                    }
+                    let receive = Receive { proto, source, destination, contents };
+                    let _ = self.rtc.handle_input(Input::Receive(Instant::now(), receive));
+                    self.drain();
+                }
             }
+        }
+    }
+
+    async fn obey(&mut self, order: Order) {
+        match order {
+            Order::Rebind(reply) => drop(reply.send(self.wires[0].rebind().await)),
+            Order::Restart(wire, reply) => {
+                let mut changes = self.rtc.sdp_api();
+                changes.ice_restart(wire.is_none());
+                let (offer, pending) = changes.apply().expect("an ICE restart is a change");
+                self.restarting = Some((pending, wire));
+                let _ = reply.send(offer.to_sdp_string());
+            }
+            Order::Accept(answer) => {
+                let answer = SdpAnswer::from_sdp_string(&answer).expect("an SDP answer");
+                let (pending, wire) = self.restarting.take().expect("an answer to a restart");
+                self.rtc.sdp_api().accept_answer(pending, answer).expect("an answer that fits");
+                // The restart has forgotten the candidates of before.
+                if let Some(wire) = wire {
+                    self.rtc.add_local_candidate(wire.candidate());
+                    self.wires.push(wire);
+                }
+            }
+            Order::Stall(stalled) => self.stalled = stalled,
         }
     }
 
@@ -239,8 +339,12 @@ impl Watching {
                     return self.rtc.is_alive();
                 }
                 Ok(Output::Transmit(transmit)) => {
-                    // A full socket buffer loses a datagram, as a network does.
-                    let _ = self.socket.try_send_to(&transmit.contents, transmit.destination);
+                    let from = |wire: &&mut Wire| {
+                        (wire.address(), wire.protocol()) == (transmit.source, transmit.proto)
+                    };
+                    if let Some(wire) = self.wires.iter_mut().find(from) {
+                        wire.send(&transmit.contents, transmit.destination);
+                    }
                 }
                 Ok(Output::Event(Event::Connected)) => self.report.send_modify(|seen| seen.connected = true),
                 Ok(Output::Event(Event::RtpPacket(packet))) => {
