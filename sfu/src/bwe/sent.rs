@@ -1,8 +1,10 @@
 //! What was sent and not yet reported, by transport-wide number.
 
-/// Packets remembered per viewer: 2 s of 8 Mbit/s, 16 KiB. Reports of older ones are ignored; a round trip with
-/// the interval of feedback is a tenth of that.
+/// Packets remembered per viewer at most: 2 s of 8 Mbit/s, 16 KiB. Reports of older ones are ignored; a round trip
+/// with the interval of feedback is a tenth of that.
 pub const SENT_MAX: usize = 2048;
+/// And at first: a quarter of a second of the burst that a viewer begins with. 4 KiB. It is enough for most lines.
+const SENT_MIN: usize = 512;
 
 /// What is known of a packet. 8 bytes, written once per packet and viewer.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,27 +36,45 @@ pub(super) struct Told {
     pub(super) was_missing: bool,
 }
 
-/// A ring by transport-wide number. Allocated with the first packet.
+/// A ring by transport-wide number. Allocated with the first packet; grows when a packet would be forgotten before
+/// the viewer, who does report, could have told of it.
 #[derive(Debug, Default)]
 pub(super) struct Sent {
+    /// Its length is a power of two, or zero.
     ring: Box<[Entry]>,
     newest: u16,
+    /// The viewer reports.
+    heard: bool,
 }
 
 impl Sent {
     /// A packet was sent. `at`: microseconds.
     pub(super) fn push(&mut self, at: i64, number: u16, bytes: usize, cluster: u8) {
-        if self.ring.is_empty() {
-            self.ring = vec![Entry::default(); SENT_MAX].into_boxed_slice();
+        let length = self.ring.len();
+        if length == 0 {
+            self.ring = vec![Entry::default(); SENT_MIN].into_boxed_slice();
+        } else if self.heard && length < SENT_MAX && self.ring[place(number, length)].state == State::Sent {
+            self.grow();
         }
         let bytes = bytes.min(u16::MAX.into()) as u16;
-        self.ring[usize::from(number) % SENT_MAX] =
+        self.ring[place(number, self.ring.len())] =
             Entry { sent: at as u32, bytes, cluster, state: State::Sent };
         self.newest = number;
     }
 
+    fn grow(&mut self) {
+        let length = self.ring.len();
+        let mut ring = vec![Entry::default(); 2 * length].into_boxed_slice();
+        for age in 0..length {
+            let number = self.newest.wrapping_sub(age as u16);
+            ring[place(number, 2 * length)] = self.ring[place(number, length)];
+        }
+        self.ring = ring;
+    }
+
     /// A packet arrived. `None`: that is known already, or it is not remembered. `now`: microseconds.
     pub(super) fn arrived(&mut self, now: i64, number: u16) -> Option<Told> {
+        self.heard = true;
         let entry = self.entry(number)?;
         let was_missing = entry.state == State::Missing;
         if !was_missing && entry.state != State::Sent {
@@ -72,12 +92,16 @@ impl Sent {
     }
 
     fn entry(&mut self, number: u16) -> Option<&mut Entry> {
-        let age = usize::from(self.newest.wrapping_sub(number));
-        if age >= SENT_MAX {
+        let (age, length) = (usize::from(self.newest.wrapping_sub(number)), self.ring.len());
+        if age >= length {
             return None;
         }
-        self.ring.get_mut(usize::from(number) % SENT_MAX)
+        self.ring.get_mut(place(number, length))
     }
+}
+
+fn place(number: u16, length: usize) -> usize {
+    usize::from(number) & (length - 1)
 }
 
 impl Entry {
@@ -111,12 +135,32 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_old_is_forgotten() {
-        let mut sent = Sent::default();
-        for number in 0..=SENT_MAX as u16 {
-            sent.push(0, number, 1, 0);
+    fn what_is_too_old_is_forgotten_and_who_reports_late_gets_more_room() {
+        for (reports, remembered) in [(false, SENT_MIN), (true, SENT_MAX)] {
+            let mut sent = Sent::default();
+            sent.push(0, 60_000, 1, 0);
+            if reports {
+                sent.arrived(0, 60_000);
+            }
+            for number in 0..10_000_u16 {
+                sent.push(0, 60_001_u16.wrapping_add(number), 1, 0);
+            }
+            let newest = 60_000_u16.wrapping_add(10_000);
+            let known =
+                (0..10_000).filter(|age| sent.arrived(0, newest.wrapping_sub(*age)).is_some()).count();
+            assert_eq!(known, remembered, "reports: {reports}");
         }
-        assert_eq!(sent.arrived(0, 0), None);
-        assert!(sent.arrived(0, 1).is_some());
+    }
+
+    #[test]
+    fn who_reports_in_time_needs_no_more_room() {
+        let mut sent = Sent::default();
+        for number in 0..10_000_u16 {
+            sent.push(0, number, 1, 0);
+            if let Some(before) = number.checked_sub(100) {
+                assert!(sent.arrived(0, before).is_some());
+            }
+        }
+        assert_eq!(sent.ring.len(), SENT_MIN);
     }
 }

@@ -5,6 +5,7 @@ mod header;
 mod pacer;
 mod playout_delay;
 mod probe;
+mod sent;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -21,9 +22,10 @@ use crate::bwe::Congestion;
 use crate::egress::batch::{Batch, Dest};
 use crate::egress::seal::Sealer;
 use crate::forward::picture_ids::PictureIds;
-use crate::forward::rewriter::{Placement, Refused, Rewriter, Source, Stamp};
+use crate::forward::rewriter::{Refused, Rewriter, Source, Stamp};
 use extensions::Schedule;
 use header::Header;
+use sent::{Sent, SentRing};
 use tally::Tally;
 
 pub(crate) use extensions::Extensions;
@@ -31,9 +33,6 @@ pub(crate) use pacer::{Pacer, WAIT_LONG, WAIT_MAX};
 
 /// Slot of the sealer for retransmissions.
 const RTX_SLOT: usize = 2;
-/// Packets whose numbers are remembered for NACK: 3 s of 2.5 Mbit/s, 24 KiB. Older ones count as
-/// `nack_unknown`.
-const SENT_MAX: usize = 1024;
 /// Packets at the beginning that carry the MID: a receiver binds the SSRC by it (RFC 9143 section 9.2), and
 /// the answer names the SSRCs anyway.
 const MID_PACKETS: u8 = 8;
@@ -110,23 +109,6 @@ impl Outlet<'_> {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Sent {
-    seq: u64,
-    timestamp: u32,
-    /// Low half of the index.
-    index: u32,
-    /// Milliseconds on the Peer's clock when it was sent again last.
-    resent: u32,
-    transport_seq: u16,
-    /// With [`WITH_MID`].
-    payload_type: u8,
-    /// Of which source it was. Never zero, so that an empty place in the ring costs nothing more.
-    source: NonZeroU8,
-}
-
-const _: () = assert!(size_of::<Option<Sent>>() == 24, "a thousand of them per viewer");
-
 /// One m-line of a viewer.
 #[derive(Debug)]
 pub(crate) struct DownTrack {
@@ -148,8 +130,7 @@ pub(crate) struct DownTrack {
     mids_left: u8,
     schedule: Schedule,
     rtx_next: u64,
-    /// Ring by output index; empty if NACK was not negotiated.
-    sent: Box<[Option<Sent>]>,
+    sent: SentRing,
     /// For sender reports.
     pub(crate) packets: u32,
     pub(crate) octets: u32,
@@ -183,7 +164,7 @@ impl DownTrack {
             mids_left: MID_PACKETS,
             schedule: Schedule::new(line.extensions),
             rtx_next: u64::from(line.rtx_first),
-            sent: vec![None; if nack { SENT_MAX } else { 0 }].into_boxed_slice(),
+            sent: SentRing::new(nack),
             packets: 0,
             octets: 0,
             reported: false,
@@ -249,7 +230,7 @@ impl DownTrack {
 
     /// How many sources ago a packet was sent that is remembered under this index: 0 is the present one.
     pub(crate) fn sources_ago(&self, index: u64) -> u8 {
-        match self.remembered(index) {
+        match self.sent.get(index) {
             Some(sent) if sent.source == self.source => 0,
             Some(sent) if sent.source == self.last_source => 1,
             Some(_) => 2,
@@ -347,7 +328,16 @@ impl DownTrack {
             return Outcome::Skipped;
         }
         self.count(plain, outlet);
-        self.remember(packet.seq, &placement, *outlet.transport_seq, format.payload_type, with_mid);
+        let sent = Sent {
+            seq: packet.seq,
+            timestamp: placement.timestamp,
+            index: placement.index as u32,
+            resent: 0,
+            transport_seq: *outlet.transport_seq,
+            payload_type: format.payload_type | if with_mid { WITH_MID } else { 0 },
+            source: self.source,
+        };
+        self.sent.push(outlet.now, sent);
         self.mids_left -= u8::from(with_mid);
         self.newest_timestamp = placement.timestamp;
         if placement.is_newest() {
@@ -380,35 +370,15 @@ impl DownTrack {
         }
     }
 
-    fn remember(
-        &mut self,
-        seq: u64,
-        placement: &Placement,
-        transport_seq: u16,
-        payload_type: u8,
-        with_mid: bool,
-    ) {
-        if self.sent.is_empty() {
-            return;
-        }
-        self.sent[placement.index as usize % SENT_MAX] = Some(Sent {
-            seq,
-            timestamp: placement.timestamp,
-            index: placement.index as u32,
-            resent: 0,
-            transport_seq,
-            payload_type: payload_type | if with_mid { WITH_MID } else { 0 },
-            source: self.source,
-        });
-    }
-
     /// Whether a number that the viewer misses may be sent again now: its output index.
     ///
     /// `now_ms` and `interval_ms`: the Peer's clock, and how long one packet waits for the next repetition.
     pub(crate) fn missed(&mut self, number: u16, now_ms: u32, interval_ms: u32) -> Result<u64, Missed> {
         let index = self.rewriter.index_of(number).ok_or(Missed::Unknown)?;
-        let entry = self.sent.get_mut(index as usize % SENT_MAX).ok_or(Missed::Unknown)?;
-        match entry.as_mut().filter(|sent| sent.index == index as u32) {
+        if !self.sent.is_on() {
+            return Err(Missed::Unknown);
+        }
+        match self.sent.get_mut(index) {
             Some(sent) => {
                 if sent.resent != 0 && now_ms.wrapping_sub(sent.resent) < interval_ms {
                     return Err(Missed::TooSoon);
@@ -419,11 +389,6 @@ impl DownTrack {
             // It was never sent (it came late, or was dropped here) but may be there now.
             None => self.rewriter.source_of(index).map(|_| index).ok_or(Missed::Unknown),
         }
-    }
-
-    fn remembered(&self, index: u64) -> Option<Sent> {
-        let sent = self.sent.get(index as usize % SENT_MAX).copied().flatten();
-        sent.filter(|sent| sent.index == index as u32)
     }
 
     fn format_of(&self, sent: &Sent) -> Option<Format> {
@@ -438,7 +403,7 @@ impl DownTrack {
         batch: &mut Batch,
         outlet: &mut Outlet<'_>,
     ) -> Outcome {
-        let Some(sent) = self.remembered(index) else {
+        let Some(sent) = self.sent.get(index).copied() else {
             return self.send_missing(index, history, batch, outlet);
         };
         let packet = history.get(sent.seq).filter(|_| self.pictures.knows(index));

@@ -31,7 +31,7 @@ impl DownTrack {
             let back = 1 + self.rtx_next % RECENT;
             let index = self.rewriter.next_index().saturating_sub(back);
             // The history is that of the present source: numbers of the one before mean other packets there.
-            let sent = self.remembered(index).filter(|sent| sent.source == self.source);
+            let sent = self.sent.get(index).copied().filter(|sent| sent.source == self.source);
             let sent = sent.filter(|_| self.pictures.knows(index));
             let format = sent.and_then(|sent| self.format_of(&sent)).filter(|format| format.rtx.is_some());
             let packet = sent.and_then(|sent| history.get(sent.seq));
