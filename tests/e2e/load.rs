@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use media::Kind;
-use tests::spectator::{self, Spectator, Tally};
+use tests::spectator::{self, Manner, Spectator, Tally};
 use tests::{Process, Stage, source, stage};
 use tokio::task::JoinSet;
 
@@ -49,8 +49,8 @@ async fn watch(stage: &Stage) {
     let whep = stage.url(&format!("/whep/{}", stage::CHANNEL));
     let mut audience = JoinSet::new();
     for number in 0..VIEWERS {
-        let full = number % FULL_EVERY == 0;
-        let mut viewer = Spectator::join(&client, &whep, full, Arc::clone(&tally)).await;
+        let manner = Manner { full: number % FULL_EVERY == 0, ..Manner::default() };
+        let mut viewer = Spectator::join(&client, &whep, manner, Arc::clone(&tally)).await;
         viewer.connect().await;
         audience.spawn(async move { viewer.watch().await });
     }

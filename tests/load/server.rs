@@ -17,6 +17,11 @@ pub(crate) struct Cpu {
 const TICKS_PER_SECOND: f64 = 100.0;
 
 impl Cpu {
+    /// Seconds of all threads.
+    pub(crate) fn total(&self) -> f64 {
+        self.threads.values().sum()
+    }
+
     /// Of process `pid`. The kernel scales user and system so that their sum is what the scheduler measured;
     /// how it splits them is sampled by tick.
     pub(crate) fn of(pid: u32) -> Self {

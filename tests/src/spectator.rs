@@ -2,21 +2,29 @@
 
 #![expect(clippy::disallowed_methods, reason = "a real client runs by the clock")]
 
+mod inbox;
+mod sinks;
+mod tally;
+
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use quinn_udp::UdpSocketState;
 use str0m::change::SdpAnswer;
 use str0m::media::{Direction, MediaKind};
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, Input, Output, Rtc};
 use tokio::net::UdpSocket;
-use tokio::time::sleep_until;
+use tokio::time::{Sleep, sleep_until};
 
-/// Largest datagram that a server may send without fragmenting.
-const DATAGRAM_BYTES_MAX: usize = 2000;
+use inbox::Inbox;
+pub use sinks::Sinks;
+pub use tally::{Arrival, Tally};
 
 /// Wanted receive buffer; the kernel may cap it (`net.core.rmem_max`). A keyframe of 300 KB fits.
 const SOCKET_BUFFER_BYTES: usize = 1 << 20;
@@ -24,74 +32,24 @@ const SOCKET_BUFFER_BYTES: usize = 1 << 20;
 /// Connecting takes longer than this only if it does not happen.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What all viewers saw together.
-#[derive(Default)]
-pub struct Tally {
-    packets: AtomicU64,
-    bytes: AtomicU64,
-    missing: AtomicI64,
-    sender_reports: AtomicU64,
-    connected: AtomicU64,
-    full: Full,
-    joins: Mutex<Vec<f64>>,
+/// How often a viewer that only counts looks after its ICE: consent is asked for every few seconds.
+const IDLE_TICK: Duration = Duration::from_millis(500);
+
+thread_local! {
+    static INBOX: RefCell<Inbox> = RefCell::new(Inbox::new());
 }
 
-/// What the full viewers saw, those that decrypt.
-#[derive(Default)]
-struct Full {
-    received: AtomicU64,
-    decrypted: AtomicU64,
-    missing: AtomicI64,
-}
-
-impl Tally {
-    /// Media packets that came, to all viewers.
-    pub fn packets(&self) -> u64 {
-        self.packets.load(Ordering::Relaxed)
-    }
-
-    /// Their bytes, without IP and UDP headers.
-    pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    /// Holes in the sequence numbers of all viewers, as their (never encrypted) headers tell. Viewers that
-    /// do not decrypt do not ask for repetition either: what they miss stays missing.
-    pub fn missing(&self) -> i64 {
-        self.missing.load(Ordering::Relaxed)
-    }
-
-    /// Sender reports that came.
-    pub fn sender_reports(&self) -> u64 {
-        self.sender_reports.load(Ordering::Relaxed)
-    }
-
-    /// Viewers that finished ICE and DTLS.
-    pub fn connected(&self) -> u64 {
-        self.connected.load(Ordering::Relaxed)
-    }
-
-    /// Media packets that came to full viewers.
-    pub fn full_received(&self) -> u64 {
-        self.full.received.load(Ordering::Relaxed)
-    }
-
-    /// Of those, how many were authentic and readable.
-    pub fn full_decrypted(&self) -> u64 {
-        self.full.decrypted.load(Ordering::Relaxed)
-    }
-
-    /// Holes in what full viewers decrypted, after repair.
-    pub fn full_missing(&self) -> i64 {
-        self.full.missing.load(Ordering::Relaxed)
-    }
-
-    /// Milliseconds from the POST to the first video packet, in order; empties the list.
-    pub fn take_joins(&self) -> Vec<f64> {
-        let mut joins = std::mem::take(&mut *self.joins.lock().expect("no panic while held"));
-        joins.sort_by(f64::total_cmp);
-        joins
-    }
+/// How a viewer watches.
+#[derive(Clone, Debug, Default)]
+pub struct Manner {
+    /// It decrypts, and feeds back. Else it stays connected and counts.
+    pub full: bool,
+    /// So many percent of what comes are dropped, as a bad line does.
+    pub loss_percent: f64,
+    /// The server need not answer RTX and transport-wide congestion control.
+    pub plain: bool,
+    /// Where what it gets is noted while [`Tally::start_trace`] is on. For one viewer of a process.
+    pub traced: bool,
 }
 
 /// An HTTP client for [`Spectator::join`]; names the crypto providers of the process.
@@ -106,31 +64,31 @@ pub fn http_client() -> reqwest::Client {
 pub struct Spectator {
     rtc: Rtc,
     socket: UdpSocket,
+    state: UdpSocketState,
     address: SocketAddr,
-    full: bool,
+    /// Of its session at the server.
+    resource: String,
+    manner: Manner,
     posted: Instant,
-    /// SSRC of the picture, until its first packet came.
+    /// The picture, until its first packet came.
     waits_for: Option<u32>,
+    /// SSRC of the picture, and of its repetitions and padding.
+    video: u32,
+    repair: Option<u32>,
     connected: bool,
     next: Instant,
     /// Newest number per SSRC, as the headers say.
     seen: HashMap<u32, u16>,
     /// The same of what was decrypted.
-    decrypted: HashMap<u32, u64>,
+    decrypted: HashMap<u32, Decrypted>,
+    random: u64,
     tally: Arc<Tally>,
 }
 
 impl Spectator {
-    /// Offers by WHEP and takes the answer, which must have all that a browser would get. `full`: it decrypts
-    /// and feeds back; else it stays connected and counts.
-    pub async fn join(client: &reqwest::Client, whep: &str, full: bool, tally: Arc<Tally>) -> Self {
-        let socket =
-            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).expect("a socket");
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        socket.bind(&any.into()).expect("a port of the kernel's choice");
-        socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES).expect("capped, not refused");
-        socket.set_nonblocking(true).expect("our socket");
-        let socket = UdpSocket::from_std(socket.into()).expect("a runtime");
+    /// Offers by WHEP and takes the answer, which must have all that a browser would get.
+    pub async fn join(client: &reqwest::Client, whep: &str, manner: Manner, tally: Arc<Tally>) -> Self {
+        let (socket, state) = bind();
         let address = socket.local_addr().expect("bound");
         let mut rtc = Rtc::builder().set_rtp_mode(true).build(Instant::now());
         rtc.add_local_candidate(Candidate::host(address, "udp").expect("a candidate"));
@@ -142,22 +100,29 @@ impl Spectator {
         let request = client.post(whep).header("content-type", "application/sdp").body(offer.to_sdp_string());
         let response = request.send().await.expect("WHEP answers");
         let status = response.status();
+        let location = response.headers().get("location").and_then(|it| it.to_str().ok()).unwrap_or_default();
+        let resource = reqwest::Url::parse(whep).and_then(|base| base.join(location)).expect("a URL");
         let answer = response.text().await.expect("text");
         assert_eq!(status.as_u16(), 201, "WHEP: {answer}");
-        let video = video_ssrc(&answer);
+        let (video, repair) = video_ssrcs(&answer, manner.plain);
         let answer = SdpAnswer::from_sdp_string(&answer).expect("an SDP answer");
         rtc.sdp_api().accept_answer(pending, answer).expect("an answer that fits");
         Self {
             rtc,
             socket,
+            state,
             address,
-            full,
+            resource: resource.into(),
+            manner,
             posted,
             waits_for: Some(video),
+            video,
+            repair,
             connected: false,
             next: posted,
             seen: HashMap::new(),
             decrypted: HashMap::new(),
+            random: u64::from(address.port()),
             tally,
         }
     }
@@ -165,60 +130,100 @@ impl Spectator {
     /// Runs until ICE and DTLS are done and the picture has begun.
     pub async fn connect(&mut self) {
         let deadline = Instant::now() + CONNECT_TIMEOUT;
+        let mut timer = Box::pin(sleep_until(self.next.into()));
         while !self.connected || self.waits_for.is_some() {
             assert!(Instant::now() < deadline, "a viewer did not connect");
-            self.step().await;
+            self.step(timer.as_mut()).await;
         }
         self.tally.connected.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Watches for ever.
     pub async fn watch(&mut self) {
+        let mut timer = Box::pin(sleep_until(self.next.into()));
         loop {
-            self.step().await;
+            self.step(timer.as_mut()).await;
         }
     }
 
-    async fn step(&mut self) {
-        self.drain();
+    /// Ends its session at the server by HTTP.
+    pub async fn leave(self, client: &reqwest::Client) {
+        let response = client.delete(&self.resource).send().await.expect("WHEP answers");
+        assert!(response.status().is_success(), "DELETE: {}", response.status());
+    }
+
+    async fn step(&mut self, mut timer: Pin<&mut Sleep>) {
+        if timer.deadline() != self.next.into() {
+            timer.as_mut().reset(self.next.into());
+        }
         tokio::select! {
             ready = self.socket.readable() => {
                 ready.expect("our socket");
                 self.receive();
             }
-            () = sleep_until(self.next.into()) => {}
+            () = timer => self.tick(),
         }
+    }
+
+    fn tick(&mut self) {
         let _ = self.rtc.handle_input(Input::Timeout(Instant::now()));
+        self.drain();
     }
 
     fn receive(&mut self) {
-        let mut buffer = [0u8; DATAGRAM_BYTES_MAX];
-        while let Ok((length, source)) = self.socket.try_recv_from(&mut buffer) {
-            let datagram = &buffer[..length];
-            let is_srtp = length >= 12 && (128..192).contains(&datagram[0]);
-            // RFC 5761 section 4: which packet types are RTCP; 200 is a sender report.
-            let is_rtcp = is_srtp && (192..224).contains(&datagram[1]);
-            if is_rtcp && datagram[1] == 200 {
-                self.tally.sender_reports.fetch_add(1, Ordering::Relaxed);
-            } else if is_srtp && !is_rtcp {
-                self.note_header(datagram);
+        let now = Instant::now();
+        INBOX.with_borrow_mut(|inbox| {
+            let mut more = true;
+            while more {
+                more = inbox.receive(&self.socket, &self.state);
+                inbox.datagrams().for_each(|(source, datagram)| self.take(now, source, datagram));
             }
-            if is_srtp && !self.full {
-                continue;
-            }
-            if let Ok(contents) = datagram.try_into() {
-                let receive = Receive { proto: Protocol::Udp, source, destination: self.address, contents };
-                let _ = self.rtc.handle_input(Input::Receive(Instant::now(), receive));
-                self.drain();
-            }
+        });
+        if self.manner.full || !self.connected {
+            self.tick();
         }
+    }
+
+    fn take(&mut self, now: Instant, source: SocketAddr, datagram: &[u8]) {
+        let is_srtp = datagram.len() >= 12 && (128..192).contains(&datagram[0]);
+        // RFC 5761 section 4: which packet types are RTCP; 200 is a sender report.
+        let is_rtcp = is_srtp && (192..224).contains(&datagram[1]);
+        if is_srtp && self.is_lost() {
+            self.tally.dropped.fetch_add(u64::from(!is_rtcp), Ordering::Relaxed);
+            return;
+        }
+        if is_rtcp && datagram[1] == 200 {
+            self.tally.sender_reports.fetch_add(1, Ordering::Relaxed);
+        } else if is_srtp && !is_rtcp {
+            self.note_header(now, datagram);
+        }
+        if is_srtp && !self.manner.full {
+            return;
+        }
+        if let Ok(contents) = datagram.try_into() {
+            let receive = Receive { proto: Protocol::Udp, source, destination: self.address, contents };
+            let _ = self.rtc.handle_input(Input::Receive(now, receive));
+            self.drain();
+        }
+    }
+
+    /// Whether the line loses this one (splitmix64, another sequence for each viewer).
+    fn is_lost(&mut self) -> bool {
+        if self.manner.loss_percent <= 0.0 {
+            return false;
+        }
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % 1_000_000) as f64 / 10_000.0 < self.manner.loss_percent
     }
 
     fn drain(&mut self) {
         loop {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(next)) => {
-                    self.next = next;
+                    let idle = self.connected && !self.manner.full;
+                    self.next = if idle { next.max(Instant::now() + IDLE_TICK) } else { next };
                     return;
                 }
                 Ok(Output::Transmit(transmit)) => {
@@ -227,12 +232,12 @@ impl Spectator {
                 }
                 Ok(Output::Event(Event::Connected)) => self.connected = true,
                 Ok(Output::Event(Event::RtpPacket(packet))) => {
-                    self.tally.full.decrypted.fetch_add(1, Ordering::Relaxed);
-                    let newest = self.decrypted.get(&*packet.header.ssrc).copied();
-                    let step = newest.map_or(1, |newest| *packet.seq_no as i64 - newest as i64);
-                    count_holes(&self.tally.full.missing, step);
-                    if step > 0 {
-                        self.decrypted.insert(*packet.header.ssrc, *packet.seq_no);
+                    let full = &self.tally.full;
+                    full.decrypted.fetch_add(1, Ordering::Relaxed);
+                    let seen = self.decrypted.entry(*packet.header.ssrc).or_default();
+                    match seen.note(*packet.seq_no) {
+                        Some(holes) => drop(full.missing.fetch_add(holes, Ordering::Relaxed)),
+                        None => drop(full.repeated.fetch_add(1, Ordering::Relaxed)),
                     }
                 }
                 Ok(Output::Event(_)) => {}
@@ -242,15 +247,19 @@ impl Spectator {
     }
 
     /// A media packet came.
-    fn note_header(&mut self, datagram: &[u8]) {
+    fn note_header(&mut self, now: Instant, datagram: &[u8]) {
         let tally = &self.tally;
         tally.packets.fetch_add(1, Ordering::Relaxed);
         tally.bytes.fetch_add(datagram.len() as u64, Ordering::Relaxed);
-        if self.full {
-            tally.full.received.fetch_add(1, Ordering::Relaxed);
-        }
         let number = u16::from_be_bytes([datagram[2], datagram[3]]);
         let ssrc = u32::from_be_bytes([datagram[8], datagram[9], datagram[10], datagram[11]]);
+        if self.manner.full && self.repair != Some(ssrc) {
+            tally.full.received.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.manner.traced && tally.trace.on.load(Ordering::Relaxed) {
+            let arrival = Arrival { at: now, bytes: datagram.len(), video: ssrc == self.video };
+            tally.trace.arrivals.lock().expect("no panic while held").push(arrival);
+        }
         let step = self.seen.get(&ssrc).map_or(1, |newest| number.wrapping_sub(*newest) as i16);
         count_holes(&tally.missing, step.into());
         if step > 0 {
@@ -264,6 +273,53 @@ impl Spectator {
     }
 }
 
+/// What was decrypted of an SSRC: a repetition that crosses another one fills no second hole.
+#[derive(Default)]
+struct Decrypted {
+    /// One more than the newest number; zero if nothing came.
+    end: u64,
+    /// Bit `number % WINDOW`: it came. For the `WINDOW` numbers below `end`.
+    came: [u64; (WINDOW / 64) as usize],
+}
+
+/// Numbers behind the newest in which a hole may still be filled: 3 s of 2.5 Mbit/s.
+const WINDOW: u64 = 1024;
+
+impl Decrypted {
+    /// A number came. How many holes that opened, less the one that it filled; `None`: it was here before, or
+    /// is too old to say.
+    fn note(&mut self, number: u64) -> Option<i64> {
+        let (word, bit) = ((number % WINDOW / 64) as usize, 1 << (number % 64));
+        if number < self.end {
+            let known = self.end - number > WINDOW || self.came[word] & bit != 0;
+            self.came[word] |= bit;
+            return (!known).then_some(-1);
+        }
+        let first = if self.end == 0 { number } else { self.end };
+        if number - first >= WINDOW {
+            self.came = Default::default();
+        }
+        for skipped in first.max(number.saturating_sub(WINDOW))..number {
+            self.came[(skipped % WINDOW / 64) as usize] &= !(1 << (skipped % 64));
+        }
+        self.came[word] |= bit;
+        self.end = number + 1;
+        Some((number - first) as i64)
+    }
+}
+
+/// A socket on loopback, with room for a keyframe, that reads in one piece what was sent in one piece.
+fn bind() -> (UdpSocket, UdpSocketState) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).expect("a socket");
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    socket.bind(&any.into()).expect("a port of the kernel's choice");
+    socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES).expect("capped, not refused");
+    socket.set_nonblocking(true).expect("our socket");
+    let socket = UdpSocket::from_std(socket.into()).expect("a runtime");
+    let state = UdpSocketState::new((&socket).into()).expect("options of a socket");
+    (socket, state)
+}
+
 /// A step of more than one opens holes; a step back closes one.
 fn count_holes(missing: &AtomicI64, step: i64) {
     if step != 1 {
@@ -271,11 +327,16 @@ fn count_holes(missing: &AtomicI64, step: i64) {
     }
 }
 
-/// Checks that NACK, RTX and transport-wide congestion control were agreed on for the picture, and returns
-/// its SSRC.
-fn video_ssrc(answer: &str) -> u32 {
+/// Checks that NACK, RTX and transport-wide congestion control were agreed on for the picture, unless the server
+/// is a plain one, and returns its SSRC and that of its repetitions.
+fn video_ssrcs(answer: &str, plain: bool) -> (u32, Option<u32>) {
     let video = answer.split("\r\nm=").find(|part| part.starts_with("video")).expect("video is answered");
     let lines = || video.lines().map(|line| line.trim_end());
+    let number = |text: &str| text.split(' ').next().and_then(|ssrc| ssrc.parse().ok()).expect("a number");
+    if plain {
+        let ssrc = lines().find_map(|line| line.strip_prefix("a=ssrc:")).expect("an SSRC is told");
+        return (number(ssrc), None);
+    }
     for wanted in [" nack", " transport-cc"] {
         let is_agreed = |line: &str| line.starts_with("a=rtcp-fb:") && line.ends_with(wanted);
         assert!(lines().any(is_agreed), "{wanted} was not answered: {answer}");
@@ -284,5 +345,32 @@ fn video_ssrc(answer: &str) -> u32 {
         assert!(video.contains(wanted), "{wanted} was not answered: {answer}");
     }
     let group = lines().find_map(|line| line.strip_prefix("a=ssrc-group:FID ")).expect("checked");
-    group.split(' ').next().and_then(|ssrc| ssrc.parse().ok()).expect("a number")
+    let (main, repair) = group.split_once(' ').expect("two SSRCs");
+    (number(main), Some(number(repair)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holes_open_and_close_once() {
+        let mut seen = Decrypted::default();
+        let table = [
+            (1000, Some(0)),
+            (1001, Some(0)),
+            (1005, Some(3)),
+            (1003, Some(-1)),
+            (1003, None),
+            (1004, Some(-1)),
+            (1002, Some(-1)),
+            (1005, None),
+            (1005 + 3 * WINDOW, Some(3 * WINDOW as i64 - 1)),
+            (1005, None),
+            (1006 + 2 * WINDOW, Some(-1)),
+        ];
+        for (number, holes) in table {
+            assert_eq!(seen.note(number), holes, "{number}");
+        }
+    }
 }
