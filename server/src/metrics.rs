@@ -42,6 +42,9 @@ impl Metrics {
             "hub",
             &json!({ "streams": streams.len(), "streams_live": live, "publishers_refused": refused }),
         );
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            numbers.add("process", &json!({ "tasks": runtime.metrics().num_alive_tasks() }));
+        }
         numbers.add("sfu", &self.sfu.stats());
         for (shard, stats) in self.sfu.shards().iter().enumerate() {
             let of_shard = json!({

@@ -94,6 +94,7 @@ pub(super) const TABLE: &[Row] = &[
         "swiftwater_publishers_refused_total",
         "Publishers refused because the node has as many streams as it takes.",
     ),
+    gauge("process.tasks", "swiftwater_tasks", "Tasks of the runtime that are alive."),
     #[cfg(feature = "count-allocations")]
     counter("process.allocations", "swiftwater_allocations_total", "Heap allocations of the process."),
     // Peers.
