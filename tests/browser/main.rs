@@ -1,6 +1,7 @@
 //! End to end with a real browser: what a viewer sees and hears.
 
 mod fallback;
+mod join;
 mod publish;
 mod steady;
 mod watch;

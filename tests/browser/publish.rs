@@ -83,37 +83,7 @@ async fn sound_keeps_its_two_channels() {
 async fn ffmpeg_publishes_by_whip_and_chromium_watches() {
     let _alone = crate::alone().await;
     let stage = Stage::start().await;
-    let url = stage.url("/whip");
-    let encode = [
-        "-c:v",
-        "libx264",
-        "-preset",
-        "ultrafast",
-        "-tune",
-        "zerolatency",
-        "-profile:v",
-        "baseline",
-        "-bf",
-        "0",
-        "-g",
-        "50",
-        "-b:v",
-        "2500k",
-        "-pix_fmt",
-        "yuv420p",
-        "-c:a",
-        "libopus",
-        "-ar",
-        "48000",
-        "-ac",
-        "2",
-        "-f",
-        "whip",
-        "-authorization",
-        KEY,
-        &url,
-    ];
-    let _clip = StampedClip::start(&tests::process::ffmpeg9_path(), &encode);
+    let _clip = StampedClip::whip(&stage.url("/whip"), KEY, 50);
     stage.live(&[Kind::Video, Kind::Audio]).await;
     let input = json!({ "origin": stage.url(""), "channel": CHANNEL, "seconds": 8 });
     let seen = run_script("whep.mjs", input, SCRIPT_TIMEOUT).await;

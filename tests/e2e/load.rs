@@ -50,7 +50,8 @@ async fn watch(stage: &Stage) {
     let mut audience = JoinSet::new();
     for number in 0..VIEWERS {
         let manner = Manner { full: number % FULL_EVERY == 0, ..Manner::default() };
-        let mut viewer = Spectator::join(&client, &whep, manner, Arc::clone(&tally)).await;
+        let viewer = Spectator::join(&client, &whep, manner, Arc::clone(&tally)).await;
+        let mut viewer = viewer.expect("WHEP takes it");
         viewer.connect().await;
         audience.spawn(async move { viewer.watch().await });
     }

@@ -58,7 +58,8 @@ impl Audience {
             let permit = Arc::clone(&joining).acquire_owned().await.expect("open");
             self.viewers.spawn(async move {
                 let whep = &plan.whep[number % plan.whep.len()];
-                let mut viewer = Spectator::join(&client, whep, plan.manner(number), tally).await;
+                let viewer = Spectator::join(&client, whep, plan.manner(number), tally).await;
+                let mut viewer = viewer.expect("WHEP takes it");
                 viewer.connect().await;
                 drop(permit);
                 viewer.watch().await;

@@ -95,6 +95,18 @@ impl StampedClip {
         let audio = ["-c:a", "aac", "-ar", "44100", "-ac", "2", "-b:a", "128k", "-f", "flv", url];
         Self::start("ffmpeg", &[&video[..], &rate[..], &audio[..]].concat())
     }
+
+    /// By WHIP from ffmpeg 9, H.264 without B-frames and Opus, a keyframe every `gop` frames. It sends none when it is
+    /// asked for one.
+    pub fn whip(url: &str, key: &str, gop: u32) -> Self {
+        let gop = gop.to_string();
+        let video =
+            ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-profile:v", "baseline"];
+        let rate = ["-bf", "0", "-g", &gop, "-pix_fmt", "yuv420p", "-b:v", "2500k", "-maxrate", "2500k"];
+        let audio = ["-bufsize", "2500k", "-c:a", "libopus", "-ar", "48000", "-ac", "2"];
+        let target = ["-f", "whip", "-authorization", key, url];
+        Self::start(&crate::process::ffmpeg9_path(), &[&video[..], &rate, &audio, &target].concat())
+    }
 }
 
 impl Drop for StampedClip {

@@ -86,8 +86,14 @@ pub struct Spectator {
 }
 
 impl Spectator {
-    /// Offers by WHEP and takes the answer, which must have all that a browser would get.
-    pub async fn join(client: &reqwest::Client, whep: &str, manner: Manner, tally: Arc<Tally>) -> Self {
+    /// Offers by WHEP and takes the answer, which must have all that a browser would get. A refusal comes back as
+    /// status and text.
+    pub async fn join(
+        client: &reqwest::Client,
+        whep: &str,
+        manner: Manner,
+        tally: Arc<Tally>,
+    ) -> Result<Self, String> {
         let (socket, state) = bind();
         let address = socket.local_addr().expect("bound");
         let mut rtc = Rtc::builder().set_rtp_mode(true).build(Instant::now());
@@ -103,11 +109,13 @@ impl Spectator {
         let location = response.headers().get("location").and_then(|it| it.to_str().ok()).unwrap_or_default();
         let resource = reqwest::Url::parse(whep).and_then(|base| base.join(location)).expect("a URL");
         let answer = response.text().await.expect("text");
-        assert_eq!(status.as_u16(), 201, "WHEP: {answer}");
+        if status.as_u16() != 201 {
+            return Err(format!("{status}: {answer}"));
+        }
         let (video, repair) = video_ssrcs(&answer, manner.plain);
         let answer = SdpAnswer::from_sdp_string(&answer).expect("an SDP answer");
         rtc.sdp_api().accept_answer(pending, answer).expect("an answer that fits");
-        Self {
+        Ok(Self {
             rtc,
             socket,
             state,
@@ -124,7 +132,7 @@ impl Spectator {
             decrypted: HashMap::new(),
             random: u64::from(address.port()),
             tally,
-        }
+        })
     }
 
     /// Runs until ICE and DTLS are done and the picture has begun.

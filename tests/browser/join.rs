@@ -1,0 +1,55 @@
+//! How fast who joins sees a picture, and what a line does to it that is hardly wider than the stream.
+
+use media::Kind;
+use serde_json::{Value, json};
+use tests::source::StampedClip;
+use tests::stage::{CHANNEL, KEY};
+use tests::{Stage, process, run_script};
+
+use crate::SCRIPT_TIMEOUT;
+
+const FPS: u32 = 25;
+
+/// Joins per source: `SWIFTWATER_TEST_JOINS` for figures, else what is enough to see who waits for a keyframe.
+fn joins() -> usize {
+    process::setting("SWIFTWATER_TEST_JOINS").and_then(|it| it.parse().ok()).unwrap_or(5)
+}
+
+fn source(protocol: &str, stage: &Stage, gop_seconds: u32) -> StampedClip {
+    match protocol {
+        "RTMP" => StampedClip::rtmp(&stage.rtmp_url(), FPS * gop_seconds),
+        _ => StampedClip::whip(&stage.url("/whip"), KEY, FPS * gop_seconds),
+    }
+}
+
+async fn table(protocol: &str) {
+    let _alone = crate::alone().await;
+    let wanted = joins();
+    eprintln!("| source | GOP s | joins | median ms | p95 ms | all |\n|---|---|---|---|---|---|");
+    for gop_seconds in [1, 4, 10] {
+        let stage = Stage::start().await;
+        let _clip = source(protocol, &stage, gop_seconds);
+        stage.live(&[Kind::Video, Kind::Audio]).await;
+        let input = json!({ "origin": stage.url(""), "channel": CHANNEL, "seconds": 0, "joins": wanted });
+        let seen = run_script("whep.mjs", input, SCRIPT_TIMEOUT).await;
+        let mut joins: Vec<f64> =
+            seen["joinMs"].as_array().expect("joins").iter().filter_map(Value::as_f64).collect();
+        assert_eq!(joins.len(), wanted, "{seen:#}");
+        joins.sort_by(f64::total_cmp);
+        let [median, p95] = [0.5, 0.95].map(|part| joins[((wanted - 1) as f64 * part).round() as usize]);
+        eprintln!("| {protocol} | {gop_seconds} | {wanted} | {median:.0} | {p95:.0} | {joins:.0?} |");
+        // Who waits for the next keyframe of ten seconds takes five in the middle.
+        assert!(median < 1000.0, "{protocol}, GOP of {gop_seconds} s: {joins:?}");
+        stage.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_joins_rtmp_sees_a_picture_at_once_whatever_the_keyframe_interval() {
+    table("RTMP").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_joins_whip_sees_a_picture_at_once_whatever_the_keyframe_interval() {
+    table("WHIP").await;
+}
