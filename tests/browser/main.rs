@@ -3,6 +3,7 @@
 mod fallback;
 mod join;
 mod publish;
+mod relayed;
 mod steady;
 mod watch;
 
