@@ -338,7 +338,7 @@ impl Core {
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         match classify(data) {
             Class::Dtls => {
-                let result = viewer.handle_dtls(now, data);
+                let result = viewer.handle_dtls(now, data, &mut self.counters);
                 self.after_dtls(now, slot, result);
             }
             Class::Rtcp => match viewer.open_rtcp(now, tuple, data) {
@@ -346,8 +346,8 @@ impl Core {
                 None => self.counters.srtcp_refused += 1,
             },
             Class::Rtp => self.counters.rtp_from_viewers += 1,
-            // A STUN indication: a keep-alive that needs no answer.
-            Class::Stun | Class::Unknown => {}
+            // A STUN indication, as a rule: a keep-alive that needs no answer.
+            Class::Stun | Class::Unknown => self.counters.stun_ignored += 1,
         }
     }
 

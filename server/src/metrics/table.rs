@@ -395,6 +395,12 @@ pub(super) const TABLE: &[Row] = &[
     // Repair and pictures.
     counter("sfu.core.nacked", "swiftwater_sfu_nacked_total", "Packets that viewers asked for again."),
     counter("sfu.core.nack_unknown", "swiftwater_sfu_nack_unknown_total", "Of them: not kept any more."),
+    dropped("sfu.core.stun_ignored", "stun_ignored", "From peers: STUN that is no check."),
+    dropped(
+        "sfu.core.dtls_ignored",
+        "dtls_ignored",
+        "From peers: DTLS that their association has no use for.",
+    ),
     counter(
         "sfu.core.nack_superseded",
         "swiftwater_sfu_nack_superseded_total",

@@ -110,6 +110,10 @@ counters! {
     connected_tcp,
     /// Times that a viewer's TCP connection was full and its picture waited for the next keyframe.
     tcp_chokes,
+    /// STUN of Peers that is no check: indications and answers, of which a lite agent needs none.
+    stun_ignored,
+    /// DTLS of Peers whose association needs no more: data, broken records, and repetitions over their budget.
+    dtls_ignored,
     /// SRTCP that did not authenticate, or was a replay.
     srtcp_refused,
     /// RTP from viewers: they have nothing to send.

@@ -23,7 +23,10 @@ impl Core {
         if classify(data) == Class::Dtls {
             match publisher.guard.inspect(now, data) {
                 Ok(Verdict::Pass) => {}
-                Ok(Verdict::Ignore) => return,
+                Ok(Verdict::Ignore) => {
+                    self.counters.dtls_ignored += 1;
+                    return;
+                }
                 Err(refusal) => {
                     tracing::debug!(peer = %publisher.peer.id(), ?refusal, "publisher refused");
                     self.counters.dtls_refused += 1;

@@ -485,9 +485,14 @@ impl Viewer {
         &mut self,
         now: Instant,
         datagram: &[u8],
+        counters: &mut Counters,
     ) -> Result<Option<CloseReason>, Failure> {
         match self.secure.handle_datagram(now, datagram)? {
             Progress::Nothing => Ok(None),
+            Progress::Ignored => {
+                counters.dtls_ignored += 1;
+                Ok(None)
+            }
             Progress::Closed => Ok(Some(CloseReason::Remote)),
             Progress::Connected(mut sealer) => {
                 for down in [&self.audio, &self.video].into_iter().flatten() {

@@ -82,6 +82,11 @@ impl Browser {
         self.transport.accept(answer);
     }
 
+    /// Under which SSRC the picture comes.
+    pub(crate) fn video_ssrc(&self) -> Option<u32> {
+        self.video.as_ref().map(|video| video.ssrc)
+    }
+
     /// Source's number of each frame that was decoded, and when.
     pub(crate) fn decoded(&self) -> &[(u32, Instant)] {
         &self.picture.decoded
@@ -264,7 +269,8 @@ impl Browser {
         self.say(&report);
     }
 
-    fn say(&mut self, plain: &[u8]) {
+    /// Sends a compound of RTCP, once there are keys.
+    pub(crate) fn say(&mut self, plain: &[u8]) {
         self.said.extend(self.transport.seal_rtcp(plain).map(Said::Send));
     }
 }

@@ -7,6 +7,8 @@ mod browser;
 #[cfg(test)]
 mod congestion;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod layers;
 #[cfg(test)]
 mod line;

@@ -76,6 +76,10 @@ pub(crate) struct World {
     sealed: HashMap<(SocketAddr, u32, u16), u64>,
     pub(crate) sealed_twice: u64,
     pub(crate) keyframe_requests: u64,
+    /// What viewers have sent, if somebody listens: index of the viewer, datagram.
+    pub(crate) heard: Option<Vec<(usize, Vec<u8>)>>,
+    /// Where the server sent something though nobody is there.
+    pub(crate) strays: Vec<SocketAddr>,
     /// Of the packet path: from the bus to the batch.
     pub(crate) allocations: u64,
     pub(crate) channel: ChannelName,
@@ -127,6 +131,8 @@ impl World {
             sealed: HashMap::new(),
             sealed_twice: 0,
             keyframe_requests: 0,
+            heard: None,
+            strays: Vec::new(),
             allocations: 0,
             channel,
             audio: None,
@@ -252,6 +258,9 @@ impl World {
         while self.net.peek().is_some_and(|datagram| datagram.at <= self.now) {
             let datagram = self.net.pop().unwrap();
             if datagram.to_server {
+                if let Some(heard) = &mut self.heard {
+                    heard.push((datagram.viewer, datagram.data.clone()));
+                }
                 self.inject(self.viewers[datagram.viewer].address, datagram.data);
             } else {
                 self.input(datagram.viewer, datagram.at, Some(&datagram.data));
@@ -284,6 +293,15 @@ impl World {
         viewer.due = self.now;
     }
 
+    /// The viewer, a model of a browser, says that by RTCP.
+    pub(crate) fn say(&mut self, at: usize, plain: &[u8]) {
+        let viewer = &mut self.viewers[at];
+        if let Client::Browser(browser) = &mut viewer.client {
+            browser.say(plain);
+        }
+        viewer.due = self.now;
+    }
+
     fn send(&mut self, viewer: usize, to_server: bool, data: Vec<u8>) {
         let line = self.viewers[viewer].line;
         if self.viewers[viewer].silent && to_server {
@@ -300,8 +318,9 @@ impl World {
     }
 
     fn post(&mut self, to: SocketAddr, data: Vec<u8>) {
-        if let Some(at) = self.places.get(&to).copied() {
-            self.send(at, false, data);
+        match self.places.get(&to).copied() {
+            Some(at) => self.send(at, false, data),
+            None => self.strays.push(to),
         }
     }
 

@@ -40,6 +40,8 @@ pub(crate) enum Failure {
 #[derive(Debug)]
 pub(crate) enum Progress {
     Nothing,
+    /// It was of no use.
+    Ignored,
     /// The handshake is done: seal with this.
     Connected(Box<Sealer>),
     /// The viewer said close_notify.
@@ -100,7 +102,7 @@ impl Secure {
     pub(crate) fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) -> Result<Progress, Failure> {
         match self.guard.inspect(now, datagram).map_err(Failure::Refused)? {
             Verdict::Pass => {}
-            Verdict::Ignore => return Ok(Progress::Nothing),
+            Verdict::Ignore => return Ok(Progress::Ignored),
         }
         let datagram = BytesMut::from(datagram);
         if self.endpoint.is_some() {
@@ -114,7 +116,7 @@ impl Secure {
         self.endpoint = Some(Endpoint::new(PSEUDO_REMOTE, rtc_shared::TransportProtocol::UDP, Some(config)));
         for datagram in std::mem::take(&mut self.held) {
             match self.read(now, datagram)? {
-                Progress::Nothing => {}
+                Progress::Nothing | Progress::Ignored => {}
                 progress => return Ok(progress),
             }
         }
@@ -127,7 +129,7 @@ impl Secure {
         let events = match caught(|| endpoint.read(now, PSEUDO_REMOTE, None, datagram))? {
             Ok(events) => events,
             // After the handshake a broken record ends nothing (RFC 6347 section 4.1.2.7).
-            Err(_) if connected => return Ok(Progress::Nothing),
+            Err(_) if connected => return Ok(Progress::Ignored),
             Err(_) => return Err(Failure::Handshake),
         };
         for event in events {
