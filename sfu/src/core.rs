@@ -303,7 +303,7 @@ impl Core {
         match self.routes.by_tuple(tuple) {
             Some(Home::Viewer(slot)) => self.handle_viewer_datagram(now, slot, tuple, data),
             Some(Home::Publisher(slot)) => self.hand_to_publisher(now, slot, tuple, data),
-            None => match self.routes.elsewhere(now, tuple) {
+            None => match self.routes.elsewhere(tuple) {
                 Some(shard) => return Routed::Elsewhere(shard),
                 None => {
                     self.counters.datagrams_of_nobody += 1;

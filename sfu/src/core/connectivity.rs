@@ -26,7 +26,7 @@ impl Core {
             None => match claim(check.local_ufrag()) {
                 Claim::Yours(negotiated) => self.admit(now, *negotiated),
                 Claim::Elsewhere(shard) => {
-                    self.routes.learn_elsewhere(now, tuple, shard);
+                    self.routes.learn_elsewhere(tuple, shard);
                     return Routed::Elsewhere(shard);
                 }
                 Claim::Unknown => {
@@ -67,11 +67,12 @@ impl Core {
 
     fn note_check(&mut self, tuple: Tuple, home: Home, checked: Checked) {
         self.counters.checks_answered += 1;
-        if let Some(forgotten) = checked.forgotten {
+        if let Some(forgotten) = checked.forgotten.filter(|it| self.routes.by_tuple(*it) == Some(home)) {
             self.routes.forget(forgotten);
             self.hang_up(forgotten);
         }
-        if checked.learned {
+        // Another Peer may have had this 4-tuple, or have claimed it with a forged address: the last check counts.
+        if checked.learned || self.routes.by_tuple(tuple) != Some(home) {
             self.routes.learn(tuple, home);
         }
         if let Some(ufrag) = checked.retired {

@@ -2,17 +2,16 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
 
 use super::ice_agent::IceAgent;
 use crate::PeerId;
 use crate::egress::batch::{Dest, Transport};
 
-/// 4-tuples remembered of Peers on other shards: their DTLS and SRTCP must be passed on. When it is full the
-/// silent ones go; if none is silent a new one is not remembered, and that Peer's player tries its next pair.
-const ELSEWHERE_MAX: usize = 16_384;
-/// A browser checks every few seconds; what was silent for so long has another 4-tuple now.
-const ELSEWHERE_SILENT: Duration = Duration::from_secs(60);
+/// 4-tuples remembered of Peers on other shards: their DTLS and SRTCP must be passed on. Twice so many: those that spoke
+/// since the newer half was empty, and those before. When the newer half is full, the older one is forgotten and the
+/// newer one takes its place. Anybody may claim to be on another shard, so a flood of claims must push out who is silent,
+/// not who is there, and must cost no search. Who was forgotten is known again by its next check.
+const ELSEWHERE_MAX: usize = 8192;
 
 /// What a datagram is by its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +68,8 @@ pub(crate) struct Routes {
     ids: HashMap<PeerId, Home>,
     ufrags: HashMap<String, Home>,
     tuples: HashMap<Tuple, Home>,
-    elsewhere: HashMap<Tuple, (usize, Instant)>,
+    /// By 4-tuple the shard: newer half, older half.
+    elsewhere: [HashMap<Tuple, usize>; 2],
 }
 
 impl Routes {
@@ -114,7 +114,9 @@ impl Routes {
 
     /// A 4-tuple has proven itself to be that Peer's.
     pub(crate) fn learn(&mut self, tuple: Tuple, home: Home) {
-        self.elsewhere.remove(&tuple);
+        for half in &mut self.elsewhere {
+            half.remove(&tuple);
+        }
         self.tuples.insert(tuple, home);
     }
 
@@ -123,27 +125,29 @@ impl Routes {
     }
 
     /// A check said that a Peer of another shard uses this 4-tuple.
-    pub(crate) fn learn_elsewhere(&mut self, now: Instant, tuple: Tuple, shard: usize) {
-        if self.elsewhere.len() >= ELSEWHERE_MAX && !self.elsewhere.contains_key(&tuple) {
-            self.elsewhere.retain(|_, (_, heard)| now.saturating_duration_since(*heard) < ELSEWHERE_SILENT);
-            if self.elsewhere.len() >= ELSEWHERE_MAX {
-                return;
-            }
+    pub(crate) fn learn_elsewhere(&mut self, tuple: Tuple, shard: usize) {
+        let [newer, older] = &mut self.elsewhere;
+        if newer.len() >= ELSEWHERE_MAX && !newer.contains_key(&tuple) {
+            *older = std::mem::take(newer);
         }
-        self.elsewhere.insert(tuple, (shard, now));
+        newer.insert(tuple, shard);
     }
 
-    pub(crate) fn elsewhere(&mut self, now: Instant, tuple: Tuple) -> Option<usize> {
-        let (shard, heard) = self.elsewhere.get_mut(&tuple)?;
-        *heard = now;
-        Some(*shard)
+    /// Which shard has the Peer of this 4-tuple, which has just spoken.
+    pub(crate) fn elsewhere(&mut self, tuple: Tuple) -> Option<usize> {
+        let [newer, older] = &mut self.elsewhere;
+        if let Some(shard) = newer.get(&tuple) {
+            return Some(*shard);
+        }
+        let shard = older.remove(&tuple)?;
+        self.learn_elsewhere(tuple, shard);
+        Some(shard)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::up_track::beginning;
 
     #[test]
     fn the_first_bytes_say_what_it_is() {
@@ -161,19 +165,26 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_of_other_shards_is_bounded() {
-        let now = beginning();
+    fn a_flood_of_claims_pushes_out_who_is_silent_and_not_who_is_there() {
         let mut routes = Routes::default();
         let tuple = |port: usize| {
             let local = IpAddr::from([10, 0, (port >> 16) as u8, 1]);
             Tuple { remote: SocketAddr::new(local, port as u16), local, transport: Transport::Udp }
         };
-        for port in 0..ELSEWHERE_MAX + 10 {
-            routes.learn_elsewhere(now, tuple(port), 1);
+        let (there, silent) = (tuple(0), tuple(1));
+        routes.learn_elsewhere(there, 1);
+        routes.learn_elsewhere(silent, 2);
+        for port in 2..5 * ELSEWHERE_MAX {
+            routes.learn_elsewhere(tuple(port), 3);
+            // It says something now and then: far less often than the flood.
+            if port % 1000 == 0 {
+                assert_eq!(routes.elsewhere(there), Some(1), "{port}");
+            }
+            assert!(routes.elsewhere.iter().all(|half| half.len() <= ELSEWHERE_MAX));
         }
-        assert_eq!(routes.elsewhere.len(), ELSEWHERE_MAX);
-        let later = now + ELSEWHERE_SILENT * 2;
-        routes.learn_elsewhere(later, tuple(ELSEWHERE_MAX + 1), 2);
-        assert_eq!(routes.elsewhere(later, tuple(ELSEWHERE_MAX + 1)), Some(2));
+        assert_eq!(routes.elsewhere(silent), None);
+        // What has come here is not elsewhere.
+        routes.learn(there, Home::Viewer(7));
+        assert_eq!((routes.elsewhere(there), routes.by_tuple(there)), (None, Some(Home::Viewer(7))));
     }
 }
