@@ -92,6 +92,9 @@ pub(crate) struct Capacity {
     egress_max_bps: Option<u64>,
     /// What the node sends, as its first shard measured last.
     egress_bps: AtomicU64,
+    /// What was promised to viewers who came since, and in the window before: they are not in what was measured, or not
+    /// with all they will get. Without it everybody who comes within a second would find the same room.
+    promised_bps: [AtomicU64; 2],
     refused: [AtomicU64; Limit::ALL.len()],
     logged: Mutex<[Option<Instant>; Limit::ALL.len()]>,
 }
@@ -103,6 +106,7 @@ impl Capacity {
             viewers_max: config.viewers_max as u64,
             egress_max_bps: config.egress_bitrate_max_bps,
             egress_bps: AtomicU64::new(0),
+            promised_bps: Default::default(),
             refused: Default::default(),
             logged: Mutex::default(),
         }
@@ -122,11 +126,14 @@ impl Capacity {
     ) -> Result<Seat, Error> {
         let limit = if levels.all(|level| level >= OverloadLevel::NoNewViewers) {
             Limit::Overload
-        } else if self.egress_max_bps.is_some_and(|max| self.egress_bps() + needs_bps > max) {
+        } else if self.egress_max_bps.is_some_and(|max| self.expected_bps() + needs_bps > max) {
             Limit::Egress
         } else {
             match audience.seat(stream, self.viewers_per_stream_max, self.viewers_max) {
-                Ok(seat) => return Ok(seat),
+                Ok(seat) => {
+                    self.promised_bps[0].fetch_add(needs_bps, Ordering::Relaxed);
+                    return Ok(seat);
+                }
                 Err(limit) => limit,
             }
         };
@@ -151,8 +158,17 @@ impl Capacity {
         self.egress_bps.load(Ordering::Relaxed)
     }
 
+    /// What it will send once those who have just come get all they came for.
+    fn expected_bps(&self) -> u64 {
+        self.promised_bps.iter().map(|promised| promised.load(Ordering::Relaxed)).sum::<u64>()
+            + self.egress_bps()
+    }
+
+    /// A window was measured.
     pub(crate) fn set_egress_bps(&self, bps: u64) {
         self.egress_bps.store(bps, Ordering::Relaxed);
+        let newest = self.promised_bps[0].swap(0, Ordering::Relaxed);
+        self.promised_bps[1].store(newest, Ordering::Relaxed);
     }
 
     /// The node sends more than it may: rates have grown since its viewers were let in.
@@ -196,3 +212,6 @@ impl EgressMeter {
         Some(bits * 1000 / elapsed.as_millis() as u64)
     }
 }
+
+#[cfg(test)]
+mod tests;
