@@ -163,8 +163,8 @@ async fn serve(
                 };
                 pong_by = None;
                 for (number, line) in text.as_str().split('\n').filter(|line| !line.is_empty()).enumerate() {
-                    // The answers to one long message must not fill the lane that they wait in.
-                    if number % LINES_PER_WRITE == LINES_PER_WRITE - 1
+                    // The answers to one long message must not fill the lane that they wait in, nor memory.
+                    if (number % LINES_PER_WRITE == LINES_PER_WRITE - 1 || mailbox.lock().is_laden())
                         && let Err(close) = write_waiting(gateway, socket, mailbox).await
                     {
                         return close;

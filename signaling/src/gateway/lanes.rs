@@ -9,6 +9,11 @@ use tokio::sync::Notify;
 /// Frames of signaling that may wait. They are few and small; a socket that does not take them is dead.
 const CONTROL_MAX: usize = 64;
 
+/// Bytes of answers that may wait while a client's requests are answered: then they are written first, and the client
+/// waits for its next answers until it has taken these. The history of a room has up to 128 KiB, and one message may ask
+/// for it many times.
+const CONTROL_BYTES_MAX: usize = 64 * 1024;
+
 /// Chat frames that may wait: about ten seconds of the fastest chat that can be read. Beyond it the oldest
 /// go and the member is told of the `gap`.
 const CHAT_MAX: usize = 256;
@@ -82,6 +87,11 @@ impl Lanes {
                 self.gaps += 1;
             }
         }
+    }
+
+    /// So much waits of what is never dropped that it must be written before there is more of it.
+    pub(crate) fn is_laden(&self) -> bool {
+        self.control.iter().map(|frame| frame.len()).sum::<usize>() >= CONTROL_BYTES_MAX
     }
 
     /// The next WebSocket message: as many frames as fit, one per line; `None` if nothing waits.
@@ -214,6 +224,19 @@ mod tests {
         }
         lanes.park();
         assert!(!lanes.overflowed() && lanes.pop().is_none(), "it must not end the next socket too");
+    }
+
+    #[test]
+    fn long_answers_are_written_before_the_next_ones() {
+        let mut lanes = Lanes::default();
+        for _ in 0..3 {
+            lanes.push(Lane::Control, frame(&"x".repeat(CONTROL_BYTES_MAX / 3)));
+            assert!(!lanes.is_laden());
+        }
+        lanes.push(Lane::Control, frame("xx"));
+        assert!(lanes.is_laden());
+        while lanes.pop().is_some() {}
+        assert!(!lanes.is_laden());
     }
 
     #[test]
