@@ -7,6 +7,7 @@ mod flood;
 mod garbage;
 mod gateway;
 mod hls;
+mod hostile;
 mod http;
 mod keys;
 mod limits;

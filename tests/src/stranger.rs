@@ -70,6 +70,19 @@ impl Stranger {
         .await;
     }
 
+    /// Sends valid checks until something comes, and returns what came first since the beginning.
+    pub async fn first_answer(&self) -> Vec<u8> {
+        let check = self.check(&self.pwd);
+        eventually("an answer", ANSWER_WITHIN, async || {
+            self.send(&check);
+            let mut answer = vec![0u8; 2048];
+            let read = tokio::time::timeout(Duration::from_millis(200), self.socket.recv(&mut answer)).await;
+            answer.truncate(read.ok()?.ok()?);
+            Some(answer)
+        })
+        .await
+    }
+
     /// Sends a datagram; a full socket buffer loses it, as a network does.
     pub fn send(&self, datagram: &[u8]) {
         let _ = self.socket.try_send_to(datagram, self.server);

@@ -30,6 +30,7 @@ pub struct Offer {
     wire: Wire,
     pending: SdpPendingOffer,
     sdp: String,
+    replayed: bool,
 }
 
 impl Offer {
@@ -49,7 +50,14 @@ impl Offer {
         changes.add_media(MediaKind::Audio, Direction::RecvOnly, None, None, None);
         let (offer, pending) = changes.apply().expect("an offer");
         let sdp = offer.to_sdp_string();
-        Self { rtc, wire, pending, sdp }
+        Self { rtc, wire, pending, sdp, replayed: false }
+    }
+
+    /// Each SRTCP packet of it will be sent twice, as somebody would who has heard it.
+    #[must_use]
+    pub fn replayed(mut self) -> Self {
+        self.replayed = true;
+        self
     }
 
     /// What to send to the server.
@@ -92,6 +100,7 @@ impl Offer {
             video: payload_type(answer, "video"),
             audio: payload_type(answer, "audio"),
             next: Instant::now(),
+            replayed: self.replayed,
             report,
         };
         let mut task = JoinSet::new();
@@ -266,6 +275,7 @@ struct Watching {
     video: Option<u8>,
     audio: Option<u8>,
     next: Instant,
+    replayed: bool,
     report: watch::Sender<Seen>,
 }
 
@@ -344,6 +354,9 @@ impl Watching {
                     };
                     if let Some(wire) = self.wires.iter_mut().find(from) {
                         wire.send(&transmit.contents, transmit.destination);
+                        if self.replayed && matches!(&transmit.contents[..], [128..=191, 192..=223, ..]) {
+                            wire.send(&transmit.contents, transmit.destination);
+                        }
                     }
                 }
                 Ok(Output::Event(Event::Connected)) => self.report.send_modify(|seen| seen.connected = true),
