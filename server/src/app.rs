@@ -22,6 +22,7 @@ use transcode::Transcoder;
 use crate::admission::Admission;
 use crate::config::Config;
 use crate::http::api::Api;
+use crate::http::connections::Connections;
 use crate::http::health::Health;
 use crate::http::patience;
 use crate::metrics::Metrics;
@@ -162,7 +163,12 @@ impl Server {
         let whep =
             signaling::whep::Whep::new(Arc::clone(&hub), sfu.clone(), Arc::clone(&authority), public_url);
         let whep = Arc::new(whep.secure(secured));
+        // Behind a proxy all of them are the proxy's.
+        let per_address_max = config.http.connections_per_address_max;
+        let per_address_max = config.http.public_url.is_none().then_some(per_address_max);
+        let connections = Connections::new(config.http.connections_max, per_address_max);
         let metrics = Metrics {
+            http: Arc::clone(&connections),
             hub: Arc::clone(&hub),
             publishers_refused,
             sfu: sfu.clone(),
@@ -186,7 +192,7 @@ impl Server {
         let listener = listen(config.http.listen)?;
         let service = routes.into_make_service_with_connect_info::<SocketAddr>();
         let serving = handle.clone();
-        let first_byte = patience::FirstByte { stop: stop.clone() };
+        let first_byte = patience::FirstByte { connections, stop: stop.clone() };
         tasks.spawn(async move {
             let result = match tls {
                 Some(tls) => match axum_server::from_tcp_rustls(listener, tls) {

@@ -49,6 +49,11 @@ pub struct Http {
     pub listen: SocketAddr,
     /// The URL under which the world sees this server, if a proxy stands before it.
     pub public_url: Option<String>,
+    /// Most TCP connections of HTTP. One more is closed at once.
+    pub connections_max: usize,
+    /// Most of them of one address (IPv6: of one /64). One more is closed at once. Loopback does not count, and with
+    /// `public_url` nobody does: all connections are the proxy's.
+    pub connections_per_address_max: usize,
     /// HTTPS.
     pub tls: Tls,
     /// PEM file with the certificate chain, for `tls = "files"`.
@@ -62,6 +67,8 @@ impl Default for Http {
         Self {
             listen: SocketAddr::from(([0u16; 8], 8080)),
             public_url: None,
+            connections_max: 60_000,
+            connections_per_address_max: 1000,
             tls: Tls::Off,
             certificate: None,
             private_key: None,
@@ -197,6 +204,17 @@ impl Config {
             let why = "tls = \"files\" needs certificate and private_key".to_owned();
             return Err(Error::Invalid { section: "http", why });
         }
+        for (key, value) in [
+            ("connections_max", self.http.connections_max),
+            ("connections_per_address_max", self.http.connections_per_address_max),
+        ] {
+            if value == 0 {
+                return Err(Error::Invalid {
+                    section: "http",
+                    why: format!("{key}: 0 would refuse everybody"),
+                });
+            }
+        }
         if let Some(channel) = self.channels.iter().find(|it| RESERVED_NAMES.contains(&it.name.as_str())) {
             let why = format!("{} is an address of the server itself: choose another name", channel.name);
             return Err(Error::Invalid { section: "channels", why });
@@ -238,6 +256,16 @@ mod tests {
         let error = read("[[channels]]\nname = \"live\"").validate().expect_err("/live is a page");
         assert!(error.to_string().contains("live"), "{error}");
         read("[[channels]]\nname = \"lively\"").validate().expect("free");
+    }
+
+    #[test]
+    fn a_limit_of_nothing_is_refused() {
+        for key in ["connections_max", "connections_per_address_max"] {
+            let text = format!("[http]\n{key} = 0");
+            let config: Config = Figment::from(Toml::string(&text)).extract().expect("readable");
+            let error = config.validate().expect_err("nobody could come").to_string();
+            assert!(error.contains(key), "{error}");
+        }
     }
 
     #[test]

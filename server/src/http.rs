@@ -1,6 +1,7 @@
 //! HTTP: API, pages, health and metrics. Media and signaling bring their own routes.
 
 pub(crate) mod api;
+pub(crate) mod connections;
 pub(crate) mod health;
 pub(crate) mod patience;
 mod peers;

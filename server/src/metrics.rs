@@ -15,11 +15,13 @@ use serde_json::json;
 use sfu::Sfu;
 use transcode::Transcoder;
 
+use crate::http::connections::Connections;
 use render::Numbers;
 
 /// Where the numbers come from. No label has a value that a viewer or a streamer can choose.
 #[derive(Clone)]
 pub(crate) struct Metrics {
+    pub(crate) http: Arc<Connections>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) publishers_refused: Arc<AtomicU64>,
     pub(crate) sfu: Sfu,
@@ -45,6 +47,7 @@ impl Metrics {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             numbers.add("process", &json!({ "tasks": runtime.metrics().num_alive_tasks() }));
         }
+        numbers.add("http", &self.http.stats());
         numbers.add("sfu", &self.sfu.stats());
         for (shard, stats) in self.sfu.shards().iter().enumerate() {
             let of_shard = json!({

@@ -85,6 +85,15 @@ const fn refused(path: &'static str, limit: &'static str, help: &'static str) ->
     }
 }
 
+/// A TCP connection of HTTP that was closed at once, by the limit that it met.
+const fn closed(path: &'static str, limit: &'static str, help: &'static str) -> Row {
+    Row {
+        label: Some(("limit", limit)),
+        family: Some("TCP connections of HTTP that were closed at once, by the limit that they met."),
+        ..counter(path, "swiftwater_http_connections_refused_total", help)
+    }
+}
+
 /// All of them, in the order of the text. The rows of a family stand together.
 pub(super) const TABLE: &[Row] = &[
     gauge("hub.streams", "swiftwater_streams", "Streams: live ones and those that wait for their encoder."),
@@ -386,6 +395,12 @@ pub(super) const TABLE: &[Row] = &[
         "From viewers: SRTCP that is not authentic, or a replay.",
     ),
     dropped("sfu.core.rtp_from_viewers", "rtp_from_viewer", "From viewers: they have nothing to send."),
+    dropped("sfu.core.stun_ignored", "stun_ignored", "From peers: STUN that is no check."),
+    dropped(
+        "sfu.core.dtls_ignored",
+        "dtls_ignored",
+        "From peers: DTLS that their association has no use for.",
+    ),
     dropped("sfu.socket.oversized", "oversized", "From the network: longer than any datagram of WebRTC."),
     dropped(
         "sfu.forward_queue_full",
@@ -395,12 +410,6 @@ pub(super) const TABLE: &[Row] = &[
     // Repair and pictures.
     counter("sfu.core.nacked", "swiftwater_sfu_nacked_total", "Packets that viewers asked for again."),
     counter("sfu.core.nack_unknown", "swiftwater_sfu_nack_unknown_total", "Of them: not kept any more."),
-    dropped("sfu.core.stun_ignored", "stun_ignored", "From peers: STUN that is no check."),
-    dropped(
-        "sfu.core.dtls_ignored",
-        "dtls_ignored",
-        "From peers: DTLS that their association has no use for.",
-    ),
     counter(
         "sfu.core.nack_superseded",
         "swiftwater_sfu_nack_superseded_total",
@@ -707,6 +716,15 @@ pub(super) const TABLE: &[Row] = &[
         "rtmp.video_reanchored",
         "swiftwater_rtmp_video_reanchored_total",
         "Video frames off the frame grid.",
+    ),
+    // HTTP.
+    gauge("http.connections", "swiftwater_http_connections", "TCP connections of HTTP."),
+    closed("http.refused_node", "node", "The node had as many as it may."),
+    closed("http.refused_address", "address", "Their address had as many as it may."),
+    counter(
+        "http.unread",
+        "swiftwater_http_connections_unread_total",
+        "TCP connections closed because their client took nothing of its answer for 30 s.",
     ),
     // Gateway.
     gauge("gateway.connections", "swiftwater_gateway_connections", "WebSockets."),
