@@ -26,6 +26,7 @@ mod trendline;
 
 use std::time::{Duration, Instant};
 
+use crate::allowance::Allowance;
 use acked_rate::AckedRate;
 use arrival_group::ArrivalGroups;
 use bottleneck::Bottleneck;
@@ -44,6 +45,10 @@ pub const ESTIMATE_MIN_BPS: u64 = 50_000;
 /// Nor more: beyond it nothing is measured that anybody could use.
 pub const ESTIMATE_MAX_BPS: u64 = 100_000_000;
 
+/// Packets that reports may be about per second, and half as many at once: several times what a viewer is sent, each of
+/// which is reported once. A report of a thousand that did not come has 20 bytes, so that who floods must not make us
+/// walk through them (`feedback_refused`).
+const STATUSES_PER_SECOND: u64 = 32 * 1024;
 /// Packets of a report that are put in the order of their arrival together; a longer report is taken in parts.
 const SORTED: usize = 64;
 /// Sent for so long without any report, where there were some: the line carries nothing, or only one way. The
@@ -107,6 +112,8 @@ pub struct Congestion {
     full: Option<i64>,
     /// When losses alone spoke last for sending less.
     lossy: Option<i64>,
+    /// What may still be claimed of packets.
+    statuses: Allowance,
     happened: Happened,
 }
 
@@ -144,6 +151,7 @@ impl Congestion {
     pub fn new(now: Instant, start_bps: u64) -> Self {
         Self {
             began: now,
+            statuses: Allowance::new(now),
             sent: Sent::default(),
             acked: AckedRate::default(),
             bottleneck: Bottleneck::default(),
@@ -202,7 +210,8 @@ impl Congestion {
 
     /// Transport-wide feedback came: `fci` is what follows the two SSRCs. Whatever it holds does no harm.
     pub fn handle_transport_cc(&mut self, now: Instant, fci: &[u8]) {
-        let Some(report) = Report::read(fci) else {
+        let report = Report::read(fci).filter(|it| self.statuses.take(now, it.count(), STATUSES_PER_SECOND));
+        let Some(report) = report else {
             self.happened.feedback_refused += 1;
             return;
         };

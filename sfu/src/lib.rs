@@ -14,6 +14,7 @@
 //! # What this crate may not know
 //! HTTP, authorisation, SQL, chat. Whoever calls [`Sfu::subscribe`] or [`Sfu::publish`] was let in before.
 
+mod allowance;
 mod announce;
 mod audience;
 pub mod bwe;

@@ -50,6 +50,11 @@ impl<'a> Report<'a> {
         Some(Self { base, count, reference, chunks, deltas: rest.get(..deltas_len)? })
     }
 
+    /// How many packets it is about.
+    pub(super) fn count(&self) -> u64 {
+        self.count.into()
+    }
+
     /// Calls `each` with every number, in order, and when it arrived: microseconds since the reference time.
     /// `None`: it has not arrived.
     pub(super) fn walk(&self, mut each: impl FnMut(u16, Option<i64>)) {

@@ -61,6 +61,12 @@ impl Core {
             (_, Some(video)) if video.line.ssrc == ssrc => Kind::Video,
             _ => return,
         };
+        let asked = lost.count();
+        if !viewer.may_ask(now, asked) {
+            self.counters.nacked += asked;
+            self.counters.nack_throttled += asked;
+            return;
+        }
         let id = viewer.id;
         let (now_ms, interval_ms) = viewer.resend_clock(now);
         for number in lost.numbers() {

@@ -54,6 +54,12 @@ pub(crate) struct Reception {
 pub(crate) struct Lost<'a>(&'a [u8]);
 
 impl Lost<'_> {
+    /// How many there are.
+    pub(crate) fn count(&self) -> u64 {
+        let pairs = self.0.chunks_exact(4);
+        pairs.map(|pair| 1 + u64::from(pair[2].count_ones()) + u64::from(pair[3].count_ones())).sum()
+    }
+
     /// Each missing number, in the order told.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = u16> {
         self.0.chunks_exact(4).flat_map(|pair| {
@@ -176,7 +182,9 @@ mod tests {
         read(bytes, |feedback| {
             all.push(match feedback {
                 Feedback::Nack { ssrc, lost } => {
-                    format!("nack {ssrc} {:?}", lost.numbers().collect::<Vec<_>>())
+                    let numbers: Vec<u16> = lost.numbers().collect();
+                    assert_eq!(lost.count(), numbers.len() as u64);
+                    format!("nack {ssrc} {numbers:?}")
                 }
                 other => format!("{other:?}"),
             });

@@ -18,6 +18,7 @@ use super::overload::LayerCap;
 use super::picture::Picture;
 use super::rtcp;
 use super::{Counters, FeedId, Transmit};
+use crate::allowance::Allowance;
 use crate::bwe::Congestion;
 use crate::egress::batch::{Dest, Transport};
 use crate::egress::seal::{Profile, Sealer};
@@ -41,6 +42,10 @@ const ROUND_TRIP: Duration = Duration::from_millis(100);
 /// (`nack_throttled`).
 const RESEND_BYTES_PER_SECOND: u64 = 512 * 1024;
 const RESEND_BYTES_PER_SECOND_MIN: u64 = 16 * 1024;
+/// Numbers in NACKs that are looked at per second, and half as many at once. libwebrtc names a thousand at most, and each
+/// again after a round trip. One packet can name 6000, so that who floods must not make us look at them
+/// (`nack_throttled`).
+const NACKS_PER_SECOND: u64 = 16 * 1024;
 
 /// Where the search for what a line takes begins: any line that plays video at all.
 const START_BPS: u64 = 1_000_000;
@@ -279,8 +284,8 @@ pub(crate) struct Viewer {
     connected: Option<Instant>,
     schedule: Schedule,
     round_trip: Option<Duration>,
-    resend_owed: u64,
-    resend_paid: Instant,
+    resends: Allowance,
+    nacks: Allowance,
 }
 
 impl Viewer {
@@ -319,8 +324,8 @@ impl Viewer {
             connected: None,
             schedule: Schedule::new(now),
             round_trip: None,
-            resend_owed: 0,
-            resend_paid: now,
+            resends: Allowance::new(now),
+            nacks: Allowance::new(now),
         }
     }
 
@@ -541,14 +546,12 @@ impl Viewer {
     pub(crate) fn may_resend(&mut self, now: Instant, bytes: u64) -> bool {
         let half = self.estimate_bps().map_or(RESEND_BYTES_PER_SECOND, |bps| bps / 16);
         let per_second = half.clamp(RESEND_BYTES_PER_SECOND_MIN, RESEND_BYTES_PER_SECOND);
-        let earned = now.saturating_duration_since(self.resend_paid).as_millis() as u64;
-        self.resend_owed = self.resend_owed.saturating_sub(earned * per_second / 1000);
-        self.resend_paid = now;
-        let may = self.resend_owed + bytes <= per_second / 2;
-        if may {
-            self.resend_owed += bytes;
-        }
-        may
+        self.resends.take(now, bytes, per_second)
+    }
+
+    /// Whether a NACK of so many numbers is looked at; counts them.
+    pub(crate) fn may_ask(&mut self, now: Instant, numbers: u64) -> bool {
+        self.nacks.take(now, numbers, NACKS_PER_SECOND)
     }
 
     /// How it is connected.
