@@ -395,6 +395,11 @@ pub(super) const TABLE: &[Row] = &[
         "From viewers: SRTCP that is not authentic, or a replay.",
     ),
     dropped("sfu.core.rtp_from_viewers", "rtp_from_viewer", "From viewers: they have nothing to send."),
+    dropped(
+        "sfu.core.srtp_refused",
+        "srtp_refused",
+        "From publishers: SRTP that is not authentic, a replay, or early.",
+    ),
     dropped("sfu.core.stun_ignored", "stun_ignored", "From peers: STUN that is no check."),
     dropped(
         "sfu.core.dtls_ignored",

@@ -118,6 +118,8 @@ counters! {
     srtcp_refused,
     /// RTP from viewers: they have nothing to send.
     rtp_from_viewers,
+    /// SRTP and SRTCP of publishers that did not authenticate, were replays, of one source too many, or before the keys.
+    srtp_refused,
 
     /// Packets of publishers written to Tracks.
     published_packets,

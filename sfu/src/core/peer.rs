@@ -221,26 +221,29 @@ impl Peer {
         Some(checked)
     }
 
-    /// DTLS or SRTP from a 4-tuple that has proven itself by a check.
-    pub(super) fn handle_datagram(&mut self, now: Instant, tuple: Tuple, data: &mut [u8]) {
+    /// DTLS or SRTP from a 4-tuple that has proven itself by a check. False: it was SRTP that is not authentic, was
+    /// here before, is of one source too many, or came before there were keys.
+    pub(super) fn handle_datagram(&mut self, now: Instant, tuple: Tuple, data: &mut [u8]) -> bool {
         if !self.is_reached() {
-            return;
+            return true;
         }
+        let mut taken = true;
         match classify(data) {
             Class::Dtls => {
                 self.hello.answered();
                 self.connection.handle_datagram(now, data);
             }
             Class::Rtp | Class::Rtcp => {
-                if self.phase == Phase::Connected && self.sources.admit(data) {
+                taken = self.phase == Phase::Connected && self.sources.admit(data) && {
                     self.connection.handle_datagram(now, data);
-                    self.take_inbound(now, tuple);
-                }
+                    self.take_inbound(now, tuple)
+                };
             }
-            // A STUN indication: a keep-alive that needs no answer.
-            Class::Stun | Class::Unknown => return,
+            // The core has looked at it.
+            Class::Stun | Class::Unknown => return true,
         }
         self.follow(now);
+        taken
     }
 
     fn follow(&mut self, now: Instant) {
@@ -370,12 +373,16 @@ impl Peer {
         self.close(now, reason);
     }
 
-    fn take_inbound(&mut self, now: Instant, tuple: Tuple) {
+    /// Takes what the library has opened. False: nothing.
+    fn take_inbound(&mut self, now: Instant, tuple: Tuple) -> bool {
+        let mut any = false;
         while let Some((arrival, inbound)) = self.connection.poll_inbound() {
             // Only what SRTP has authenticated gets here.
             self.ice.note_media(now, tuple);
             self.take(arrival, inbound);
+            any = true;
         }
+        any
     }
 
     fn take(&mut self, arrival: Instant, inbound: Inbound) {

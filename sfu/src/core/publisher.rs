@@ -35,7 +35,13 @@ impl Core {
                 }
             }
         }
-        publisher.peer.handle_datagram(now, tuple, data);
+        // A STUN indication, as a rule: a keep-alive that needs no answer.
+        if classify(data) == Class::Stun {
+            self.counters.stun_ignored += 1;
+            return;
+        }
+        let taken = publisher.peer.handle_datagram(now, tuple, data);
+        self.counters.srtp_refused += u64::from(!taken);
         self.drain_publisher(slot);
     }
 

@@ -4,6 +4,8 @@ mod codecs;
 mod rtc_client;
 mod world;
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use media::{ChannelName, Codec, Frame, Hub, Kind, NtpTime, Publication, Rid, RtpPacket, StreamState};
@@ -340,6 +342,50 @@ fn feedback_follows_a_publisher_to_a_new_address() {
     let rtcp = |to| world.sent_to.iter().filter(|sent| **sent == (to, 0x80) || **sent == (to, 0x81)).count();
     assert_eq!((rtcp(old), rtcp(world.seen_at) > 0), (0, true), "{:?}", world.sent_to);
     assert!(world.client_events.iter().any(|event| matches!(event, Event::KeyframeRequest(_))));
+}
+
+#[test]
+fn a_packet_counts_once_and_only_as_it_was_sealed() {
+    let mut world = World::new(vp8, false);
+    world.connect();
+    let video = world.video.unwrap();
+    let mut reader = world.track(Kind::Video).read::<RtpPacket>(&Rid::single());
+    let sent: Rc<RefCell<Vec<Vec<u8>>>> = Rc::default();
+    let heard = Rc::clone(&sent);
+    world.lose = Box::new(move |data| {
+        if !matches!(data[1], 192..=223) {
+            heard.borrow_mut().push(data.to_vec());
+        }
+        false
+    });
+    // More than the window in which replays are told from late packets.
+    let (mut frame, mut came) = (0, 0);
+    while frame < 1100 {
+        let payload = if frame == 0 { VP8_KEYFRAME } else { VP8_INTERFRAME };
+        world.send(video, u64::from(frame), frame * 90, true, payload);
+        world.run_for(5);
+        came += drain!(reader).len();
+        frame += 1;
+    }
+    world.run_for(100);
+    came += drain!(reader).len();
+    let sent = sent.take();
+    assert!(came == 1100 && sent.len() >= 1100, "{came} came, {} were sent", sent.len());
+    let mut say = |mut data: Vec<u8>| world.reach_server(&mut data);
+    for (at, packet) in sent.iter().enumerate() {
+        assert!(!say(packet.clone()), "packet {at} was there before");
+    }
+    let newest = sent.last().unwrap();
+    for at in 1..newest.len() {
+        let mut spoiled = newest.clone();
+        spoiled[at] ^= 1;
+        assert!(!say(spoiled), "byte {at}");
+    }
+    assert_eq!(drain!(reader).len(), 0);
+    // It goes on as if nothing had been.
+    world.send(video, 1100, 1100 * 90, true, VP8_INTERFRAME);
+    world.run_for(100);
+    assert_eq!((drain!(reader).len(), world.closed()), (1, None));
 }
 
 #[test]

@@ -103,7 +103,9 @@ fn publish(profile: SrtpProtectionProfile) -> &'static str {
                         responses.push(response);
                     }
                 }
-                None => peer.handle_datagram(now, tuple, &mut data),
+                None => {
+                    peer.handle_datagram(now, tuple, &mut data);
+                }
             }
         }
         let sent = std::iter::from_fn(|| peer.poll_transmit().map(|transmit| transmit.data));

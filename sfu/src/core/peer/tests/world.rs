@@ -133,17 +133,19 @@ impl World {
         }
     }
 
-    /// A datagram reaches the server from where the client is.
-    pub(super) fn reach_server(&mut self, data: &mut [u8]) {
+    /// A datagram reaches the server from where the client is. False: it was refused.
+    pub(super) fn reach_server(&mut self, data: &mut [u8]) -> bool {
         let (server, _) = Self::addresses();
         let tuple = Tuple { remote: self.seen_at, local: server.ip(), transport: Transport::Udp };
         let Some(check) = Check::parse(data) else {
             return self.peer.handle_datagram(self.now, tuple, data);
         };
         let mut response = Vec::new();
-        if self.peer.handle_check(self.now, tuple, &check, &mut response).is_some() {
+        let believed = self.peer.handle_check(self.now, tuple, &check, &mut response).is_some();
+        if believed {
             self.to_client.push_back((self.now + LATENCY, response));
         }
+        believed
     }
 
     /// Lets everything happen until `until`.
