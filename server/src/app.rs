@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::map_request;
 use axum_server::Handle;
 use control::{Authority, ChannelConfig, StreamKey};
 use hls_packager::Packager;
@@ -163,9 +164,10 @@ impl Server {
         let whep =
             signaling::whep::Whep::new(Arc::clone(&hub), sfu.clone(), Arc::clone(&authority), public_url);
         let whep = Arc::new(whep.secure(secured));
+        let proxied = config.http.public_url.is_some();
         // Behind a proxy all of them are the proxy's.
         let per_address_max = config.http.connections_per_address_max;
-        let per_address_max = config.http.public_url.is_none().then_some(per_address_max);
+        let per_address_max = (!proxied).then_some(per_address_max);
         let connections = Connections::new(config.http.connections_max, per_address_max);
         let metrics = Metrics {
             http: Arc::clone(&connections),
@@ -188,6 +190,8 @@ impl Server {
             .merge(hls_packager::routes(packager))
             .fallback(http::player::pages)
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
+        let routes =
+            if proxied { routes.layer(map_request(http::forwarded::client_of_proxy)) } else { routes };
         let handle = Handle::new();
         let listener = listen(config.http.listen)?;
         let service = routes.into_make_service_with_connect_info::<SocketAddr>();

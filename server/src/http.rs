@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 pub(crate) mod connections;
+pub(crate) mod forwarded;
 pub(crate) mod health;
 pub(crate) mod patience;
 mod peers;

@@ -4,13 +4,14 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use sfu::network_of;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 use tracing::warn;
@@ -72,7 +73,9 @@ impl Connections {
         let taken = table.networks.get(&network).copied().unwrap_or(0);
         let limit = if table.stats.connections >= self.max as u64 {
             Limit::Node
-        } else if !network.is_loopback() && self.per_address_max.is_some_and(|max| taken >= max) {
+        } else if !client.ip().to_canonical().is_loopback()
+            && self.per_address_max.is_some_and(|max| taken >= max)
+        {
             Limit::Address
         } else {
             table.networks.insert(network, taken + 1);
@@ -102,16 +105,6 @@ impl Connections {
 
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The network that an address counts for: a household or a server has one address of IPv4, and a /64 of IPv6.
-fn network_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) if !address.is_loopback() => {
-            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
-        }
-        other => other,
     }
 }
 
