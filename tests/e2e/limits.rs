@@ -56,6 +56,56 @@ async fn the_viewer_who_is_one_too_many_is_told_so_and_nobody_else_notices() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_is_too_much_for_the_line_is_told_to_play_by_hls() {
+    let stage = Stage::shared_with(|config| config.rtc.egress_bitrate_max_bps = Some(128_000)).await;
+    let publisher = source::pattern(&stage.rtmp_url(), source::PLAIN);
+    stage.live(&[Kind::Video, Kind::Audio]).await;
+    // What a viewer needs is known once the stream was measured.
+    eventually("the picture's bit rate is known", Duration::from_secs(20), async || {
+        let streams = reqwest::get(stage.url("/api/v1/streams")).await.ok()?.json::<Value>().await.ok()?;
+        streams["streams"][0]["video"]["layers"][0]["bitrateBps"].as_u64().filter(|bps| *bps > 128_000)
+    })
+    .await;
+    let (problem, retry) = refused(&stage).await;
+    assert_eq!((&problem["type"], retry), (&json!("urn:swiftwater:problem:capacity"), Some(30)), "{problem}");
+    assert!(problem["detail"].as_str().is_some_and(|it| it.contains("play by HLS")), "{problem}");
+    let mut member = Gateway::hello(&stage).await;
+    let refusal = member.ask(play(&Offer::new().await)).await;
+    assert_eq!(refusal["error"]["code"], "capacity", "{refusal}");
+    assert_eq!(stage.metric("swiftwater_sfu_peers_refused_total{limit=\"egress\"}").await, 2.0);
+    assert_eq!(stage.metric("swiftwater_sfu_viewers").await, 0.0);
+    assert_eq!(log::lines(&["a WebRTC peer was refused", "egress_bitrate_max_bps"]).len(), 1);
+    drop(publisher);
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_a_place_for_a_peer_says_so_and_has_one_when_somebody_leaves() {
+    let stage = Stage::shared_with(|config| config.rtc.peers_max = 1).await;
+    let publisher = source::pattern(&stage.rtmp_url(), source::PLAIN);
+    stage.live(&[Kind::Video, Kind::Audio]).await;
+    let mut member = Gateway::hello(&stage).await;
+    let offer = Offer::new().await;
+    let answer = member.ask(play(&offer)).await;
+    let mut first = offer.accept(answer["sdp"].as_str().expect("an answer"));
+    first.frames(5).await;
+    let (problem, retry) = refused(&stage).await;
+    assert_eq!((&problem["type"], retry), (&json!("urn:swiftwater:problem:capacity"), Some(30)), "{problem}");
+    assert_eq!(problem["detail"], "this server has no room for another WebRTC peer: try again in a minute");
+    assert_eq!(stage.metric("swiftwater_sfu_peers_refused_total{limit=\"peers\"}").await, 1.0);
+    first.frames(5).await;
+    member.ask(json!({ "type": "rtc.close", "pc": answer["pc"] })).await;
+    eventually("the place is free", Duration::from_secs(10), async || {
+        let offer = Offer::new().await;
+        let again = member.ask(play(&offer)).await;
+        again["sdp"].as_str().map(|_| ())
+    })
+    .await;
+    drop(publisher);
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_takes_so_many_streams_and_an_encoder_always_finds_its_own() {
     let other = "other";
     let stage = Stage::shared_with(|config| {

@@ -101,3 +101,46 @@ impl IntoResponse for Problem {
         response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+    use serde_json::Value;
+    use sfu::{Error, Limit};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_refusal_of_the_sfu_has_its_status_and_says_what_to_do() {
+        let layers = Error::Layers { offered: 4, max: 2 };
+        for (error, status, kind, retry_after, advice) in [
+            (
+                Error::Capacity(Limit::ViewersOfStream),
+                503,
+                "capacity",
+                Some("30"),
+                "play it by HLS, or try again",
+            ),
+            (Error::Capacity(Limit::Viewers), 503, "capacity", Some("30"), "play by HLS, or try again"),
+            (Error::Capacity(Limit::Egress), 503, "capacity", Some("30"), "play by HLS, or try again"),
+            (Error::Capacity(Limit::Peers), 503, "capacity", Some("30"), "try again in a minute"),
+            (Error::Capacity(Limit::Overload), 503, "overloaded", Some("30"), "play by HLS, or try again"),
+            (Error::Capacity(Limit::Address), 429, "too-many-peers", Some("30"), "close one and try again"),
+            (layers, 422, "too-many-layers", None, "send fewer"),
+            (Error::Stopping, 503, "unavailable", Some("10"), "this node is stopping"),
+            (Error::NoAnswer, 503, "unavailable", Some("10"), "ask again in a few seconds"),
+        ] {
+            let response = Problem::of_sfu(&error).into_response();
+            assert_eq!(response.status().as_u16(), status, "{error}");
+            let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+            assert_eq!(header(header::RETRY_AFTER), retry_after, "{error}");
+            assert_eq!(header(header::CONTENT_TYPE), Some("application/problem+json"));
+            let body = to_bytes(response.into_body(), 4096).await.expect("a body");
+            let body: Value = serde_json::from_slice(&body).expect("JSON");
+            assert_eq!(body["type"], format!("urn:swiftwater:problem:{kind}"), "{error}");
+            assert_eq!(body["status"], status, "{error}");
+            let detail = body["detail"].as_str().expect("a sentence");
+            assert!(detail.contains(advice), "{detail}");
+        }
+    }
+}
