@@ -2,8 +2,10 @@
 
 mod fallback;
 mod join;
+mod lips;
 mod publish;
 mod relayed;
+mod simulcast;
 mod steady;
 mod watch;
 

@@ -11,6 +11,7 @@
 pub mod browser;
 pub mod exposition;
 pub mod gateway;
+pub mod link;
 pub mod log;
 pub mod process;
 pub mod relay;
@@ -25,6 +26,7 @@ pub mod wire;
 
 pub use browser::run_script;
 pub use gateway::Gateway;
+pub use link::Link;
 pub use process::Process;
 pub use relay::Relay;
 pub use stage::Stage;

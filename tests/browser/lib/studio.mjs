@@ -78,6 +78,12 @@ export function studio() {
       direction: 'sendonly', streams: [stream], ...(bitrates ? { sendEncodings: LAYERS(bitrates) } : {}),
     });
     peer.addTransceiver(stream.getAudioTracks()[0], { direction: 'sendonly', streams: [stream] });
+    if (bitrates) {
+      // Layers of the size that they are told to have, also on a busy machine.
+      const parameters = video.sender.getParameters();
+      parameters.degradationPreference = 'maintain-resolution';
+      video.sender.setParameters(parameters);
+    }
     const known = RTCRtpSender.getCapabilities('video').codecs;
     video.setCodecPreferences(known.filter((it) => [`video/${codec}`, 'video/rtx'].includes(it.mimeType)));
     return video;

@@ -1,0 +1,64 @@
+//! Sound against picture by ear and eye, and who joins against who has watched for long. For figures:
+//! `SWIFTWATER_TEST_SECONDS=60 cargo test -p tests --test browser lips -- --nocapture`.
+
+use serde_json::{Value, json};
+use tests::stage::{CHANNEL, KEY};
+use tests::{Stage, run_script};
+
+use crate::{SCRIPT_TIMEOUT, median, number, seconds};
+
+/// What is seen and heard apart from 100 ms on (ITU-R BT.1359), less what a page can measure on a busy machine.
+const APART_MS_MAX: f64 = 80.0;
+
+/// Of 30 pictures per second.
+const FLUENT_FPS_MIN: f64 = 28.0;
+
+async fn look(stage: &Stage, channel: &str, key: Option<&str>, hls: bool) -> Value {
+    let input = json!({
+        "origin": stage.url(""), "channel": channel, "key": key, "codec": "H264", "seconds": seconds(6), "hls": hls,
+    });
+    let seen = run_script("lips.mjs", input, SCRIPT_TIMEOUT).await;
+    eprintln!("{seen:#}");
+    seen
+}
+
+/// A page that cannot show all pictures shows the rest late, and hears the beeps when it can: such a run says something
+/// about the machine and is printed, not judged.
+fn is_fluent(view: &Value) -> bool {
+    number(view, "presentedPerSecond") >= FLUENT_FPS_MIN
+}
+
+fn assert_together(seen: &Value, exit: &str) {
+    let view = &seen[exit];
+    let offsets = view["offsets"].as_array().expect("offsets");
+    let apart: Vec<f64> = offsets.iter().filter_map(|it| it["ms"].as_f64()).collect();
+    assert_eq!(view["backwards"], 0, "{seen:#}");
+    assert!(!apart.is_empty(), "neither flash nor beep: {seen:#}");
+    assert!(!is_fluent(view) || median(apart).abs() < APART_MS_MAX, "{seen:#}");
+}
+
+fn assert_as_near(seen: &Value) {
+    let apart = number(&seen["join"], "apartMs").abs();
+    assert!(!is_fluent(&seen["webrtc"]) || apart < APART_MS_MAX, "{seen:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_is_heard_with_its_picture_at_both_exits() {
+    let _alone = crate::alone().await;
+    let stage = Stage::start_with(|config| config.demo = true).await;
+    let seen = look(&stage, server::demo::CHANNEL, None, false).await;
+    assert_together(&seen, "webrtc");
+    assert_as_near(&seen);
+    assert_together(&look(&stage, server::demo::CHANNEL, None, true).await, "hls");
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browsers_sound_is_heard_with_its_picture() {
+    let _alone = crate::alone().await;
+    let stage = Stage::start().await;
+    let seen = look(&stage, CHANNEL, Some(KEY), false).await;
+    assert_together(&seen, "webrtc");
+    assert_as_near(&seen);
+    stage.stop().await;
+}
