@@ -413,6 +413,14 @@ impl Congestion {
         [self.full, self.lossy].into_iter().flatten().any(|at| now - at < CONGESTED_MICROS)
     }
 
+    /// Whether the line is full of what is sent: a queue, a probe or silence has shown it in the last half minute, or more
+    /// is lost than lines lose by themselves. Less loss than that does not show it: it is there at any rate, and a
+    /// picture that is held back for it comes too late for nothing.
+    pub fn is_full(&self, now: Instant) -> bool {
+        let now = self.micros(now);
+        self.full.is_some_and(|at| now - at < CONGESTED_MICROS) || self.loss.is_overload()
+    }
+
     /// The estimate, if the line has shown in the last half minute that it takes no more than that. Losses alone do
     /// not show it: a viewer that lost its picture to them would wait for the next keyframe for nothing.
     pub fn limit_bps(&self, now: Instant) -> Option<u64> {

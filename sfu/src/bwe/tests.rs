@@ -39,6 +39,9 @@ struct Bench {
     bps: f64,
     queue_max: i64,
     loss_percent: u64,
+    /// How many packets in a row are lost, on average; up to 1: each by itself.
+    loss_row: u64,
+    losing: bool,
     free: i64,
     /// What is on its way: number, arrival.
     flying: VecDeque<(u16, Option<i64>)>,
@@ -61,6 +64,8 @@ impl Bench {
             bps,
             queue_max: queue_ms * 1000,
             loss_percent: 0,
+            loss_row: 1,
+            losing: false,
             free: 0,
             flying: VecDeque::new(),
             random: 5,
@@ -75,9 +80,8 @@ impl Bench {
 
     fn send(&mut self, bytes: usize) {
         self.congestion.sent(self.at(), self.number, bytes);
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let wait = (self.free - self.now).max(0);
-        let lost = (self.random >> 33) % 100 < self.loss_percent;
+        let lost = self.loses();
         let full = wait > self.queue_max;
         self.dropped += u64::from(full);
         let arrival = (!lost && !full).then(|| {
@@ -87,6 +91,20 @@ impl Bench {
         });
         self.flying.push_back((self.number, arrival));
         self.number = self.number.wrapping_add(1);
+    }
+
+    fn loses(&mut self) -> bool {
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let dice = ((self.random >> 33) % 1_000_000) as f64 / 10_000.0;
+        let percent = self.loss_percent as f64;
+        if self.loss_row <= 1 {
+            return dice < percent;
+        }
+        // Gilbert: out of a row with one chance in its length, and into one so often that the mean is right.
+        let leave = 100.0 / self.loss_row as f64;
+        let enter = leave * percent / (100.0 - percent);
+        self.losing ^= dice < if self.losing { leave } else { enter };
+        self.losing
     }
 
     /// Runs; a frame every 33 ms at what `rate` says of the estimate.
@@ -249,4 +267,39 @@ fn garbage_changes_nothing_but_a_counter() {
     assert!(bench.congestion.take_happened().feedback_refused > 1000);
     let after = bench.run(3000, |_| 1e6);
     assert!(after > before / 2, "{before} {after}");
+}
+
+#[test]
+fn losses_in_rows_neither_fill_a_line_nor_thin_the_picture() {
+    // Three Layers, repair and all, on a line of 50 Mbit/s.
+    let layered = |estimate: Option<u64>| match estimate.unwrap_or(3_000_000) {
+        1_700_000.. => 1.6e6,
+        600_000.. => 5.7e5,
+        _ => 2.2e5,
+    };
+    for (loss, row, highest_percent) in [(5, 1, 100), (10, 1, 99), (5, 4, 99), (10, 4, 99)] {
+        let (mut looks, mut high) = (0, 0);
+        for seed in 0..10 {
+            let mut bench = Bench::new(5e7, 100);
+            (bench.loss_percent, bench.loss_row, bench.random) = (loss, row, seed * 7919 + 5);
+            for _ in 0..300 {
+                bench.congestion.set_wanted_bps(2_200_000);
+                let estimate = bench.run(100, layered);
+                looks += 1;
+                high += u64::from(layered(Some(estimate)) > 1e6 || estimate == 0);
+                assert!(!bench.congestion.is_full(bench.at()), "{loss} % in rows of {row}, seed {seed}");
+            }
+        }
+        assert!(high * 100 >= looks * highest_percent, "{loss} % in rows of {row}: {high} of {looks}");
+    }
+}
+
+#[test]
+fn more_loss_than_any_line_has_by_itself_fills_it() {
+    let mut bench = Bench::new(5e7, 100);
+    bench.loss_percent = 40;
+    bench.run(1000, |_| 2.5e6);
+    assert!(!bench.congestion.is_full(bench.at()), "it may be over at once");
+    bench.run(3000, |_| 2.5e6);
+    assert!(bench.congestion.is_full(bench.at()));
 }

@@ -28,6 +28,8 @@ const OVERHEAD_PERCENT: u64 = 105;
 const DRAIN: Duration = Duration::from_millis(200);
 /// Losses that show a line whose bursts are better spread.
 const LOSSY: f64 = 0.02;
+/// Of such a line so much is made up for by sending faster: what loses more is full ([`Congestion::is_full`]).
+const REPAIRED_MAX: f64 = 0.2;
 
 /// What goes to a viewer, in bits per second of payload.
 #[derive(Clone, Copy, Debug)]
@@ -44,10 +46,12 @@ fn pace_bps(now: Instant, congestion: &Congestion, load: Load) -> Option<u64> {
     if estimate >= needed * THIN_PERCENT / 100 {
         return None;
     }
-    if !congestion.is_congested(now) {
-        // It only loses packets: fewer in a row, but no less than there is.
-        let spread = estimate.max(needed) * SPREAD_PERCENT / 100;
-        return (congestion.loss() >= LOSSY).then_some(spread.saturating_sub(sound));
+    if !congestion.is_full(now) {
+        // It only loses packets: fewer in a row, but no less than there is, and room to send what was lost once more.
+        let loss = congestion.loss();
+        let repaired = (needed as f64 / (1.0 - loss.min(REPAIRED_MAX))) as u64;
+        let spread = estimate.max(repaired) * SPREAD_PERCENT / 100;
+        return (loss >= LOSSY).then_some(spread.saturating_sub(sound));
     }
     let all = if estimate >= needed {
         estimate * SPREAD_PERCENT / 100
