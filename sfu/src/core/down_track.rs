@@ -370,24 +370,29 @@ impl DownTrack {
         }
     }
 
-    /// Whether a number that the viewer misses may be sent again now: its output index.
+    /// Whether a number that the viewer misses may be sent again now: its output index. Whoever sends it again says so
+    /// by [`Self::will_resend`].
     ///
     /// `now_ms` and `interval_ms`: the Peer's clock, and how long one packet waits for the next repetition.
-    pub(crate) fn missed(&mut self, number: u16, now_ms: u32, interval_ms: u32) -> Result<u64, Missed> {
+    pub(crate) fn missed(&self, number: u16, now_ms: u32, interval_ms: u32) -> Result<u64, Missed> {
         let index = self.rewriter.index_of(number).ok_or(Missed::Unknown)?;
         if !self.sent.is_on() {
             return Err(Missed::Unknown);
         }
-        match self.sent.get_mut(index) {
-            Some(sent) => {
-                if sent.resent != 0 && now_ms.wrapping_sub(sent.resent) < interval_ms {
-                    return Err(Missed::TooSoon);
-                }
-                sent.resent = now_ms.max(1);
-                Ok(index)
+        match self.sent.get(index) {
+            Some(sent) if sent.resent != 0 && now_ms.wrapping_sub(sent.resent) < interval_ms => {
+                Err(Missed::TooSoon)
             }
+            Some(_) => Ok(index),
             // It was never sent (it came late, or was dropped here) but may be there now.
             None => self.rewriter.source_of(index).map(|_| index).ok_or(Missed::Unknown),
+        }
+    }
+
+    /// What [`Self::missed`] has answered is sent again: not what a budget refuses, which may be asked for at once.
+    pub(crate) fn will_resend(&mut self, index: u64, now_ms: u32) {
+        if let Some(sent) = self.sent.get_mut(index) {
+            sent.resent = now_ms.max(1);
         }
     }
 

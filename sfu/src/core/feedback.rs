@@ -77,6 +77,7 @@ impl Core {
                 Ok(index) if viewer.feed_of(kind, index).is_none() => self.counters.nack_superseded += 1,
                 Ok(_) if self.resends.len() >= RESENDS_MAX => self.counters.nack_throttled += 1,
                 Ok(index) if viewer.may_resend(now, RESEND_BYTES) => {
+                    viewer.down(kind).into_iter().for_each(|down| down.will_resend(index, now_ms));
                     self.resends.push_back(Resend { slot, id, kind, index });
                 }
                 Ok(_) | Err(Missed::TooSoon) => self.counters.nack_throttled += 1,

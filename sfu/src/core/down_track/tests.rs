@@ -84,6 +84,7 @@ impl Bench {
 
     fn resend(&mut self, number: u16, now_ms: u32) -> Result<(), Missed> {
         let index = self.down.missed(number, now_ms, 50)?;
+        self.down.will_resend(index, now_ms);
         self.with(|down, history, batch, outlet| down.resend(index, history, batch, outlet));
         Ok(())
     }
@@ -102,6 +103,16 @@ fn without_rtx_the_same_bytes_are_sent_again() {
     assert_eq!(bench.resend(105, 1051), Ok(()));
     assert_eq!(bench.resend(99, 1051), Err(Missed::Unknown));
     assert_eq!(bench.counters.nonce_refused, 0);
+}
+
+#[test]
+fn what_was_refused_may_be_asked_for_again_at_once() {
+    let mut bench = Bench::new(Some(97));
+    (0..20).for_each(|seq| bench.send(seq));
+    assert_eq!(bench.down.missed(105, 1000, 50), Ok(105));
+    assert_eq!(bench.down.missed(105, 1001, 50), Ok(105), "nothing was sent");
+    bench.down.will_resend(105, 1001);
+    assert_eq!(bench.down.missed(105, 1002, 50), Err(Missed::TooSoon));
 }
 
 #[test]
