@@ -426,6 +426,7 @@ impl Core {
         let Some(source) = self.feeds.get_mut(&feed) else { return packets.clear() };
         let taken = source.take(now, packets);
         self.counters.packets_useless += taken.useless;
+        self.counters.histories_cut += taken.cut;
         let viewers = source.viewers.len() as u64;
         self.counters.stale_frames += taken.dropped_bursts * viewers;
         self.counters.stale_packets += taken.dropped_packets * viewers;

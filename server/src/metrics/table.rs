@@ -451,6 +451,11 @@ pub(super) const TABLE: &[Row] = &[
         "Groups of pictures that were too long or had a hole: their viewers waited for a keyframe.",
     ),
     counter(
+        "sfu.core.histories_cut",
+        "swiftwater_sfu_histories_cut_total",
+        "Groups of pictures that became too long to be kept: they start nobody any more.",
+    ),
+    counter(
         "sfu.core.catch_up_abandoned",
         "swiftwater_sfu_catch_up_abandoned_total",
         "Catch-up bursts given up because they took too long.",

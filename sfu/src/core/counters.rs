@@ -206,6 +206,8 @@ counters! {
     catch_ups,
     /// Groups of pictures over a bound or with a hole: those viewers waited for a keyframe.
     catch_up_refused,
+    /// Groups of pictures that lost their beginning to a bound of packets, bytes or time: they start nobody any more.
+    histories_cut,
     /// Catch-up bursts refused or given up because a viewer's line is too slow: it waits for a keyframe, which an encoder
     /// that obeys is asked for (`keyframes_requested`).
     catch_up_too_slow,

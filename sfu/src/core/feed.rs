@@ -125,6 +125,8 @@ pub(crate) struct Taken {
     pub(crate) backlog: u64,
     pub(crate) dropped_bursts: u64,
     pub(crate) dropped_packets: u64,
+    /// Groups of pictures that lost their beginning to a bound of the history.
+    pub(crate) cut: u64,
     /// A keyframe began, or a hole in the newest group was filled: those who wait may begin.
     pub(crate) may_start: bool,
 }
@@ -208,6 +210,7 @@ impl Feed {
             taken.dropped_bursts += u64::from(dropped.is_some());
             taken.dropped_packets += dropped.map_or(0, |burst| burst.to - burst.from);
         }
+        taken.cut = self.history.take_cut();
         taken
     }
 

@@ -1,6 +1,7 @@
 //! What a feed keeps of the past: one plaintext copy for all its viewers.
 //!
-//! Holds everything since the newest keyframe, for instant start, and the last second before it, for NACK.
+//! Holds everything since the newest keyframe, for instant start, and the last second before it, for NACK: within bounds
+//! of packets, bytes and time.
 //! Indexed by the source's sequence number: a packet is found in one step, a lost one is a hole.
 
 use std::collections::VecDeque;
@@ -16,6 +17,12 @@ const BYTES_MAX: usize = 16 << 20;
 /// How long packets from before the newest keyframe are kept, since they came and since it came: a burst of
 /// them may have been sent just now, and a viewer asks for what it missed for about a second.
 const KEEP: Duration = Duration::from_secs(1);
+/// How old a group of pictures may be to start a viewer: 400 frames, which is all that a burst has, last for 27 s at
+/// 15 per second.
+const START_MAX: Duration = Duration::from_secs(27);
+/// How long a group is kept at most: a burst that has begun ends within 3 s. An encoder that makes no keyframes (intra
+/// refresh, or nobody asked) would fill the other bounds. After it only [`KEEP`] counts (`histories_cut`).
+const GOP_MAX: Duration = Duration::from_secs(30);
 /// A larger step of the source's numbers is no loss but a new beginning: everything before is forgotten.
 const STEP_MAX: u64 = 4096;
 
@@ -55,6 +62,10 @@ pub(crate) struct History {
     gop: Option<Gop>,
     /// First number of the group before it.
     previous: u64,
+    /// The newest group is too old to start anybody.
+    too_old: bool,
+    /// Groups of pictures that lost their beginning to a bound.
+    cut: u64,
 }
 
 impl History {
@@ -66,6 +77,11 @@ impl History {
     pub(crate) fn get(&self, seq: u64) -> Option<&RtpPacket> {
         let at = usize::try_from(seq.checked_sub(self.head)?).ok()?;
         self.packets.get(at)?.as_ref()
+    }
+
+    /// How many groups of pictures lost their beginning to a bound since the last call.
+    pub(crate) fn take_cut(&mut self) -> u64 {
+        std::mem::take(&mut self.cut)
     }
 
     /// Payload bytes from a number on.
@@ -81,7 +97,7 @@ impl History {
 
     /// What is kept since the newest keyframe, if that is still there and nothing is missing.
     pub(crate) fn whole_gop(&self) -> Option<Gop> {
-        self.gop.filter(|gop| gop.packets == self.end() - gop.first)
+        self.gop.filter(|gop| gop.packets == self.end() - gop.first && !self.too_old)
     }
 
     pub(crate) fn push(&mut self, now: Instant, packet: RtpPacket) -> Placed {
@@ -144,6 +160,12 @@ impl History {
     }
 
     fn forget(&mut self, now: Instant) {
+        let age = self.gop.map(|gop| now.saturating_duration_since(gop.since));
+        self.too_old = age.is_some_and(|age| age > START_MAX);
+        if age.is_some_and(|age| age > GOP_MAX) {
+            self.gop = None;
+            self.cut += 1;
+        }
         let gop_first = self.gop.map_or(u64::MAX, |gop| gop.first);
         let superseded = self.gop.is_none_or(|gop| now.saturating_duration_since(gop.since) > KEEP);
         let previous = self.previous;
@@ -161,6 +183,7 @@ impl History {
         }
         if self.head > gop_first {
             self.gop = None;
+            self.cut += 1;
         }
     }
 
@@ -240,6 +263,25 @@ pub(crate) mod tests {
         history.push(now, packet(2, 3000, false, false, now));
         history.push(now, packet(1, 3000, true, true, now));
         assert_eq!(history.whole_gop().map(|gop| (gop.first, gop.frames)), Some((1, 1)));
+    }
+
+    #[test]
+    fn an_encoder_without_keyframes_fills_no_more_than_a_second() {
+        let mut now = beginning();
+        let mut history = History::default();
+        for seq in 0..3000 {
+            history.push(now, packet(seq, seq as i64 * 9000, seq == 0, true, now));
+            let age = Duration::from_millis(100) * seq as u32;
+            assert_eq!(history.whole_gop().is_some(), age <= START_MAX, "{age:?}");
+            // Bursts that have begun are finished.
+            assert_eq!(history.get(0).is_some(), age <= GOP_MAX, "{age:?}");
+            now += Duration::from_millis(100);
+        }
+        assert!((10..13).contains(&history.packets.len()), "{}", history.packets.len());
+        assert_eq!(history.take_cut(), 1);
+        history.push(now, packet(3000, 0, true, true, now));
+        assert!(history.whole_gop().is_some(), "the next keyframe starts viewers again");
+        assert_eq!(history.take_cut(), 0);
     }
 
     #[test]
