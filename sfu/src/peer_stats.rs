@@ -156,7 +156,7 @@ pub struct UpLayerStats {
     pub packets: u64,
     /// Packets that never came.
     pub lost: u64,
-    /// Packets that came as retransmissions.
+    /// Packets that came after they were asked for, by RTX or as the same packet again.
     pub recovered: u64,
     /// Packets that we asked for again.
     pub nacks: u64,

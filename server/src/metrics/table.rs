@@ -286,7 +286,7 @@ pub(super) const TABLE: &[Row] = &[
     counter(
         "sfu.core.published_repaired",
         "swiftwater_sfu_published_repaired_total",
-        "Packets of publishers that came as retransmissions.",
+        "Packets of publishers that came after they were asked for.",
     ),
     counter(
         "sfu.core.published_nacks",

@@ -31,7 +31,7 @@ impl Counters {
         self.published_packets += now.packets - before.packets;
         self.published_bytes += now.bytes - before.bytes;
         self.published_lost += now.lost - before.lost;
-        self.published_repaired += now.retransmissions - before.retransmissions;
+        self.published_repaired += now.repaired - before.repaired;
         self.published_duplicates += now.duplicates - before.duplicates;
         self.published_late += now.late - before.late;
         self.published_left_out += now.left_out - before.left_out;
@@ -127,7 +127,7 @@ counters! {
     published_bytes,
     /// Packets of publishers that never came.
     published_lost,
-    /// Packets of publishers that came as retransmissions (RFC 4588).
+    /// Packets of publishers that came after they were asked for, by RTX or as the same packet again.
     published_repaired,
     /// Packets of publishers that came again.
     published_duplicates,

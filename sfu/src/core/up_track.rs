@@ -5,13 +5,13 @@ mod keyframe;
 mod stats;
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use media::rtp::{Flags, Inspector, PublisherClock, SourceClock, TimestampUnwrapper};
 use media::{Codec, Demand, NtpTime, Rid, RtpPacket, StreamClock, Timescale, TrackWriter, opus};
 
-use arrivals::{Arrival, Arrivals};
+use arrivals::{Arrival, Arrivals, RoundTrip};
 use keyframe::{Ask, KeyframeRequest};
 
 /// Padding-only packets remembered per source. Chromium probes with bursts of tens; a number older than
@@ -64,8 +64,8 @@ pub struct UpCounters {
     pub duplicates: u64,
     /// Packets that came after their time.
     pub late: u64,
-    /// Packets that came as retransmissions.
-    pub retransmissions: u64,
+    /// Packets that were missing and came after they were asked for: by RTX (RFC 4588), or as the same packet again.
+    pub repaired: u64,
     /// Packets of padding alone.
     pub paddings: u64,
     /// Packets of sound that were left out, because the publisher's sound runs faster than its clock.
@@ -90,7 +90,7 @@ impl UpCounters {
         self.lost += other.lost;
         self.duplicates += other.duplicates;
         self.late += other.late;
-        self.retransmissions += other.retransmissions;
+        self.repaired += other.repaired;
         self.paddings += other.paddings;
         self.left_out += other.left_out;
         self.nacks += other.nacks;
@@ -108,6 +108,8 @@ pub(crate) struct UpTrack {
     writer: TrackWriter,
     clock: StreamClock,
     layers: Vec<UpLayer>,
+    /// To the source and back: of all Layers, which share the way.
+    round_trip: RoundTrip,
     wire: Vec<u16>,
 }
 
@@ -145,7 +147,7 @@ impl UpTrack {
         let single = [Rid::single()];
         let rids = if rids.is_empty() { &single } else { rids };
         let layers = rids.iter().cloned().map(UpLayer::new).collect();
-        Self { spec, writer, clock, layers, wire: Vec::new() }
+        Self { spec, writer, clock, layers, round_trip: RoundTrip::default(), wire: Vec::new() }
     }
 
     pub(crate) fn kind(&self) -> media::Kind {
@@ -160,7 +162,9 @@ impl UpTrack {
     /// Takes a packet of Layer number `layer`.
     pub(crate) fn handle_packet(&mut self, publisher: &mut PublisherClock, layer: usize, packet: Arrived) {
         let Some(layer) = self.layers.get_mut(layer) else { return };
-        if let Some(packet) = layer.accept(&self.spec, &self.clock, publisher, packet) {
+        if let Some(packet) =
+            layer.accept(&self.spec, &self.clock, publisher, &mut self.round_trip, packet)
+        {
             self.writer.write_rtp(&layer.rid, packet);
         }
     }
@@ -176,8 +180,14 @@ impl UpTrack {
         }
     }
 
+    /// To the source and back, if anything had to be asked for again.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.round_trip.measured()
+    }
+
     /// Asks what readers want, and what must be asked of the source now.
     pub(crate) fn poll_feedback(&mut self, now: Instant, out: &mut Vec<Feedback>) {
+        let interval = self.round_trip.nack_interval();
         while let Some(demand) = self.writer.try_demand() {
             match demand {
                 Demand::Keyframe(rid) => {
@@ -190,7 +200,7 @@ impl UpTrack {
             }
         }
         for layer in &mut self.layers {
-            layer.poll_feedback(now, &self.spec, &mut self.wire, out);
+            layer.poll_feedback(now, interval, &self.spec, &mut self.wire, out);
         }
     }
 
@@ -217,6 +227,7 @@ impl UpLayer {
         spec: &UpSpec,
         clock: &StreamClock,
         publisher: &mut PublisherClock,
+        round_trip: &mut RoundTrip,
         packet: Arrived,
     ) -> Option<RtpPacket> {
         if self.source.as_ref().is_none_or(|source| source.ssrc != packet.ssrc) {
@@ -230,6 +241,10 @@ impl UpLayer {
             let seq = source.arrivals.extend(packet.seq);
             match source.arrivals.insert(packet.arrival, seq, &mut self.counters.lost) {
                 Arrival::New => {}
+                Arrival::Repaired(after) => {
+                    self.counters.repaired += 1;
+                    round_trip.add(after);
+                }
                 Arrival::Duplicate => {
                     self.counters.duplicates += 1;
                     return None;
@@ -259,9 +274,7 @@ impl UpLayer {
         let flags = source.inspector.inspect(timestamp, packet.marker, &packet.payload);
         self.counters.packets += 1;
         self.counters.bytes += packet.payload.len() as u64;
-        if packet.retransmission {
-            self.counters.retransmissions += 1;
-        } else {
+        if !packet.retransmission {
             self.counters.jitter_ticks = source.jitter.update(clock, spec.codec, &packet);
         }
         self.note_keyframe(spec, flags);
@@ -295,11 +308,18 @@ impl UpLayer {
         }
     }
 
-    fn poll_feedback(&mut self, now: Instant, spec: &UpSpec, wire: &mut Vec<u16>, out: &mut Vec<Feedback>) {
+    fn poll_feedback(
+        &mut self,
+        now: Instant,
+        interval: Duration,
+        spec: &UpSpec,
+        wire: &mut Vec<u16>,
+        out: &mut Vec<Feedback>,
+    ) {
         let Some(source) = &mut self.source else { return };
         let ssrc = source.ssrc;
         wire.clear();
-        let given_up = source.arrivals.poll_missing(now, wire);
+        let given_up = source.arrivals.poll_missing(now, interval, wire);
         self.counters.lost += given_up;
         self.counters.nacks += wire.len() as u64;
         if !wire.is_empty() {
@@ -335,7 +355,7 @@ impl Source {
         let first = u64::from(packet.seq) + (1 << 16);
         Self {
             ssrc: packet.ssrc,
-            arrivals: Arrivals::new(first, spec.nack),
+            arrivals: Arrivals::new(first, spec.nack, spec.codec.kind()),
             offset: first as i64 - next_seq as i64,
             paddings: VecDeque::new(),
             forgotten: 0,

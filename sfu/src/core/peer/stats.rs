@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use media::StreamId;
 
-use super::{Peer, Phase};
+use super::{Peer, Phase, UpTrack};
 use crate::egress::batch::Transport;
 use crate::peer_stats::{PeerState, PeerStats, PublisherStats, Role};
 
@@ -18,6 +18,7 @@ impl Peer {
     pub(in crate::core) fn stats(&mut self, now: Instant) -> PeerStats {
         let connected = matches!(self.phase, Phase::Connected);
         let dest = self.ice.dest().copied();
+        let round_trip = self.tracks.iter().filter_map(UpTrack::round_trip).min();
         PeerStats {
             id: self.id,
             state: if connected { PeerState::Connected } else { PeerState::Connecting },
@@ -25,8 +26,8 @@ impl Peer {
             remote: dest.map(|dest| dest.to),
             srtp_profile: connected.then(|| self.connection.srtp_profile(now)),
             connected_ms: self.connected.map(|at| now.saturating_duration_since(at).as_millis() as u64),
-            // A lite agent sends no checks, and nothing else of a publisher measures it.
-            rtt_ms: None,
+            // A lite agent sends no checks: only what was asked for again tells it.
+            rtt_ms: round_trip.map(|it| it.as_secs_f64() * 1000.0),
             role: Role::Publisher(PublisherStats {
                 tracks: self.tracks.iter().map(|track| track.stats(now)).collect(),
             }),

@@ -27,7 +27,7 @@ impl UpTrack {
             keyframe_interval_ms: info.keyframe_interval_micros.map(|micros| micros / 1000),
             packets: counters.packets,
             lost: counters.lost,
-            recovered: counters.retransmissions,
+            recovered: counters.repaired,
             nacks: counters.nacks,
             keyframe_requests: counters.plis + counters.firs,
             jitter_ms: f64::from(counters.jitter_ticks) * 1000.0 / f64::from(timescale(self.spec.codec).hz()),

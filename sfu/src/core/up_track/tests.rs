@@ -151,8 +151,8 @@ fn what_is_lost_for_good_brings_a_keyframe() {
         asked.append(&mut feedback);
     }
     let nacks = asked.iter().filter(|it| **it == Feedback::Nack { ssrc: 1, missing: vec![2] }).count();
-    assert_eq!(nacks, 5);
+    assert_eq!(nacks, 6, "every 90 ms, looked at every 20");
     assert_eq!(asked.last(), Some(&Feedback::Pli { ssrc: 1 }));
-    assert_eq!(asked.len(), 6);
+    assert_eq!(asked.len(), 7);
     assert_eq!(world.counters().lost, 1);
 }
