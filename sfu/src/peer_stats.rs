@@ -25,7 +25,8 @@ pub struct PeerStats {
     pub srtp_profile: Option<&'static str>,
     /// Milliseconds since media may flow.
     pub connected_ms: Option<u64>,
-    /// Round trip in milliseconds, once measured: of a viewer by its last receiver report, of a publisher by STUN.
+    /// Round trip in milliseconds, once measured: of a viewer by its last receiver report, of a publisher by how
+    /// soon it sends again what it is asked for.
     pub rtt_ms: Option<f64>,
     /// What it does.
     #[serde(flatten)]

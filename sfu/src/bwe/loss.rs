@@ -85,7 +85,8 @@ impl LossControl {
             return self.bps;
         }
         let rate = self.bytes as f64 * 8e6 / took as f64;
-        self.observations[self.at] = Observation { packets: self.packets, lost: self.lost, rows: self.rows, rate };
+        self.observations[self.at] =
+            Observation { packets: self.packets, lost: self.lost, rows: self.rows, rate };
         self.at = (self.at + 1) % OBSERVATIONS;
         self.filled = (self.filled + 1).min(OBSERVATIONS);
         (self.packets, self.lost, self.rows, self.bytes, self.since) = (0, 0, 0, 0, None);

@@ -351,7 +351,10 @@ mod tests {
                 probing.arrived(*id, sent + 20_000 + at as i64 * 184 + late, 1150, false);
             }
             let conclusion = probing.conclude(now + 200_000).expect("all was told");
-            assert!(matches!(conclusion.verdict, Verdict::Takes(bps) if bps > 1.2e6), "{name}: {conclusion:?}");
+            assert!(
+                matches!(conclusion.verdict, Verdict::Takes(bps) if bps > 1.2e6),
+                "{name}: {conclusion:?}"
+            );
         }
     }
 

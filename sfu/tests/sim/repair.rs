@@ -7,12 +7,17 @@ use sfu::egress::seal::Profile;
 
 use crate::browser::Abilities;
 use crate::line::Line;
-use crate::source::Source;
+use crate::source::{Source, THREE_LAYERS};
 use crate::world::World;
 use crate::{SECOND, check_wire, ms};
 
-/// Set it to anything for 200 viewers per seed, several seeds and more time.
+/// Set it to a number of seeds for 200 viewers per seed and more time.
 const FULL: &str = "SWIFTWATER_TEST_FULL_GRID";
+
+fn full() -> Option<u64> {
+    let seeds = std::env::var_os(FULL)?;
+    Some(seeds.to_str().and_then(|seeds| seeds.parse().ok()).expect("a number of seeds"))
+}
 
 /// How long a viewer may take to begin; frames count from then on.
 const BEGIN: Duration = Duration::from_millis(2000);
@@ -90,8 +95,8 @@ impl Row {
 
 #[test]
 fn what_is_lost_on_the_way_down_is_repaired() {
-    let full = std::env::var_os(FULL).is_some();
-    let (seeds, viewers, time) = if full { (3, 196, 20 * SECOND) } else { (1, 56, 9 * SECOND) };
+    let full = full();
+    let (seeds, viewers, time) = full.map_or((1, 56, 9 * SECOND), |seeds| (seeds, 196, 20 * SECOND));
     let kinds = kinds();
     let mut rows: BTreeMap<Kind, Row> = BTreeMap::new();
     for seed in 0..seeds {
@@ -134,7 +139,7 @@ fn what_is_lost_on_the_way_down_is_repaired() {
     // kind of loss is judged over all its round trips.
     let mut judged: BTreeMap<Kind, Row> = BTreeMap::new();
     for ((loss, burst, round_trip), row) in rows {
-        let sum = judged.entry((loss, burst, if full { round_trip } else { 0 })).or_default();
+        let sum = judged.entry((loss, burst, full.map_or(0, |_| round_trip))).or_default();
         sum.frames += row.frames;
         sum.undecodable += row.undecodable;
     }
@@ -142,4 +147,36 @@ fn what_is_lost_on_the_way_down_is_repaired() {
         let bound = if kind.0 <= 50 { 0.5 } else { 2.0 };
         assert!(row.undecodable_percent() <= bound, "{kind:?}: {:.3} %", row.undecodable_percent());
     }
+}
+
+/// Layers, losses, repair with and without RTX, lines that change: whatever is sent, an index stands for one packet.
+#[test]
+fn no_index_is_sealed_twice_with_different_bytes() {
+    let kinds = kinds();
+    let (mut resent, mut probes, mut switches) = (0, 0, 0);
+    for seed in 0..full().map_or(2, |_| 20) {
+        let mut world = World::new(300 + seed, Source { layers: THREE_LAYERS, ..Source::default() });
+        world.run(ms(500));
+        for at in 0..8 {
+            world.join_browser(line(kinds[(7 * at + 5 * seed as usize) % kinds.len()]), abilities(at));
+            world.run(ms(5));
+        }
+        world.run(2 * SECOND);
+        for viewer in &mut world.viewers {
+            (viewer.line.capacity_bps, viewer.line.queue_bytes) = (Some(700_000), 20_000);
+        }
+        world.run(2 * SECOND);
+        for viewer in &mut world.viewers {
+            viewer.line.capacity_bps = None;
+        }
+        world.run(2 * SECOND);
+        check_wire(&world);
+        let counters = world.core.counters();
+        assert_eq!(counters.nonce_refused, 0, "seed {seed}");
+        resent += counters.packets_resent;
+        probes += counters.packets_probe;
+        switches += counters.layer_downs + counters.layer_ups;
+    }
+    println!("{resent} packets again, {probes} probe packets, {switches} switches");
+    assert!(resent > 100 && probes > 10 && switches > 8, "{resent} {probes} {switches}");
 }

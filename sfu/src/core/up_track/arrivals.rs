@@ -223,7 +223,10 @@ mod tests {
         arrivals.poll_missing(at(10), interval, &mut wire);
         assert_eq!(wire, [65_535, 0], "across the wrap");
         let repaired = arrivals.extend(65_535);
-        assert_eq!(arrivals.insert(at(40), repaired, &mut lost), Arrival::Repaired(Duration::from_millis(30)));
+        assert_eq!(
+            arrivals.insert(at(40), repaired, &mut lost),
+            Arrival::Repaired(Duration::from_millis(30))
+        );
         assert_eq!(arrivals.insert(at(41), repaired, &mut lost), Arrival::Duplicate);
         wire.clear();
         for millis in (50..600).step_by(10) {
@@ -251,7 +254,8 @@ mod tests {
             let interval = RoundTrip(round_trip.map(Duration::from_millis)).nack_interval();
             let (mut wire, mut gone) = (Vec::new(), None);
             for millis in 0..1000 {
-                let given_up = arrivals.poll_missing(start + Duration::from_millis(millis), interval, &mut wire);
+                let given_up =
+                    arrivals.poll_missing(start + Duration::from_millis(millis), interval, &mut wire);
                 gone = gone.or((given_up > 0).then_some(millis));
             }
             assert_eq!((wire.len(), gone), (requests, Some(given_up)), "{kind:?} {round_trip:?}");
