@@ -162,9 +162,7 @@ impl UpTrack {
     /// Takes a packet of Layer number `layer`.
     pub(crate) fn handle_packet(&mut self, publisher: &mut PublisherClock, layer: usize, packet: Arrived) {
         let Some(layer) = self.layers.get_mut(layer) else { return };
-        if let Some(packet) =
-            layer.accept(&self.spec, &self.clock, publisher, &mut self.round_trip, packet)
-        {
+        if let Some(packet) = layer.accept(&self.spec, &self.clock, publisher, &mut self.round_trip, packet) {
             self.writer.write_rtp(&layer.rid, packet);
         }
     }

@@ -2,6 +2,7 @@
 
 mod codecs;
 mod rtc_client;
+mod uplink;
 mod world;
 
 use std::cell::RefCell;

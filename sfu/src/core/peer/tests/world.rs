@@ -48,6 +48,10 @@ pub(super) struct World {
     pub(super) sent_to: Vec<(SocketAddr, u8)>,
     /// Decides about each SRTP datagram of the client: true loses it.
     pub(super) lose: Loss,
+    /// The same of the server's.
+    pub(super) lose_down: Loss,
+    /// One way.
+    pub(super) latency: Duration,
 }
 
 impl World {
@@ -96,6 +100,8 @@ impl World {
             seen_at: address,
             sent_to: Vec::new(),
             lose: Box::new(|_| false),
+            lose_down: Box::new(|_| false),
+            latency: LATENCY,
         }
     }
 
@@ -113,7 +119,7 @@ impl World {
                 Output::Transmit(transmit) => {
                     let data = transmit.contents.to_vec();
                     if !(data[0] >= 128 && (self.lose)(&data)) {
-                        self.upstream.push_back((self.now + LATENCY, data));
+                        self.upstream.push_back((self.now + self.latency, data));
                     }
                 }
                 Output::Event(event) => self.client_events.push(event),
@@ -126,7 +132,9 @@ impl World {
         while let Some(transmit) = self.peer.poll_transmit() {
             assert_eq!(transmit.from, server.ip());
             self.sent_to.push((transmit.to, transmit.data[0]));
-            self.to_client.push_back((self.now + LATENCY, transmit.data));
+            if !(transmit.data[0] >= 128 && (self.lose_down)(&transmit.data)) {
+                self.to_client.push_back((self.now + self.latency, transmit.data));
+            }
         }
         while let Some(event) = self.peer.poll_event() {
             self.peer_events.push(event);
@@ -143,7 +151,7 @@ impl World {
         let mut response = Vec::new();
         let believed = self.peer.handle_check(self.now, tuple, &check, &mut response).is_some();
         if believed {
-            self.to_client.push_back((self.now + LATENCY, response));
+            self.to_client.push_back((self.now + self.latency, response));
         }
         believed
     }
