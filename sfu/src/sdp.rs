@@ -52,6 +52,14 @@ impl Error {
     }
 }
 
+/// RFC 8866 section 9 has no NUL in any text; what of an offer comes back in the answer must not bring one.
+pub(crate) fn refuse_nul(text: &str) -> Result<(), Error> {
+    match text.find('\0') {
+        Some(at) => Err(Error::Syntax(format!("byte {at} is zero"))),
+        None => Ok(()),
+    }
+}
+
 /// What a viewer offers.
 #[derive(Clone, Debug)]
 pub struct SubscribeOffer {
@@ -109,6 +117,7 @@ impl SubscribeOffer {
     /// # Errors
     /// [`Error::Syntax`] if it is no SDP, [`Error::Unacceptable`] if it cannot be served.
     pub fn parse(text: &str) -> Result<Self, Error> {
+        refuse_nul(text)?;
         let session = parse_session(text)?;
         if session.media_descriptions.len() > SECTIONS_MAX {
             return Err(Error::Unacceptable("too many m-lines"));
