@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use media::{Kind, Track};
 
 use super::demux::Home;
+use super::down_track::Flow;
 use super::feed::Feed;
 use super::switch::{Past, Target, Why};
 use super::{Action, Core, FeedId};
@@ -67,9 +68,13 @@ impl Core {
         let target = viewer.picture.target.as_ref().map(|target| target.feed);
         let current = viewer.video_feed.and_then(rid_of).and_then(|rid| candidates.position(rid));
         let heading = target.and_then(rid_of).and_then(|rid| candidates.position(rid)).or(current);
+        let flows = viewer
+            .down(Kind::Video)
+            .is_some_and(|down| !down.paused && matches!(down.flow, Flow::CatchUp(_) | Flow::Live { .. }));
         let situation = Situation {
             layers: candidates.list(),
             heading,
+            flows,
             estimate_bps: viewer.estimate_bps(),
             arriving_bps: viewer.arriving_bps(),
             measurable: viewer.is_measurable(),

@@ -68,6 +68,8 @@ pub(crate) struct Situation<'a> {
     pub(crate) layers: &'a [Candidate],
     /// The one that is sent, or that is about to be; `None`: no picture.
     pub(crate) heading: Option<usize>,
+    /// It is being sent: the viewer is not waiting for a keyframe to begin with.
+    pub(crate) flows: bool,
     /// What the line carries, sound and all.
     pub(crate) estimate_bps: Option<u64>,
     /// What of that has arrived lately, if the viewer says so.
@@ -105,8 +107,11 @@ impl Allocation {
 pub(crate) struct Allocator {
     /// The line carries less than the Layer needs, since then.
     tight: Option<Instant>,
-    /// It carries less than the smallest Layer needs, since then.
-    starved: Option<Instant>,
+    /// It has carried less than the smallest Layer needs for so long, while a picture was sent: who waits for a
+    /// keyframe has not seen yet what its line carries, and its estimate is that of the sound.
+    starved: Duration,
+    /// When that was last added to.
+    starved_at: Option<Instant>,
     /// There is no picture because of that.
     sound_alone: bool,
     /// It carries more than the next Layer needs, since then.
@@ -123,7 +128,8 @@ impl Default for Allocator {
     fn default() -> Self {
         Self {
             tight: None,
-            starved: None,
+            starved: Duration::ZERO,
+            starved_at: None,
             sound_alone: false,
             roomy: None,
             went_up: None,
@@ -215,6 +221,7 @@ impl Allocator {
         };
         let best = |end: usize| fitting(end, estimate);
         let Some(heading) = situation.heading else {
+            self.starved_at = None;
             if self.sound_alone && !self.may_show_again(now, needs(lowest), estimate) {
                 return Allocation::audio_only(AudioOnly::Bandwidth, needs(lowest) * PROBE_PERCENT / 100);
             }
@@ -222,7 +229,7 @@ impl Allocator {
         };
         // On a line that only loses packets an estimate may be far below what arrives and can be repaired.
         let carried = estimate.max(situation.arriving_bps.unwrap_or(0));
-        if self.is_starved(now, needs(lowest), carried) {
+        if self.is_starved(now, needs(lowest), carried, situation.flows) {
             self.note_down(now);
             self.sound_alone = true;
             return Allocation::audio_only(AudioOnly::Bandwidth, needs(lowest) * PROBE_PERCENT / 100);
@@ -269,13 +276,15 @@ impl Allocator {
         may
     }
 
-    fn is_starved(&mut self, now: Instant, smallest: u64, carried: u64) -> bool {
+    fn is_starved(&mut self, now: Instant, smallest: u64, carried: u64, flows: bool) -> bool {
+        let passed =
+            self.starved_at.replace(now).map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         if carried * 100 >= smallest * STARVED_PERCENT {
-            self.starved = None;
-            return false;
+            self.starved = Duration::ZERO;
+        } else if flows {
+            self.starved += passed;
         }
-        let since = *self.starved.get_or_insert(now);
-        now.saturating_duration_since(since) >= STARVED_HOLD
+        self.starved >= STARVED_HOLD
     }
 
     fn is_tight(&mut self, now: Instant, need: u64, estimate: u64) -> bool {
@@ -329,11 +338,11 @@ impl Allocator {
         }
         self.went_up = None;
         self.went_down = Some(now);
-        (self.tight, self.roomy, self.starved) = (None, None, None);
+        (self.tight, self.roomy, self.starved) = (None, None, Duration::ZERO);
     }
 
     fn forget(&mut self) {
-        (self.tight, self.roomy, self.starved) = (None, None, None);
+        (self.tight, self.roomy, self.starved) = (None, None, Duration::ZERO);
     }
 
     /// Without an estimate: the best there is, until reports say that it does not arrive.

@@ -16,6 +16,8 @@ struct Viewer {
     reason: Option<AudioOnly>,
     wanted_bps: u64,
     measurable: bool,
+    /// For a keyframe.
+    waits: bool,
     wish: Wish,
     cap: LayerCap,
     /// When it was given what: milliseconds and number of the Layer.
@@ -36,6 +38,7 @@ impl Viewer {
             reason: None,
             wanted_bps: 0,
             measurable: true,
+            waits: false,
             wish: AUTO,
             cap: LayerCap::None,
             log: Vec::new(),
@@ -49,6 +52,7 @@ impl Viewer {
             let situation = Situation {
                 layers: &self.layers,
                 heading: self.sent,
+                flows: !self.waits,
                 estimate_bps: estimate(self.sent),
                 arriving_bps: None,
                 audio_bps: None,
@@ -140,6 +144,24 @@ fn a_line_that_carries_no_picture_gets_sound_and_then_a_picture_again() {
     viewer.on(60.0, |sent| if sent.is_none() { Some(70_000) } else { Some(100_000) });
     let tries = viewer.log[2..].iter().filter(|(_, layer)| layer.is_some()).count();
     assert!((1..=2).contains(&tries), "{:?}", viewer.log);
+}
+
+#[test]
+fn who_waits_for_a_keyframe_is_not_starved() {
+    let mut viewer = Viewer::new();
+    viewer.layers.truncate(1);
+    viewer.waits = true;
+    viewer.on(10.0, |_| Some(100_000));
+    assert_eq!(viewer.given(), [Some(0)], "it has not seen yet what its line carries");
+    // It begins and breaks off again and again: the times of the picture add up.
+    for _ in 0..3 {
+        viewer.waits = false;
+        viewer.on(1.1, |_| Some(100_000));
+        viewer.waits = true;
+        viewer.on(2.0, |_| Some(100_000));
+    }
+    assert_eq!(viewer.given(), [Some(0), None]);
+    assert_eq!(viewer.reason, Some(AudioOnly::Bandwidth));
 }
 
 #[test]
