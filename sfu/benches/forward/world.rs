@@ -221,8 +221,8 @@ impl World {
             (state >> 56) as u8
         });
         let stream = Arc::clone(&self.sources[at % self.sources.len()].stream);
-        let address = SERVER.parse().expect("an address");
-        let candidates = [sfu::Candidate { address, transport: Transport::Udp }];
+        let server = SERVER.parse().expect("an address");
+        let candidates = [sfu::Candidate { address: server, transport: Transport::Udp }];
         let id = PeerId::from_raw(at as u64 + 1);
         let (spec, answer) = Spec::negotiate(id, stream, &offer, &self.identity, &candidates, &entropy);
         let answer = SdpAnswer::from_sdp_string(&answer).expect("an answer");
