@@ -160,14 +160,14 @@ mod tests {
         };
         let floor = |label: &str, cost: f64| json!({"kind": "floor", "label": label, "viewers": 300, "cpu_us_per_packet": cost});
         let rows =
-            [load("one", 3.0), floor("one", 2.0), load("two", 4.5), floor("two", 2.5), load("three", 9.0)];
+            [load("one", 3.0), floor("one", 2.0), load("two", 4.5), floor("two", 2.5), load("three", 8.6)];
         let text = render(&rows);
         for part in [
             "| 3.20 (– + –) | 3.00 | 2.00 | 1.50 |",
             "| 4.50 | 2.50 | 1.80 |",
-            "| 9.20 (– + –) | 9.00 | – | – |",
+            "| 8.80 (– + –) | 8.60 | – | – |",
             "| 1.00 / 2.00 / – |",
-            "- equal: CPU µs/packet 3.20 to 9.20 (the higher is 188 % more)",
+            "- equal: CPU µs/packet 3.20 to 8.80 (the higher is 175 % more)",
             "- equal: shards, times the floor 1.50 to 1.80 (the higher is 20 % more)",
         ] {
             assert!(text.contains(part), "{part} in {text}");
