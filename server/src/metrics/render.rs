@@ -6,7 +6,7 @@ use std::fmt::Write;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::table::{Kind, Row, TABLE};
+use super::table::{Kind, Row, rows};
 
 /// Numbers by their path: section, structs and field, joined by dots.
 #[derive(Debug, Default)]
@@ -47,7 +47,7 @@ impl Numbers {
     pub(super) fn render(mut self) -> String {
         let mut text = String::with_capacity(32 * 1024);
         let mut family = "";
-        for row in TABLE {
+        for row in rows() {
             let Some(numbers) = self.by_path.remove(row.path) else { continue };
             if family != row.metric {
                 family = row.metric;

@@ -8,7 +8,7 @@ const MANUAL: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/
 #[test]
 fn names_follow_the_rules_and_stand_once() {
     let mut seen = BTreeSet::new();
-    for row in TABLE {
+    for row in rows() {
         let ending = match row.kind {
             Kind::Counter => row.metric.ends_with("_total"),
             Kind::Histogram => row.metric.ends_with("_seconds"),
@@ -23,7 +23,7 @@ fn names_follow_the_rules_and_stand_once() {
 
 #[test]
 fn a_family_stands_together() {
-    let mut families: Vec<&str> = TABLE.iter().map(|row| row.metric).collect();
+    let mut families: Vec<&str> = rows().map(|row| row.metric).collect();
     families.dedup();
     let mut sorted = families.clone();
     sorted.sort_unstable();
@@ -33,8 +33,7 @@ fn a_family_stands_together() {
 
 #[test]
 fn the_manual_says_what_the_table_says() {
-    let rows: BTreeSet<String> = TABLE
-        .iter()
+    let rows: BTreeSet<String> = rows()
         .filter(|row| row.metric != "swiftwater_allocations_total")
         .map(|row| format!("| `{}` | {} | {}", row.selector(), row.kind.as_str(), row.help))
         .collect();
