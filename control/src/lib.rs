@@ -13,8 +13,10 @@
 
 mod auth;
 mod channel;
+pub mod db;
 
 pub use auth::authority::{Authority, Denied};
 pub use auth::grant::{Grant, Permission};
 pub use auth::stream_key::StreamKey;
 pub use channel::ChannelConfig;
+pub use db::Database;

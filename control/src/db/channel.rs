@@ -1,0 +1,261 @@
+//! Channels.
+
+use sqlx::any::AnyRow;
+
+use super::{Database, Error, Page, fresh_id, maybe_text, number, text};
+
+/// Channels of one instance: every node keeps all of them in memory (300 bytes each), so that no viewer costs a query.
+const CHANNELS_MAX: i64 = 100_000;
+
+/// Channels of one account.
+const CHANNELS_PER_USER_MAX: i64 = 20;
+
+/// Who may watch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Visibility {
+    /// Everybody; shown in lists.
+    Public,
+    /// Everybody who has the link.
+    Unlisted,
+    /// Who follows the Channel.
+    Followers,
+    /// Who has subscribed to the Channel.
+    Subscribers,
+    /// Who has a grant that the owner's own service made.
+    Signed,
+}
+
+impl Visibility {
+    /// As it stands in the database and in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Unlisted => "unlisted",
+            Self::Followers => "followers",
+            Self::Subscribers => "subscribers",
+            Self::Signed => "signed",
+        }
+    }
+
+    /// Reads what [`Visibility::as_str`] wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Public, Self::Unlisted, Self::Followers, Self::Subscribers, Self::Signed]
+            .into_iter()
+            .find(|it| it.as_str() == text)
+    }
+
+    /// Whether a viewer needs a grant.
+    pub const fn needs_grant(self) -> bool {
+        !matches!(self, Self::Public | Self::Unlisted)
+    }
+}
+
+/// One row.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    /// `chn_…`
+    pub id: String,
+    /// Whose; none if the configuration file names it.
+    pub owner_id: Option<String>,
+    /// In URLs.
+    pub name: String,
+    /// What viewers read.
+    pub title: String,
+    /// Who may watch.
+    pub visibility: Visibility,
+    /// Grants of an older epoch are void.
+    pub grant_epoch: i64,
+    /// Unix milliseconds.
+    pub created_at: i64,
+}
+
+/// What a new row needs.
+#[derive(Clone, Debug)]
+pub struct NewChannel<'a> {
+    /// Whose.
+    pub owner_id: &'a str,
+    /// In URLs; checked by the caller.
+    pub name: &'a str,
+    /// What viewers read.
+    pub title: &'a str,
+    /// Who may watch.
+    pub visibility: Visibility,
+}
+
+/// What changes; the rest stays.
+#[derive(Clone, Debug, Default)]
+pub struct ChannelChange<'a> {
+    /// What viewers read.
+    pub title: Option<&'a str>,
+    /// Who may watch.
+    pub visibility: Option<Visibility>,
+    /// Make all grants void.
+    pub next_epoch: bool,
+}
+
+const ADD: &str = "INSERT INTO channels (id, owner_id, name, title, visibility, created_at, updated_at) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $6)";
+
+const BUMP: &str = "UPDATE revisions SET value = value + 1 WHERE name = 'channels'";
+
+impl Database {
+    /// Adds a Channel.
+    ///
+    /// # Errors
+    /// [`Error::Taken`] if the name is in use, [`Error::Full`] if the owner or the instance has too many.
+    pub async fn add_channel(&self, channel: NewChannel<'_>, now: i64) -> Result<Channel, Error> {
+        let mut transaction = self.begin().await?;
+        // First: on PostgreSQL it makes those who add channels wait for each other, so that nobody overtakes a count.
+        sqlx::query(BUMP).execute(&mut *transaction).await?;
+        let count = sqlx::query(
+            "SELECT COUNT(*) AS total, CAST(COALESCE(SUM(CASE WHEN owner_id = $1 THEN 1 ELSE 0 END), 0) AS BIGINT) AS own \
+             FROM channels",
+        )
+        .bind(channel.owner_id)
+        .fetch_one(&mut *transaction)
+        .await?;
+        if number(&count, "own")? >= CHANNELS_PER_USER_MAX || number(&count, "total")? >= CHANNELS_MAX {
+            return Err(Error::Full("channels"));
+        }
+        let id = fresh_id("chn");
+        sqlx::query(ADD)
+            .bind(id.as_str())
+            .bind(Some(channel.owner_id))
+            .bind(channel.name)
+            .bind(channel.title)
+            .bind(channel.visibility.as_str())
+            .bind(now)
+            .execute(&mut *transaction)
+            .await
+            .map_err(Error::taken("this channel name"))?;
+        transaction.commit().await?;
+        Ok(Channel {
+            id,
+            owner_id: Some(channel.owner_id.to_owned()),
+            name: channel.name.to_owned(),
+            title: channel.title.to_owned(),
+            visibility: channel.visibility,
+            grant_epoch: 0,
+            created_at: now,
+        })
+    }
+
+    /// Sees to it that a Channel of the configuration file has a row, and that its title is the file's.
+    ///
+    /// # Errors
+    /// [`Error::Taken`] if somebody has a channel of that name.
+    pub async fn import_channel(&self, name: &str, title: &str, now: i64) -> Result<(), Error> {
+        let mut transaction = self.begin().await?;
+        let row = sqlx::query(
+            "INSERT INTO channels (id, owner_id, name, title, created_at, updated_at) VALUES ($1, NULL, $2, $3, $4, $4) \
+             ON CONFLICT (name) DO UPDATE SET title = excluded.title WHERE channels.owner_id IS NULL RETURNING id",
+        )
+        .bind(fresh_id("chn"))
+        .bind(name)
+        .bind(title)
+        .bind(now)
+        .fetch_optional(&mut *transaction)
+        .await?;
+        if row.is_none() {
+            return Err(Error::Taken("a channel name of the configuration"));
+        }
+        sqlx::query(BUMP).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Changes a Channel.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if there is no such channel.
+    pub async fn change_channel(&self, id: &str, change: ChannelChange<'_>, now: i64) -> Result<(), Error> {
+        let mut transaction = self.begin().await?;
+        let changed = sqlx::query(
+            "UPDATE channels SET title = COALESCE($2, title), visibility = COALESCE($3, visibility), \
+             grant_epoch = grant_epoch + $4, updated_at = $5 WHERE id = $1",
+        )
+        .bind(id)
+        .bind(change.title)
+        .bind(change.visibility.map(Visibility::as_str))
+        .bind(i64::from(change.next_epoch))
+        .bind(now)
+        .execute(&mut *transaction)
+        .await?;
+        if changed.rows_affected() == 0 {
+            return Err(Error::Missing("channel"));
+        }
+        sqlx::query(BUMP).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Removes a Channel with all that hangs on it.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if there is no such channel.
+    pub async fn remove_channel(&self, id: &str) -> Result<(), Error> {
+        let mut transaction = self.begin().await?;
+        let gone =
+            sqlx::query("DELETE FROM channels WHERE id = $1").bind(id).execute(&mut *transaction).await?;
+        if gone.rows_affected() == 0 {
+            return Err(Error::Missing("channel"));
+        }
+        sqlx::query(BUMP).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Channels in the order of their names; of one owner if one is given.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    pub async fn channels(&self, owner_id: Option<&str>, page: &Page) -> Result<Vec<Channel>, Error> {
+        let rows = sqlx::query(
+            "SELECT id, owner_id, name, title, visibility, grant_epoch, created_at FROM channels \
+             WHERE name > $1 AND (owner_id = $2 OR $3 = 1) ORDER BY name LIMIT $4",
+        )
+        .bind(page.after())
+        .bind(owner_id)
+        .bind(i64::from(owner_id.is_none()))
+        .bind(page.rows())
+        .fetch_all(self.read())
+        .await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// All Channels of active owners and of the configuration, for a node's memory.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    pub async fn all_channels(&self) -> Result<Vec<Channel>, Error> {
+        let rows = sqlx::query(
+            "SELECT id, owner_id, name, title, visibility, grant_epoch, created_at FROM channels ORDER BY name LIMIT $1",
+        )
+        .bind(CHANNELS_MAX)
+        .fetch_all(self.read())
+        .await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// A number that grows with every change of a Channel.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    pub async fn channels_revision(&self) -> Result<i64, Error> {
+        let row =
+            sqlx::query("SELECT value FROM revisions WHERE name = 'channels'").fetch_one(self.read()).await?;
+        number(&row, "value")
+    }
+}
+
+fn read(row: &AnyRow) -> Result<Channel, Error> {
+    Ok(Channel {
+        id: text(row, "id")?,
+        owner_id: maybe_text(row, "owner_id")?,
+        name: text(row, "name")?,
+        title: text(row, "title")?,
+        visibility: Visibility::parse(&text(row, "visibility")?).ok_or(Error::Unreadable("visibility"))?,
+        grant_epoch: number(row, "grant_epoch")?,
+        created_at: number(row, "created_at")?,
+    })
+}

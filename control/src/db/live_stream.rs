@@ -1,0 +1,184 @@
+//! Streams that are live, on any node, and those that were. The database sees to it that a Channel has one at a time.
+
+use std::time::Duration;
+
+use sqlx::any::AnyRow;
+
+use super::{Database, Error, Page, fresh_id, maybe_number, maybe_text, number, text};
+
+/// A node that has said nothing for so long is dead: its Streams are over, and their Channels free. Three times the
+/// interval at which nodes say that they live.
+pub const LEASE: Duration = Duration::from_secs(30);
+
+/// Who wants to go live.
+#[derive(Clone, Debug)]
+pub struct Claim<'a> {
+    /// The Channel.
+    pub channel_id: &'a str,
+    /// With which key; none for keys of the configuration.
+    pub key_id: Option<&'a str>,
+    /// On which node.
+    pub node_id: &'a str,
+    /// By which protocol.
+    pub transport: &'a str,
+    /// The node has a Stream on the Channel, which goes on with this Publisher.
+    pub continues: bool,
+}
+
+/// One row.
+#[derive(Clone, Debug)]
+pub struct LiveStream {
+    /// `lst_…`
+    pub id: String,
+    /// The Channel.
+    pub channel_id: String,
+    /// The id in URLs of media.
+    pub stream: Option<String>,
+    /// The node.
+    pub node_id: String,
+    /// By which protocol.
+    pub transport: String,
+    /// Unix milliseconds.
+    pub started_at: i64,
+    /// Unix milliseconds; none while it is live.
+    pub ended_at: Option<i64>,
+    /// Why it ended.
+    pub end_reason: Option<String>,
+}
+
+const LEASE_MS: i64 = LEASE.as_millis() as i64;
+
+impl Database {
+    /// Takes the Channel for a Stream on this node. None if it is live on another node that lives. What a dead node, or
+    /// this one in a former life, has left there is marked as ended first.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    pub async fn go_live(&self, claim: Claim<'_>, now: i64) -> Result<Option<String>, Error> {
+        let mut transaction = self.begin().await?;
+        sqlx::query(
+            "UPDATE live_streams SET ended_at = last_seen_at, end_reason = 'node_lost' WHERE channel_id = $1 \
+             AND ended_at IS NULL AND (last_seen_at < $2 OR (node_id = $3 AND $4 = 0))",
+        )
+        .bind(claim.channel_id)
+        .bind(now - LEASE_MS)
+        .bind(claim.node_id)
+        .bind(i64::from(claim.continues))
+        .execute(&mut *transaction)
+        .await?;
+        let row = sqlx::query(
+            "INSERT INTO live_streams (id, channel_id, stream_key_id, node_id, transport, started_at, last_seen_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $6) \
+             ON CONFLICT (channel_id) WHERE ended_at IS NULL \
+             DO UPDATE SET last_seen_at = excluded.last_seen_at, stream_key_id = excluded.stream_key_id, \
+             transport = excluded.transport WHERE live_streams.node_id = excluded.node_id RETURNING id",
+        )
+        .bind(fresh_id("lst"))
+        .bind(claim.channel_id)
+        .bind(claim.key_id)
+        .bind(claim.node_id)
+        .bind(claim.transport)
+        .bind(now)
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let id = row.map(|row| text(&row, "id")).transpose()?;
+        transaction.commit().await?;
+        Ok(id)
+    }
+
+    /// Notes the id that a Stream has in URLs.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    pub async fn name_live_stream(&self, id: &str, stream: &str) -> Result<(), Error> {
+        sqlx::query("UPDATE live_streams SET stream = $2 WHERE id = $1")
+            .bind(id)
+            .bind(stream)
+            .execute(self.write())
+            .await?;
+        Ok(())
+    }
+
+    /// A Stream is over.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    pub async fn end_live_stream(&self, id: &str, reason: &str, now: i64) -> Result<(), Error> {
+        sqlx::query(
+            "UPDATE live_streams SET ended_at = $2, end_reason = $3 WHERE id = $1 AND ended_at IS NULL",
+        )
+        .bind(id)
+        .bind(now)
+        .bind(reason)
+        .execute(self.write())
+        .await?;
+        Ok(())
+    }
+
+    /// A node begins: what it left behind is over.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    pub async fn end_streams_of(&self, node_id: &str) -> Result<u64, Error> {
+        let ended = sqlx::query(
+            "UPDATE live_streams SET ended_at = last_seen_at, end_reason = 'node_lost' \
+             WHERE node_id = $1 AND ended_at IS NULL",
+        )
+        .bind(node_id)
+        .execute(self.write())
+        .await?;
+        Ok(ended.rows_affected())
+    }
+
+    /// A node lives, and so do its Streams; those of nodes that have died are over.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    pub async fn renew_lease(&self, node_id: &str, now: i64) -> Result<u64, Error> {
+        sqlx::query("UPDATE live_streams SET last_seen_at = $2 WHERE node_id = $1 AND ended_at IS NULL")
+            .bind(node_id)
+            .bind(now)
+            .execute(self.write())
+            .await?;
+        let ended = sqlx::query(
+            "UPDATE live_streams SET ended_at = last_seen_at, end_reason = 'node_lost' \
+             WHERE ended_at IS NULL AND last_seen_at < $1",
+        )
+        .bind(now - LEASE_MS)
+        .execute(self.write())
+        .await?;
+        Ok(ended.rows_affected())
+    }
+
+    /// The Streams of a Channel, newest first.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    pub async fn past_streams(&self, channel_id: &str, page: &Page) -> Result<Vec<LiveStream>, Error> {
+        // Ids sort by age.
+        let before = page.after.clone().unwrap_or_else(|| "~".to_owned());
+        let rows = sqlx::query(
+            "SELECT id, channel_id, stream, node_id, transport, started_at, ended_at, end_reason FROM live_streams \
+             WHERE channel_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
+        )
+        .bind(channel_id)
+        .bind(before)
+        .bind(page.rows())
+        .fetch_all(self.read())
+        .await?;
+        rows.iter().map(read).collect()
+    }
+}
+
+fn read(row: &AnyRow) -> Result<LiveStream, Error> {
+    Ok(LiveStream {
+        id: text(row, "id")?,
+        channel_id: text(row, "channel_id")?,
+        stream: maybe_text(row, "stream")?,
+        node_id: text(row, "node_id")?,
+        transport: text(row, "transport")?,
+        started_at: number(row, "started_at")?,
+        ended_at: maybe_number(row, "ended_at")?,
+        end_reason: maybe_text(row, "end_reason")?,
+    })
+}
