@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
+use std::time::Duration;
 
 use media::{CodecConfig, Frame, Kind, MediaTime, Timescale};
 
@@ -21,7 +22,8 @@ pub(crate) const CUTS_MAX: usize = 8;
 pub(crate) enum Piece {
     /// The following parts need an init of this configuration.
     Init(Arc<CodecConfig>),
-    /// A segment begins, with its first frame at this presentation time.
+    /// A segment begins, with its first frame at this presentation time. The cut is independent if this
+    /// Rendition has a keyframe there, whatever the others have.
     Open { cut: Cut, at: MediaTime },
     /// A part of the open segment.
     Part { decode_time: u64, samples: Vec<Sample>, ticks: u64, independent: bool },
@@ -38,6 +40,8 @@ pub(crate) struct Assembler {
     offset_ticks: i64,
     rule: PartRule,
     segment_ticks_max: u64,
+    /// How long a boundary waits for the keyframe that belongs to it.
+    patience: Duration,
     cuts: VecDeque<Cut>,
     segment: Option<OpenSegment>,
     config: Option<Arc<CodecConfig>>,
@@ -67,6 +71,7 @@ impl Assembler {
             rule: PartRule::new(targets.part_target, scale.hz()),
             // Rounds to TARGETDURATION (section 4.4.4.1).
             segment_ticks_max: u64::from(targets.target_duration) * hz + hz * 49 / 100,
+            patience: targets.part_target,
             cuts: VecDeque::new(),
             segment: None,
             config: None,
@@ -92,6 +97,12 @@ impl Assembler {
         !self.cuts.is_empty()
     }
 
+    /// Its segment begins with a DISCONTINUITY, and is empty: frames of another publication may begin it.
+    pub(crate) fn begins_anew(&self, epoch: u32) -> bool {
+        let segment = self.segment.as_ref().filter(|segment| !segment.opened && self.cuts.is_empty());
+        segment.is_some_and(|segment| segment.cut.discontinuity && segment.cut.epoch == epoch)
+    }
+
     /// Where the newest frame stands.
     pub(crate) fn last_at(&self) -> Option<MediaTime> {
         self.held.as_ref().map(|held| held.pts)
@@ -102,10 +113,11 @@ impl Assembler {
         self.config.as_ref().is_none_or(|known| Arc::ptr_eq(known, config) || known == config)
     }
 
-    /// Takes the next frame in decoding order; `at` is its place on the presentation clock.
-    pub(crate) fn push(&mut self, frame: Frame, at: MediaTime, out: &mut Vec<Piece>) {
+    /// Takes the next frame in decoding order; `at` is its place on the presentation clock. False if it fits
+    /// nowhere.
+    pub(crate) fn push(&mut self, frame: Frame, at: MediaTime, out: &mut Vec<Piece>) -> bool {
         let frame = self.rescaled(frame);
-        let passed = self.cuts.iter().take_while(|cut| cut.at <= at).count();
+        let passed = self.cuts.iter().take_while(|cut| self.passes(cut, &frame, at)).count();
         let broken = self.cuts.iter().take(passed).any(|cut| cut.discontinuity);
         self.finish_held((!broken).then_some(&frame), out);
         for _ in 0..passed {
@@ -119,22 +131,40 @@ impl Assembler {
         }
         let Some(segment) = &mut self.segment else {
             self.dropped += 1;
-            return;
+            return false;
         };
         let config_changed = !self.config.as_ref().is_some_and(|known| **known == *frame.config);
         let may_change = self.config.is_none() || (segment.cut.discontinuity && !segment.opened);
-        if at < segment.cut.at || frame.epoch != segment.cut.epoch || (config_changed && !may_change) {
+        let decodes = self.kind == Kind::Audio || frame.keyframe;
+        // Players reset their decoders at a DISCONTINUITY.
+        let must_decode = may_change && !decodes;
+        let strange = frame.epoch != segment.cut.epoch || (config_changed && !may_change);
+        if at < segment.cut.at || strange || must_decode {
             self.dropped += 1;
-            return;
+            return false;
         }
         if may_change {
             self.config = Some(Arc::clone(&frame.config));
             out.push(Piece::Init(Arc::clone(&frame.config)));
         }
         if !mem::replace(&mut segment.opened, true) {
-            out.push(Piece::Open { cut: segment.cut, at });
+            out.push(Piece::Open { cut: Cut { independent: decodes, ..segment.cut }, at });
         }
         self.held = Some(frame);
+        true
+    }
+
+    /// Whether this frame lies behind `cut`. Layers do not get their keyframes at the very same time: a segment
+    /// begins with the keyframe that belongs to the boundary, if that comes within one part.
+    fn passes(&self, cut: &Cut, frame: &Frame, at: MediaTime) -> bool {
+        if at < cut.at {
+            return false;
+        }
+        let Some(segment) = self.segment.as_ref().filter(|segment| segment.opened) else { return true };
+        let awaited = self.kind == Kind::Video && cut.independent && !frame.keyframe;
+        let in_time = at.since(cut.at) < self.patience && frame.epoch == segment.cut.epoch;
+        let fits = segment.ticks + 2 * self.expected < self.segment_ticks_max;
+        !(awaited && in_time && fits && self.accepts(&frame.config))
     }
 
     /// Closes every segment that was announced to end: nothing came for so long that nothing is awaited.
@@ -220,7 +250,9 @@ impl Assembler {
         }
         // Nothing came in all the time of this segment. At the end of a Stream it is left out.
         let Some(next) = next else { return };
-        out.push(Piece::Open { cut: segment.cut, at: segment.cut.at });
+        // A gap does not begin with anything: players pass over it.
+        let cut = Cut { independent: true, ..segment.cut };
+        out.push(Piece::Open { cut, at: cut.at });
         let ticks = ticks_between(segment.cut.at, next.at, self.scale).min(self.segment_ticks_max);
         out.push(Piece::Close { ticks, gap: true });
     }

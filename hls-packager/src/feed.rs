@@ -6,27 +6,37 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use media::{Codec, Frame, Kind, Layer, Stream, StreamState, Track, TrackReader};
+use media::{Codec, Frame, Kind, Layer, Rid, Stream, StreamState, Track, TrackReader};
 use tracing::{info, warn};
 
 use crate::Config;
+use crate::name::{Name, VIDEO_MAX};
 use crate::probe::Expected;
 use crate::session::Session;
 
 /// How often a Stream without its Tracks is looked at again: Layers appear without a notice.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// How long simulcast Layers may take to tell their sizes before one is chosen.
+/// How often a Stream that is complete is: a Layer that is added joins within a segment.
+const LOOK_IDLE: Duration = Duration::from_millis(500);
+
+/// How long simulcast Layers may take to tell their sizes before the first is chosen.
 const SIZES_WAIT: Duration = Duration::from_secs(1);
 
 /// Shortest time between two wishes for a keyframe.
 const ASK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// One Track that is read.
+/// What is carried, in the order of preference.
+const VIDEO_CODECS: &[Codec] = &[Codec::H264];
+
+/// One Track or Layer that is read.
 struct Source {
+    name: Name,
     track: Arc<Track>,
     reader: TrackReader<Frame>,
     lagged: u64,
+    wants_keyframe: bool,
+    asked: Option<Instant>,
 }
 
 /// The Tracks of a Stream that HLS carries.
@@ -35,12 +45,14 @@ struct Feed<'a> {
     session: &'a Session,
     stream: &'a Stream,
     began: Instant,
-    video: Option<Source>,
-    audio: Option<Source>,
-    batch: Vec<(Kind, Frame)>,
+    /// The Layers of the video Track, and audio.
+    sources: Vec<Source>,
+    /// Which Layer has which number: a Layer that comes back continues its Rendition.
+    rids: Vec<Rid>,
+    batch: Vec<(Name, Frame)>,
     scratch: Vec<Frame>,
-    asked: Option<Instant>,
     warned: bool,
+    refused: bool,
 }
 
 /// Packages until the Stream ended.
@@ -52,12 +64,12 @@ pub(crate) async fn run(config: &Config, session: &Session, stream: &Stream) {
         session,
         stream,
         began: now(),
-        video: None,
-        audio: None,
+        sources: Vec::new(),
+        rids: Vec::new(),
         batch: Vec::new(),
         scratch: Vec::new(),
-        asked: None,
         warned: false,
+        refused: false,
     };
     info!(channel = %session.channel, stream = %session.stream, "packaging for HLS");
     loop {
@@ -81,57 +93,101 @@ pub(crate) async fn run(config: &Config, session: &Session, stream: &Stream) {
 }
 
 impl Feed<'_> {
-    /// Takes the Tracks that can be carried, as they appear.
+    /// Takes the Tracks and Layers that can be carried, as they appear.
     fn choose(&mut self) {
         let waited = now().saturating_duration_since(self.began);
         let patient = waited < self.config.audio_wait();
-        if self.video.is_none()
-            && let Some(track) = best(self.stream, &[Codec::H264])
-            && let Some(layer) = best_layer(&track, waited)
-        {
-            let source = Source::new(track, layer.rid());
-            if source.track.spec().keyframes_on_request {
-                source.reader.layer().request_keyframe();
-            }
-            self.video = Some(source);
+        if let Some(track) = best(self.stream, VIDEO_CODECS) {
+            self.choose_layers(&track, waited);
         }
-        if self.audio.is_none() {
+        if !self.has(Kind::Audio) {
             // Opus is in no list of formats that Apple plays: only when there is nothing else.
             let codecs: &[Codec] = if patient { &[Codec::Aac] } else { &[Codec::Aac, Codec::Opus] };
-            self.audio = best(self.stream, codecs).map(|track| Source::new(track, &media::Rid::single()));
+            let track = best(self.stream, codecs);
+            self.sources.extend(track.map(|track| Source::new(Name::Audio, track, &Rid::single())));
         }
-        let unsupported = self.stream.source(Kind::Video).filter(|_| self.video.is_none());
-        let unsupported = unsupported.map(|track| track.codec()).filter(|codec| *codec != Codec::H264);
-        let nothing = unsupported.is_some() && self.audio.is_none() && !patient;
+        let (video, audio) = (self.has(Kind::Video), self.has(Kind::Audio));
+        let unsupported = self.stream.source(Kind::Video).filter(|_| !video);
+        let unsupported =
+            unsupported.map(|track| track.codec()).filter(|codec| !VIDEO_CODECS.contains(codec));
+        let nothing = unsupported.is_some() && !audio && !patient;
         self.session.set_unsupported(unsupported.map(Codec::name), nothing);
         let expected = Expected {
-            video: self.video.is_some(),
-            audio: self.audio.is_some(),
-            settled: !patient || (self.audio.is_some() && (self.video.is_some() || unsupported.is_some())),
+            video,
+            audio,
+            settled: !patient || (audio && (video || unsupported.is_some())),
             keyframes_on_request: self
-                .video
-                .as_ref()
-                .is_some_and(|source| source.track.spec().keyframes_on_request),
+                .sources
+                .iter()
+                .any(|source| source.name != Name::Audio && source.track.spec().keyframes_on_request),
         };
         self.session.update(|presentation| presentation.expect(expected, now()));
+    }
+
+    /// All Layers of the source, the smallest first: an encoder that must save bits stops the larger ones. Each is
+    /// read whether or not somebody watches it, because a segment that was not made cannot be listed later.
+    fn choose_layers(&mut self, track: &Arc<Track>, waited: Duration) {
+        let mut layers = track.layers();
+        let unsized_layer = layers.iter().any(|layer| area(layer).is_none());
+        if !self.has(Kind::Video) && layers.len() > 1 && waited < SIZES_WAIT && unsized_layer {
+            return;
+        }
+        layers.sort_by_key(|layer| area(layer).unwrap_or(u64::MAX));
+        for layer in layers {
+            let known = |source: &Source| Arc::ptr_eq(source.reader.layer(), &layer);
+            // A Layer that never said anything may be one that an earlier publication had.
+            if self.sources.iter().any(known) || (layer.activity().newest.is_none() && self.has(Kind::Video))
+            {
+                continue;
+            }
+            let Some(name) = self.name_of(layer.rid()) else {
+                if !std::mem::replace(&mut self.refused, true) {
+                    let (channel, stream) = (&self.session.channel, self.session.stream);
+                    warn!(%channel, %stream, rid = %layer.rid(), "too many layers for HLS: not packaged");
+                }
+                continue;
+            };
+            let source = Source::new(name, Arc::clone(track), layer.rid());
+            if track.spec().keyframes_on_request {
+                source.reader.layer().request_keyframe();
+            }
+            self.sources.push(source);
+        }
+    }
+
+    /// The Rendition of a Layer: the one that it had, else a new one, else one of a Layer that is gone.
+    fn name_of(&mut self, rid: &Rid) -> Option<Name> {
+        let used = |number: usize| self.sources.iter().any(|source| source.name == Name::video(number));
+        let known = self.rids.iter().position(|known| known == rid);
+        if let Some(number) = known {
+            return (!used(number)).then(|| Name::video(number));
+        }
+        if self.rids.len() < VIDEO_MAX {
+            self.rids.push(rid.clone());
+            return Some(Name::video(self.rids.len() - 1));
+        }
+        let number = (0..VIDEO_MAX).find(|number| !used(*number))?;
+        self.rids[number] = rid.clone();
+        Some(Name::video(number))
+    }
+
+    fn has(&self, kind: Kind) -> bool {
+        self.sources.iter().any(|source| source.name.kind() == kind)
     }
 
     /// Waits until frames are there; a Track that ended is let go.
     async fn fill(&mut self) {
         poll_fn(|cx| {
-            let mut ended = false;
-            for (kind, slot) in [(Kind::Video, &mut self.video), (Kind::Audio, &mut self.audio)] {
-                let Some(source) = slot else { continue };
+            let before = self.sources.len();
+            self.sources.retain_mut(|source| {
                 let over = source.reader.poll_drain(cx, &mut self.scratch).is_ready();
-                self.batch.extend(self.scratch.drain(..).map(|frame| (kind, frame)));
+                self.batch.extend(self.scratch.drain(..).map(|frame| (source.name, frame)));
                 let lagged = source.reader.lagged() - source.lagged;
                 source.lagged += lagged;
                 self.session.lagged.fetch_add(lagged, Ordering::Relaxed);
-                if over {
-                    *slot = None;
-                    ended = true;
-                }
-            }
+                !over
+            });
+            let ended = self.sources.len() < before;
             if self.batch.is_empty() && !ended { Poll::Pending } else { Poll::Ready(()) }
         })
         .await;
@@ -139,48 +195,59 @@ impl Feed<'_> {
 
     fn deliver(&mut self) {
         // Each Track was drained on its own: in the order of arrival a late wake-up looks like none.
-        self.batch.sort_by_key(|(_, frame)| frame.arrival);
+        // Sound that arrived with a picture waits for it.
+        self.batch.sort_by_key(|(name, frame)| (frame.arrival, *name == Name::Audio));
         let at = now();
-        let wanted = self.session.update(|presentation| {
-            for (kind, frame) in self.batch.drain(..) {
-                presentation.handle_frame(kind, frame, at);
+        self.session.update(|presentation| {
+            for (name, frame) in self.batch.drain(..) {
+                presentation.handle_frame(name, frame, at);
             }
-            if presentation.dependent_segments() > 0 && !self.warned {
-                self.warned = true;
-                warn!(
-                    channel = %self.session.channel,
-                    stream = %self.session.stream,
-                    "keyframes are too far apart for HLS: set the encoder's keyframe interval to 2 s"
-                );
+            for source in &mut self.sources {
+                source.wants_keyframe |= presentation.poll_keyframe_request(source.name);
             }
-            presentation.poll_keyframe_request()
+            let dependent = presentation.dependent_segments() > 0;
+            if dependent && !std::mem::replace(&mut self.warned, true) {
+                let (channel, stream) = (&self.session.channel, self.session.stream);
+                if presentation.leader_dependent_segments() > 0 {
+                    warn!(%channel, %stream, "keyframes are too far apart for HLS: set the encoder's keyframe interval to 2 s");
+                } else {
+                    warn!(%channel, %stream, "the layers have their keyframes at different times: HLS switches less well");
+                }
+            }
         });
-        let Some(video) = self.video.as_ref().filter(|_| wanted) else { return };
-        let recently = self.asked.is_some_and(|asked| at.saturating_duration_since(asked) < ASK_INTERVAL);
-        if video.track.spec().keyframes_on_request && !recently {
-            self.asked = Some(at);
-            video.reader.layer().request_keyframe();
-        }
+        self.sources.iter_mut().for_each(|source| source.ask(at));
     }
 
     /// When to look again though nothing happened.
     fn next_look(&self) -> Instant {
         let patient_until = self.began + self.config.audio_wait();
         let at = now();
-        let missing = self.video.is_none() || self.audio.is_none();
+        let missing = !self.has(Kind::Video) || !self.has(Kind::Audio);
         if missing && at < patient_until + LOOK {
             return at + LOOK;
         }
         let timeout = self.session.read(|presentation| presentation.poll_timeout());
-        let idle = if self.video.is_none() { LOOK * 10 } else { Duration::from_secs(1) };
-        timeout.map_or(at + idle, |timeout| timeout.max(at).min(at + idle))
+        timeout.map_or(at + LOOK_IDLE, |timeout| timeout.max(at).min(at + LOOK_IDLE))
     }
 }
 
 impl Source {
-    fn new(track: Arc<Track>, rid: &media::Rid) -> Self {
+    fn new(name: Name, track: Arc<Track>, rid: &Rid) -> Self {
         let reader = track.read::<Frame>(rid);
-        Self { track, reader, lagged: 0 }
+        Self { name, track, reader, lagged: 0, wants_keyframe: false, asked: None }
+    }
+
+    /// Asks for a keyframe, if one is wanted and can be had. A wish that comes too early waits.
+    fn ask(&mut self, now: Instant) {
+        let recently = self.asked.is_some_and(|asked| now.saturating_duration_since(asked) < ASK_INTERVAL);
+        if !self.wants_keyframe || recently {
+            return;
+        }
+        self.wants_keyframe = false;
+        if self.track.spec().keyframes_on_request {
+            self.asked = Some(now);
+            self.reader.layer().request_keyframe();
+        }
     }
 }
 
@@ -193,15 +260,8 @@ fn best(stream: &Stream, codecs: &[Codec]) -> Option<Arc<Track>> {
     })
 }
 
-/// The largest Layer; not before all told their sizes, if there are several.
-fn best_layer(track: &Track, waited: Duration) -> Option<Arc<Layer>> {
-    let layers = track.layers();
-    let area =
-        |layer: &Arc<Layer>| layer.info().size.map(|(width, height)| u64::from(width) * u64::from(height));
-    if layers.len() > 1 && waited < SIZES_WAIT && layers.iter().any(|layer| area(layer).is_none()) {
-        return None;
-    }
-    layers.into_iter().max_by_key(area)
+fn area(layer: &Arc<Layer>) -> Option<u64> {
+    layer.activity().size.map(|(width, height)| u64::from(width) * u64::from(height))
 }
 
 fn now() -> Instant {

@@ -1,7 +1,7 @@
 //! Frames to fMP4 parts, parts to segments, segments to playlists: LL-HLS of a Stream.
 //!
 //! A [`Packager`] is attached to a [`media::Stream`] and reads the frame face of its Tracks; its [`routes`]
-//! serve a multivariant playlist with one video Rendition and an audio group.
+//! serve a multivariant playlist with a video Rendition per Layer and an audio group.
 //!
 //! ```text
 //!  media::Track ─ Frame ─► feed ─► Presentation ──────────────────────────┐   routes ◄─ HTTP
@@ -9,6 +9,7 @@
 //!                                    Segmenter   where to cut (one list)   ├──► Session: lock + waiters
 //!                                    Assembler   samples, parts, segments  │
 //!                                    Rendition   window, playlist, bytes ──┘
+//!                                  (a Line is an Assembler and its Rendition: one per Layer, one for audio)
 //! ```
 //! [`fmp4`] writes boxes, [`playlist`] writes text. Everything inside `Presentation` is sans-I/O: no clock,
 //! no task, no socket; time is passed in.
@@ -28,6 +29,8 @@ mod error;
 mod feed;
 mod file_name;
 pub mod fmp4;
+mod line;
+mod name;
 mod packager;
 pub mod playlist;
 mod presentation;

@@ -143,7 +143,7 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         self.packager.lock().remove(&self.session.stream);
-        let last = Stats { streams: 0, bytes_held: 0, ..self.session.stats() };
+        let last = Stats { streams: 0, renditions: 0, bytes_held: 0, ..self.session.stats() };
         self.packager.retired.lock().unwrap_or_else(PoisonError::into_inner).add(&last);
     }
 }

@@ -2,22 +2,25 @@
 //!
 //! ```text
 //! frames ─► Probe (until the constants are known) ─► Segmenter ── Cut ──┐
-//!              video ───────────────────────────────► Assembler ─► Rendition "video"
-//!              audio ─► queue (waits for the cut list) ─► Assembler ─► Rendition "audio"
+//!              Layers ──────────────────────────────► Line ─► Rendition "video", "video1", …
+//!              audio ─► queue (waits for the cut list) ─► Line ─► Rendition "audio"
 //! ```
-//! Video makes the list of cuts. Audio waits until video has passed its time, so that it knows on which side
+//! The leader, one of the Layers, makes the list of cuts; the others are cut at the same times, at the keyframe that
+//! belongs to the boundary. Audio waits until video has passed its time, so that it knows on which side
 //! of a boundary it falls; when video is silent, audio goes on alone and video gets EXT-X-GAP segments.
 
+use std::array;
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use media::{Frame, Kind, MediaTime, StreamClock};
 
 use crate::Config;
-use crate::assembler::{Assembler, Piece};
+use crate::assembler::Assembler;
 use crate::directives::Directives;
 use crate::file_name::FileName;
+use crate::line::Line;
+use crate::name::{Name, VIDEO_MAX};
 use crate::playlist::Rendered;
 use crate::playlist::tag::RenditionReport;
 use crate::probe::{Expected, Probe, Targets};
@@ -32,43 +35,13 @@ const AUDIO_QUEUE_MAX: usize = 1024;
 /// `tfdt` negative.
 const BASELINE_SECONDS: i64 = 10;
 
-/// Which Rendition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Name {
-    /// The video Rendition.
-    Video,
-    /// The audio Rendition.
-    Audio,
-}
-
-impl Name {
-    /// As it stands in URLs.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Video => "video",
-            Self::Audio => "audio",
-        }
-    }
-
-    /// Reads [`Self::as_str`].
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        [Self::Video, Self::Audio].into_iter().find(|name| name.as_str() == text)
-    }
-
-    const fn of(kind: Kind) -> Self {
-        match kind {
-            Kind::Video => Self::Video,
-            Kind::Audio => Self::Audio,
-        }
-    }
-}
-
-/// A Track on its way through the packager.
+/// A Layer.
 #[derive(Debug)]
-pub(crate) struct Line {
-    assembler: Assembler,
-    pub(crate) rendition: Rendition,
-    last_arrival: Instant,
+struct Video {
+    watch: VideoWatch,
+    /// From its first keyframe on.
+    line: Option<Line>,
+    wants_keyframe: bool,
 }
 
 /// One Stream as HLS sees it.
@@ -83,26 +56,31 @@ pub(crate) struct Presentation {
     segmenter: Segmenter,
     offset_seconds: i64,
     last_cut: Option<Cut>,
-    video: Option<Line>,
+    videos: [Video; VIDEO_MAX],
+    /// Which Layer makes the list of cuts.
+    leader: usize,
+    /// When the newest frame of any Layer arrived.
+    video_arrival: Option<Instant>,
     audio: Option<Line>,
     audio_queue: VecDeque<Frame>,
-    watch: VideoWatch,
-    audio_break_pending: bool,
-    keyframe_wanted: bool,
-    frame_rate: Option<f64>,
+    /// Discontinuities in the list of cuts.
+    discontinuities: u64,
     all_independent: bool,
     ended: bool,
-    pieces: Vec<Piece>,
-    /// Frames dropped before they reached an assembler.
+    /// Frames dropped before they reached a Line.
     dropped: u64,
-    /// Segments that begin without a keyframe.
-    dependent_segments: u64,
+    /// Segments that video did not begin because it was silent.
+    skipped: u64,
 }
 
 impl Presentation {
     pub(crate) fn new(config: Config, clock: StreamClock) -> Self {
         Self {
-            watch: VideoWatch::new(config.target_duration_min()),
+            videos: array::from_fn(|_| Video {
+                watch: VideoWatch::new(config.target_duration_min()),
+                line: None,
+                wants_keyframe: false,
+            }),
             config,
             clock,
             probe: Some(Probe::default()),
@@ -112,17 +90,15 @@ impl Presentation {
             segmenter: Segmenter::new(1, Duration::ZERO),
             offset_seconds: BASELINE_SECONDS,
             last_cut: None,
-            video: None,
+            leader: 0,
+            video_arrival: None,
             audio: None,
             audio_queue: VecDeque::new(),
-            audio_break_pending: false,
-            keyframe_wanted: false,
-            frame_rate: None,
+            discontinuities: 0,
             all_independent: true,
             ended: false,
-            pieces: Vec::new(),
             dropped: 0,
-            dependent_segments: 0,
+            skipped: 0,
         }
     }
 
@@ -132,21 +108,18 @@ impl Presentation {
         self.conclude(now);
     }
 
-    /// Takes the next frame of a Track.
-    pub(crate) fn handle_frame(&mut self, kind: Kind, frame: Frame, now: Instant) {
+    /// Takes the next frame of a Track or Layer.
+    pub(crate) fn handle_frame(&mut self, name: Name, frame: Frame, now: Instant) {
         if self.ended {
             return;
         }
         if let Some(probe) = &mut self.probe {
             self.probing_since.get_or_insert(now);
-            probe.push(kind, frame);
+            probe.push(name, frame);
             self.conclude(now);
             return;
         }
-        match kind {
-            Kind::Video => self.on_video(frame, now),
-            Kind::Audio => self.on_audio(frame, now),
-        }
+        self.take(name, frame, now);
     }
 
     /// Fixes the constants though something that was expected did not come.
@@ -160,9 +133,9 @@ impl Presentation {
         Some(self.probing_since? + self.config.audio_wait())
     }
 
-    /// True if the video encoder should be asked for a keyframe.
-    pub(crate) fn poll_keyframe_request(&mut self) -> bool {
-        std::mem::take(&mut self.keyframe_wanted)
+    /// True if the encoder of that Layer should be asked for a keyframe.
+    pub(crate) fn poll_keyframe_request(&mut self, name: Name) -> bool {
+        name.kind() == Kind::Video && std::mem::take(&mut self.videos[name.slot()].wants_keyframe)
     }
 
     /// Nothing more will come.
@@ -175,25 +148,23 @@ impl Presentation {
             self.push_audio(frame, now);
         }
         self.ended = true;
-        for line in [&mut self.video, &mut self.audio].into_iter().flatten() {
-            line.assembler.finish(&mut self.pieces);
-            for piece in self.pieces.drain(..) {
-                line.rendition.apply(piece, now);
-            }
-            line.rendition.end(now);
-        }
+        self.lines_mut().for_each(|line| line.finish(now));
     }
 
-    /// A viewer can start: every Rendition has a complete segment.
+    /// A viewer can start: there is a complete segment of picture and of sound.
     pub(crate) fn is_ready(&self) -> bool {
-        let mut lines = [&self.video, &self.audio].into_iter().flatten().peekable();
-        lines.peek().is_some() && lines.all(|line| line.rendition.is_ready())
+        let ready = |line: &Line| line.rendition.is_ready();
+        let mut videos = self.videos.iter().filter_map(|video| video.line.as_ref()).peekable();
+        let any = videos.peek().is_some() || self.audio.is_some();
+        let picture = videos.peek().is_none() || videos.any(ready);
+        any && picture && self.audio.as_ref().is_none_or(ready)
     }
 
     /// A viewer who starts now sees something at once: the place where players start, PART-HOLD-BACK from the
     /// end, lies in a segment that begins with a keyframe.
     pub(crate) fn welcomes(&self) -> bool {
-        self.is_ready() && self.video.as_ref().is_none_or(|line| line.rendition.starts_at_keyframe())
+        let leader = self.videos[self.leader].line.as_ref();
+        self.is_ready() && leader.is_none_or(|line| line.rendition.starts_at_keyframe())
     }
 
     pub(crate) fn ended(&self) -> bool {
@@ -208,23 +179,34 @@ impl Presentation {
         self.line(name).map(|line| &line.rendition)
     }
 
-    /// Frames per second, measured; the parameter sets may say it better.
-    pub(crate) fn frame_rate(&self) -> Option<f64> {
-        self.frame_rate
+    /// The Renditions that there are.
+    pub(crate) fn renditions(&self) -> impl Iterator<Item = (Name, &Rendition)> {
+        Name::all().filter_map(|name| Some((name, self.rendition(name)?)))
     }
 
+    /// The Rendition of the Layer that makes the list of cuts, if there is video.
+    pub(crate) fn leader(&self) -> Option<Name> {
+        self.videos[self.leader].line.as_ref().map(|_| Name::video(self.leader))
+    }
+
+    /// Every segment of every Rendition begins with a keyframe.
     pub(crate) fn all_independent(&self) -> bool {
-        self.all_independent
+        self.all_independent && self.dependent_segments() == 0
     }
 
+    /// Segments that begin without a keyframe.
     pub(crate) fn dependent_segments(&self) -> u64 {
-        self.dependent_segments
+        self.skipped + self.lines().map(|line| line.dependent).sum::<u64>()
+    }
+
+    /// Those of the Layer that makes the list of cuts.
+    pub(crate) fn leader_dependent_segments(&self) -> u64 {
+        self.skipped + self.videos[self.leader].line.as_ref().map_or(0, |line| line.dependent)
     }
 
     /// Frames that found no place.
     pub(crate) fn dropped(&self) -> u64 {
-        let lines = [&self.video, &self.audio].into_iter().flatten();
-        self.dropped + lines.map(|line| line.assembler.dropped).sum::<u64>()
+        self.dropped + self.lines().map(Line::dropped).sum::<u64>()
     }
 
     /// Decides about a playlist request; `None` if there is no such Rendition (yet).
@@ -234,12 +216,15 @@ impl Presentation {
 
     /// The playlist of a Rendition.
     pub(crate) fn playlist(&mut self, name: Name, directives: &Directives) -> Option<Rendered> {
+        if let Some(rendered) = self.rendition(name)?.rendered(directives.skip) {
+            return Some(rendered);
+        }
         let reports = self.reports(name);
         let line = match name {
-            Name::Video => self.video.as_mut(),
+            Name::Video(_) => self.videos[name.slot()].line.as_mut(),
             Name::Audio => self.audio.as_mut(),
         };
-        Some(line?.rendition.playlist(directives.skip, &reports))
+        Some(line?.rendition.render(directives.skip, reports))
     }
 
     /// What lies under a file name.
@@ -249,18 +234,25 @@ impl Presentation {
 
     fn line(&self, name: Name) -> Option<&Line> {
         match name {
-            Name::Video => self.video.as_ref(),
+            Name::Video(_) => self.videos[name.slot()].line.as_ref(),
             Name::Audio => self.audio.as_ref(),
         }
     }
 
+    fn lines(&self) -> impl Iterator<Item = &Line> {
+        self.videos.iter().filter_map(|video| video.line.as_ref()).chain(&self.audio)
+    }
+
+    fn lines_mut(&mut self) -> impl Iterator<Item = &mut Line> {
+        self.videos.iter_mut().filter_map(|video| video.line.as_mut()).chain(&mut self.audio)
+    }
+
+    /// What the playlist of `of` says about all others (Appendix B.1).
     fn reports(&self, of: Name) -> Vec<RenditionReport> {
-        let other = match of {
-            Name::Video => Name::Audio,
-            Name::Audio => Name::Video,
-        };
-        let uri = format!("../{}/index.m3u8", other.as_str());
-        self.rendition(other).and_then(|rendition| rendition.report(uri)).into_iter().collect()
+        let others = self.renditions().filter(|(name, _)| *name != of);
+        others
+            .filter_map(|(name, rendition)| rendition.report(format!("../{}/index.m3u8", name.as_str())))
+            .collect()
     }
 
     fn conclude(&mut self, now: Instant) {
@@ -275,38 +267,78 @@ impl Presentation {
     fn begin(&mut self, targets: Targets, probe: Probe, now: Instant) {
         self.targets = Some(targets);
         self.segmenter = Segmenter::new(targets.target_duration, self.config.target_duration_min());
-        self.frame_rate = probe.frame_rate();
+        self.leader = probe.leader().map_or(0, Name::slot);
         let frames = probe.into_frames();
         let earliest = frames.iter().map(|(_, frame)| frame.dts.as_micros()).min().unwrap_or(0);
         self.offset_seconds = BASELINE_SECONDS + (-earliest).max(0) / 1_000_000;
-        for (kind, frame) in frames {
-            match kind {
-                Kind::Video => self.on_video(frame, now),
-                Kind::Audio => self.on_audio(frame, now),
-            }
+        for (name, frame) in frames {
+            self.take(name, frame, now);
         }
     }
 
-    fn on_video(&mut self, frame: Frame, now: Instant) {
-        // A boundary that video was caught up with lies behind it for good.
-        let not_before =
-            self.last_cut.filter(|_| self.video.as_ref().is_none_or(|line| !line.assembler.is_behind()));
-        let Some(admitted) = self.watch.admit(&frame, not_before.map(|cut| cut.at)) else {
+    fn take(&mut self, name: Name, frame: Frame, now: Instant) {
+        match name {
+            Name::Video(_) => self.on_video(name, frame, now),
+            Name::Audio => self.on_audio(frame, now),
+        }
+    }
+
+    fn on_video(&mut self, name: Name, frame: Frame, now: Instant) {
+        let leads = self.leads(name, &frame);
+        let video = &mut self.videos[name.slot()];
+        // A boundary that this Layer has passed, or was caught up with, lies behind it for good.
+        let not_before = self.last_cut.filter(|_| video.line.as_ref().is_none_or(|line| !line.is_behind()));
+        let Some(admitted) = video.watch.admit(&frame, not_before.map(|cut| cut.at)) else {
+            video.wants_keyframe = true;
             self.dropped += 1;
-            self.keyframe_wanted = true;
             return;
         };
-        let audio_breaks = frame.keyframe && std::mem::take(&mut self.audio_break_pending);
-        let (at, breaks) = (admitted.at, admitted.breaks || audio_breaks);
-        let arrival = frame.arrival;
-        self.line_for(Kind::Video, &frame);
-        self.mark(Mark { at, keyframe: frame.keyframe, breaks, epoch: frame.epoch }, now);
-        if self.segmenter.wants_keyframe() {
-            self.keyframe_wanted = true;
+        let (at, arrival) = (admitted.at, frame.arrival);
+        self.video_arrival = self.video_arrival.max(Some(arrival));
+        self.line_for(name, &frame);
+        let mark = Mark { at, keyframe: frame.keyframe, breaks: false, epoch: frame.epoch };
+        if leads {
+            // Parameters that do not fit need a DISCONTINUITY in all Renditions: at the leader's keyframe.
+            let others_break = frame.keyframe && self.lines().any(Line::is_unfit);
+            // Audio was first after the pause, and broke already.
+            let line = self.videos[name.slot()].line.as_ref();
+            let broken = line.is_some_and(|line| line.begins_anew(frame.epoch));
+            self.mark(Mark { breaks: (admitted.breaks && !broken) || others_break, ..mark }, now);
+        } else if let Some(cut) = self.segmenter.on_follower(mark) {
+            self.announce(cut, now);
         }
-        self.push(Kind::Video, frame, at, now);
+        if self.segmenter.wants_keyframe() {
+            self.want_keyframes();
+        }
+        let video = &mut self.videos[name.slot()];
+        let fits = video.line.as_mut().is_some_and(|line| line.push(frame, at, now));
+        if !fits {
+            // What follows refers to it.
+            video.watch.lose();
+            let unfit = video.line.as_ref().is_some_and(Line::is_unfit);
+            if unfit { self.want_keyframes() } else { video.wants_keyframe = true }
+        }
         self.release_audio(now);
-        self.catch_up_audio(arrival, now);
+        self.catch_up_silent(arrival, now);
+    }
+
+    /// Whether this Layer makes the list of cuts. It takes over from a leader that is silent, or of which a newer
+    /// publication has nothing yet.
+    fn leads(&mut self, name: Name, frame: &Frame) -> bool {
+        let leader = self.videos[self.leader].line.as_ref();
+        let silent =
+            leader.is_none_or(|line| line.is_silent(frame.arrival, self.config.target_duration_min()));
+        let newer = self.last_cut.is_some_and(|cut| frame.epoch > cut.epoch);
+        let known = self.leader == name.slot();
+        if !known && frame.keyframe && (newer || (silent && self.last_cut.is_some())) {
+            self.leader = name.slot();
+            self.segmenter.change_leader();
+        }
+        self.leader == name.slot()
+    }
+
+    fn want_keyframes(&mut self) {
+        self.videos.iter_mut().for_each(|video| video.wants_keyframe = true);
     }
 
     fn on_audio(&mut self, frame: Frame, now: Instant) {
@@ -322,12 +354,11 @@ impl Presentation {
     fn release_audio(&mut self, now: Instant) {
         let silence_max = self.config.target_duration_min();
         let Some(newest) = self.audio_queue.back().map(|frame| frame.arrival) else { return };
-        let alone = self
-            .video
-            .as_ref()
-            .is_none_or(|line| newest.saturating_duration_since(line.last_arrival) > silence_max);
+        let alone =
+            self.video_arrival.is_none_or(|arrival| newest.saturating_duration_since(arrival) > silence_max);
+        let front = self.video_front();
         while let Some(frame) = self.audio_queue.front() {
-            let known = self.watch.front().is_some_and(|front| frame.pts <= front);
+            let known = front.is_some_and(|front| frame.pts <= front);
             if !known && !alone {
                 return;
             }
@@ -339,26 +370,37 @@ impl Presentation {
         }
     }
 
+    /// No boundary will be made before this time. A leader that says nothing for longer than a part does not hold
+    /// the sound of the others.
+    fn video_front(&self) -> Option<MediaTime> {
+        let leader = &self.videos[self.leader];
+        let part_target = self.targets?.part_target;
+        let fresh = leader.line.as_ref().zip(self.video_arrival);
+        if fresh.is_none_or(|(line, newest)| !line.is_silent(newest, part_target)) {
+            return leader.watch.front();
+        }
+        self.videos.iter().filter_map(|video| video.watch.front()).max()
+    }
+
     /// Audio makes the list of cuts while video is silent, or where there is none.
     fn lead_by_audio(&mut self, frame: &Frame, now: Instant) {
         let line = self.audio.as_ref();
-        let changed = line.is_some_and(|line| !line.assembler.accepts(&frame.config));
+        let changed = line.is_some_and(|line| !line.accepts(frame));
         let resumed = self.last_cut.is_some_and(|cut| cut.epoch != frame.epoch);
-        let last = self.audio.as_ref().and_then(|line| line.assembler.last_at());
+        let last = line.and_then(Line::last_at);
         let hole = last.is_some_and(|last| frame.pts.since(last) > self.config.target_duration_min());
         let mark =
             Mark { at: frame.pts, keyframe: true, breaks: changed || resumed || hole, epoch: frame.epoch };
-        self.line_for(Kind::Audio, frame);
-        if !self.mark(mark, now) {
+        self.line_for(Name::Audio, frame);
+        if !self.mark(mark, now) || self.video_arrival.is_none() {
             return;
         }
-        let Some(video) = &mut self.video else { return };
-        video.assembler.catch_up(&mut self.pieces);
-        for piece in self.pieces.drain(..) {
-            video.rendition.apply(piece, now);
+        for video in &mut self.videos {
+            let Some(line) = &mut video.line else { continue };
+            line.catch_up(now);
+            video.watch.lose();
         }
-        self.watch.lose();
-        self.note_dependent();
+        self.skipped += 1;
     }
 
     fn push_audio(&mut self, frame: Frame, now: Instant) {
@@ -366,86 +408,60 @@ impl Presentation {
             self.dropped += 1;
             return;
         }
-        self.line_for(Kind::Audio, &frame);
+        self.line_for(Name::Audio, &frame);
         let at = frame.pts;
-        let config = Arc::clone(&frame.config);
-        self.push(Kind::Audio, frame, at, now);
-        // New parameters need a DISCONTINUITY in both Renditions: at the next keyframe.
-        self.audio_break_pending = self.audio.as_ref().is_some_and(|line| !line.assembler.accepts(&config));
+        if let Some(line) = &mut self.audio {
+            line.push(frame, at, now);
+        }
     }
 
-    /// Audio that is silent must not keep its playlist from growing.
-    fn catch_up_audio(&mut self, video_arrival: Instant, now: Instant) {
+    /// What is silent must not keep its playlist from growing.
+    fn catch_up_silent(&mut self, arrival: Instant, now: Instant) {
         let silence_max = self.config.target_duration_min();
-        let Some(audio) = &mut self.audio else { return };
-        let silent = video_arrival.saturating_duration_since(audio.last_arrival) > silence_max;
-        if !silent || !audio.assembler.is_behind() {
-            return;
-        }
-        audio.assembler.catch_up(&mut self.pieces);
-        for piece in self.pieces.drain(..) {
-            audio.rendition.apply(piece, now);
+        for line in self.lines_mut() {
+            if line.is_behind() && line.is_silent(arrival, silence_max) {
+                line.catch_up(now);
+            }
         }
     }
 
     /// Asks the segmenter about a frame of the leader; tells all Renditions if a segment begins.
     fn mark(&mut self, mark: Mark, now: Instant) -> bool {
         let Some(cut) = self.segmenter.on_frame(mark) else { return false };
-        if !cut.independent {
-            self.note_dependent();
-        }
-        self.last_cut = Some(cut);
-        for line in [&mut self.video, &mut self.audio].into_iter().flatten() {
-            line.assembler.announce(cut, &mut self.pieces);
-            for piece in self.pieces.drain(..) {
-                line.rendition.apply(piece, now);
-            }
-        }
+        self.announce(cut, now);
         true
     }
 
-    fn window(&self) -> Duration {
-        self.config.target_duration_min() * self.config.window_segments
-    }
-
-    fn note_dependent(&mut self) {
-        self.all_independent = false;
-        self.dependent_segments += 1;
-    }
-
-    fn push(&mut self, kind: Kind, frame: Frame, at: MediaTime, now: Instant) {
-        let line = match kind {
-            Kind::Video => self.video.as_mut(),
-            Kind::Audio => self.audio.as_mut(),
-        };
-        let Some(line) = line else { return };
-        line.last_arrival = line.last_arrival.max(frame.arrival);
-        line.assembler.push(frame, at, &mut self.pieces);
-        for piece in self.pieces.drain(..) {
-            line.rendition.apply(piece, now);
+    fn announce(&mut self, cut: Cut, now: Instant) {
+        self.discontinuities += u64::from(cut.discontinuity);
+        self.last_cut = Some(cut);
+        if cut.discontinuity {
+            // The other Layers begin with a keyframe too.
+            self.want_keyframes();
         }
+        self.lines_mut().for_each(|line| line.announce(cut, now));
     }
 
-    /// Makes the Line of a kind at its first frame. One that comes late joins the segment that is open.
-    fn line_for(&mut self, kind: Kind, frame: &Frame) {
-        let name = Name::of(kind);
+    /// Makes the Line of a name at its first frame. One that comes late joins the segment that is open.
+    fn line_for(&mut self, name: Name, frame: &Frame) {
         let Some(targets) = self.targets else { return };
         if self.line(name).is_some() {
             return;
         }
-        let scale = frame.dts.scale();
-        let mut assembler = Assembler::new(kind, scale, self.offset_seconds, targets);
-        let mut rendition = Rendition::new(kind, scale, self.clock, targets, self.window());
+        let (kind, scale) = (name.kind(), frame.dts.scale());
+        let window = self.config.target_duration_min() * self.config.window_segments;
+        let assembler = Assembler::new(kind, scale, self.offset_seconds, targets);
+        let mut rendition = Rendition::new(kind, scale, self.clock, targets, window);
         if let Some(cut) = self.last_cut {
-            let others = [&self.video, &self.audio].into_iter().flatten().next();
-            let discontinuities = others.map_or(0, |line| line.rendition.discontinuities_so_far());
-            rendition.join(cut.msn, discontinuities);
-            assembler.announce(Cut { discontinuity: false, ..cut }, &mut self.pieces);
+            rendition.join(cut.msn, self.discontinuities);
         }
-        let line = Line { assembler, rendition, last_arrival: frame.arrival };
-        match kind {
-            Kind::Video => self.video = Some(line),
-            Kind::Audio => self.audio = Some(line),
+        let mut line = Line::new(assembler, rendition, frame.arrival);
+        if let Some(cut) = self.last_cut {
+            line.announce(Cut { discontinuity: false, ..cut }, frame.arrival);
+        }
+        match name {
+            Name::Video(_) => self.videos[name.slot()].line = Some(line),
+            Name::Audio => self.audio = Some(line),
         }
     }
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 use media::{Frame, Kind};
 
 use crate::Config;
+use crate::name::Name;
 
-/// Frames kept while measuring: 4 s of 120 fps video with its audio, twice. At the limit measuring ends.
+/// Frames kept while measuring: 4 s of 120 fps video with its audio, twice; or of six Layers of 60 fps. At the limit measuring ends.
 const FRAMES_MAX: usize = 2048;
 
 /// Payload bytes kept while measuring: 4 s at 60 Mbit/s. At the limit measuring ends.
@@ -77,8 +78,10 @@ fn part_target(wanted: Duration, gop: Option<Duration>, frame: Duration) -> Dura
 /// Watches the beginning of a Stream and keeps its frames.
 #[derive(Debug, Default)]
 pub(crate) struct Probe {
-    frames: Vec<(Kind, Frame)>,
+    frames: Vec<(Name, Frame)>,
     bytes: usize,
+    /// The Layer that is measured: the first one with a keyframe.
+    leader: Option<Name>,
     keyframe_at: Option<i64>,
     gop: Option<Duration>,
     video_last: Option<i64>,
@@ -103,9 +106,13 @@ pub(crate) struct Expected {
 
 impl Probe {
     /// Takes the next frame. Video before its first keyframe is dropped.
-    pub(crate) fn push(&mut self, kind: Kind, frame: Frame) {
+    pub(crate) fn push(&mut self, name: Name, frame: Frame) {
         let at = frame.dts.as_micros();
-        match kind {
+        if name.kind() == Kind::Video && self.leader.is_none() && frame.keyframe {
+            self.leader = Some(name);
+        }
+        match name.kind() {
+            Kind::Video if self.leader.is_some_and(|leader| leader != name) => {}
             Kind::Video => {
                 if frame.keyframe
                     && let Some(first) = self.keyframe_at
@@ -131,7 +138,7 @@ impl Probe {
             }
         }
         self.bytes += frame.data.len();
-        self.frames.push((kind, frame));
+        self.frames.push((name, frame));
     }
 
     /// The constants, once enough was seen. `overdue`: no longer wait for a Track that is silent.
@@ -164,15 +171,13 @@ impl Probe {
             .then(|| Targets::fit(config, self.gop, frame, micros(self.audio_step)))
     }
 
-    /// Frames per second of the video, as measured.
-    pub(crate) fn frame_rate(&self) -> Option<f64> {
-        let frames = self.video_steps.len();
-        let span = span(self.keyframe_at, self.video_last).as_secs_f64();
-        (frames > 0 && span > 0.0).then(|| frames as f64 / span)
+    /// The Layer that was measured.
+    pub(crate) fn leader(&self) -> Option<Name> {
+        self.leader
     }
 
     /// Hands the kept frames back, in the order in which they came.
-    pub(crate) fn into_frames(self) -> Vec<(Kind, Frame)> {
+    pub(crate) fn into_frames(self) -> Vec<(Name, Frame)> {
         self.frames
     }
 

@@ -71,6 +71,9 @@ pub(crate) struct Rendition {
     peak_bps: u64,
     total_bytes: u64,
     total_duration: Duration,
+    /// Samples in complete segments, and in the open one.
+    total_samples: u64,
+    open_samples: u64,
     pub(crate) counters: RenditionCounters,
 }
 
@@ -108,6 +111,8 @@ impl Rendition {
             peak_bps: 0,
             total_bytes: 0,
             total_duration: Duration::ZERO,
+            total_samples: 0,
+            open_samples: 0,
             counters: RenditionCounters::default(),
         }
     }
@@ -115,11 +120,6 @@ impl Rendition {
     /// Starts at this number instead of 0: the Rendition joins others that are ahead.
     pub(crate) fn join(&mut self, msn: u64, discontinuity_sequence: u64) {
         self.window.join(msn, discontinuity_sequence);
-    }
-
-    /// DISCONTINUITY-SEQUENCE that a playlist which began now would have.
-    pub(crate) fn discontinuities_so_far(&self) -> u64 {
-        self.window.discontinuities_so_far()
     }
 
     /// The segment in which players start, PART-HOLD-BACK from the end, begins with a keyframe.
@@ -147,6 +147,7 @@ impl Rendition {
                         let duration = duration(ticks, self.scale);
                         self.window.push(bytes, Part { duration, independent });
                         self.counters.parts += 1;
+                        self.open_samples += samples.len() as u64;
                         self.change(now);
                     }
                     Err(_) => self.counters.failed += 1,
@@ -177,6 +178,11 @@ impl Rendition {
         self.window.segments().any(|segment| !segment.open && !segment.gap)
     }
 
+    /// It goes on: its newest complete segment is no gap.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.window.segments().rev().find(|segment| !segment.open).is_some_and(|segment| !segment.gap)
+    }
+
     /// What its decoder must know, once something is in it.
     pub(crate) fn config(&self) -> Option<&Arc<CodecConfig>> {
         self.config.as_ref()
@@ -187,6 +193,12 @@ impl Rendition {
         let micros = self.total_duration.as_micros().max(1);
         let average = u128::from(self.total_bytes) * 8_000_000 / micros;
         (self.peak_bps, u64::try_from(average).unwrap_or(u64::MAX))
+    }
+
+    /// Frames per second, over all complete segments.
+    pub(crate) fn frame_rate(&self) -> Option<f64> {
+        let seconds = self.total_duration.as_secs_f64();
+        (seconds > 0.0).then(|| self.total_samples as f64 / seconds)
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -225,16 +237,13 @@ impl Rendition {
         Verdict::Wait
     }
 
-    /// The playlist, rendered and compressed once per change. `reports` is asked only then.
-    pub(crate) fn playlist(&mut self, skip: Skip, reports: &[RenditionReport]) -> Rendered {
-        let slot = match skip {
-            Skip::No => 0,
-            Skip::Segments => 1,
-            Skip::SegmentsAndDateRanges => 2,
-        };
-        if let Some(rendered) = &self.rendered[slot] {
-            return rendered.clone();
-        }
+    /// The playlist, if it was rendered since the last change.
+    pub(crate) fn rendered(&self, skip: Skip) -> Option<Rendered> {
+        self.rendered[slot(skip)].clone()
+    }
+
+    /// Renders and compresses the playlist: once per change, whoever asks first.
+    pub(crate) fn render(&mut self, skip: Skip, reports: Vec<RenditionReport>) -> Rendered {
         let full = self.list(reports);
         let text = match skip {
             Skip::No => full,
@@ -244,7 +253,7 @@ impl Rendition {
         .to_string();
         let rendered = Rendered::new(text);
         self.counters.rendered += 1;
-        self.rendered[slot] = Some(rendered.clone());
+        self.rendered[slot(skip)] = Some(rendered.clone());
         rendered
     }
 
@@ -300,6 +309,7 @@ impl Rendition {
             self.peak_bps = self.peak_bps.max(u64::try_from(bps).unwrap_or(u64::MAX));
             self.total_bytes += segment.bytes as u64;
             self.total_duration += duration;
+            self.total_samples += std::mem::take(&mut self.open_samples);
         }
         self.change(now);
     }
@@ -310,7 +320,7 @@ impl Rendition {
         self.rendered = [const { None }; 3];
     }
 
-    fn list(&self, reports: &[RenditionReport]) -> Media {
+    fn list(&self, reports: Vec<RenditionReport>) -> Media {
         let target = Duration::from_secs(self.targets.target_duration.into());
         let part_target = self.targets.part_target;
         let mut segments = Vec::with_capacity(self.window.segments().len());
@@ -343,9 +353,18 @@ impl Rendition {
             segments,
             preload_hint: (!self.ended)
                 .then(|| PreloadHint { uri: FileName::Part(self.window.store.next()).uri() }),
-            rendition_reports: reports.to_vec(),
+            rendition_reports: reports,
             ended: self.ended,
         }
+    }
+}
+
+/// Where the rendered playlist of each form is kept.
+const fn slot(skip: Skip) -> usize {
+    match skip {
+        Skip::No => 0,
+        Skip::Segments => 1,
+        Skip::SegmentsAndDateRanges => 2,
     }
 }
 

@@ -24,8 +24,8 @@ use crate::Packager;
 use crate::directives::Directives;
 use crate::file_name::FileName;
 use crate::fmp4::Slices;
+use crate::name::Name;
 use crate::playlist::Rendered;
-use crate::presentation::Name;
 use crate::rendition::{Resource, Verdict};
 use crate::session::Session;
 use crate::stats;
@@ -55,10 +55,9 @@ async fn multivariant(
         return packager.missing("this channel is not live", 1);
     };
     let give_up = Instant::now() + packager.config().start_wait();
-    let (mut video, mut audio) = (session.watch(Name::Video), session.watch(Name::Audio));
+    let mut changes = session.watch_all();
     loop {
-        video.borrow_and_update();
-        audio.borrow_and_update();
+        changes.borrow_and_update();
         let status = session.status();
         match status.state {
             stats::State::Live if session.read(|presentation| presentation.welcomes()) => break,
@@ -70,8 +69,7 @@ async fn multivariant(
         }
         let _waiting = Waiting::new(&packager.requests.waiting);
         tokio::select! {
-            _ = video.changed() => {}
-            _ = audio.changed() => {}
+            _ = changes.changed() => {}
             // Unsupported shows without a change of a Rendition.
             () = tokio::time::sleep(Duration::from_millis(250)) => {}
         }
@@ -253,7 +251,7 @@ fn bytes(name: Name, slices: Vec<Slices>, length: usize) -> Response {
     let mut response = Response::new(Body::from_stream(pieces));
     let out = response.headers_mut();
     let content_type = match name {
-        Name::Video => "video/mp4",
+        Name::Video(_) => "video/mp4",
         Name::Audio => "audio/mp4",
     };
     out.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -56,6 +56,9 @@ pub(crate) struct Segmenter {
     next_msn: u64,
     start: Option<i64>,
     last: i64,
+    /// Of any Layer, `last` is the leader's.
+    newest: i64,
+    step: i64,
     last_keyframe: i64,
     asked: bool,
 }
@@ -71,6 +74,8 @@ impl Segmenter {
             next_msn: 0,
             start: None,
             last: 0,
+            newest: 0,
+            step: 0,
             last_keyframe: 0,
             asked: false,
         }
@@ -79,20 +84,44 @@ impl Segmenter {
     /// Looks at the leader's next frame; `Some` if a segment begins with it.
     pub(crate) fn on_frame(&mut self, mark: Mark) -> Option<Cut> {
         let at = mark.at.as_micros();
+        self.step = at - self.last;
         let cut = self.decide(at, &mark);
-        self.last = at;
+        (self.last, self.newest) = (at, self.newest.max(at));
         if mark.keyframe {
             self.last_keyframe = at;
         }
-        if !cut {
+        cut.then(|| self.cut(mark))
+    }
+
+    /// Looks at a frame of another Layer. It makes a boundary only where the leader should have made one: with
+    /// the first answer to the demand for keyframes, or when the segment is about to become too long. Never behind
+    /// the leader: audio was let through up to there.
+    pub(crate) fn on_follower(&mut self, mark: Mark) -> Option<Cut> {
+        let (at, start) = (mark.at.as_micros(), self.start?);
+        self.newest = self.newest.max(at);
+        let answers = self.asked && mark.keyframe;
+        let late = at - start + self.step > self.longest();
+        if at < self.last || !(answers || late) {
             return None;
         }
+        if mark.keyframe {
+            self.last_keyframe = at;
+        }
+        Some(self.cut(Mark { breaks: false, ..mark }))
+    }
+
+    /// Another Layer leads from its next frame on.
+    pub(crate) fn change_leader(&mut self) {
+        (self.last, self.step) = (self.newest, 0);
+    }
+
+    fn cut(&mut self, mark: Mark) -> Cut {
         let discontinuity = mark.breaks && self.start.is_some();
-        self.start = Some(at);
+        self.start = Some(mark.at.as_micros());
         self.asked = false;
         let msn = self.next_msn;
         self.next_msn += 1;
-        Some(Cut { msn, at: mark.at, discontinuity, epoch: mark.epoch, independent: mark.keyframe })
+        Cut { msn, at: mark.at, discontinuity, epoch: mark.epoch, independent: mark.keyframe }
     }
 
     fn decide(&self, at: i64, mark: &Mark) -> bool {
@@ -105,15 +134,19 @@ impl Segmenter {
             let gop = at - self.last_keyframe;
             return elapsed + gop > self.wanted_micros + LATE_MICROS;
         }
-        let step = at - self.last;
+        elapsed + self.step > self.longest()
+    }
+
+    /// How long a segment may become while it waits for a keyframe.
+    fn longest(&self) -> i64 {
         let first = self.next_msn == 1 && self.target_micros > FIRST_MICROS;
-        elapsed + step > if first { FIRST_MICROS } else { self.target_micros + OVERTIME_MICROS }
+        if first { FIRST_MICROS } else { self.target_micros + OVERTIME_MICROS }
     }
 
     /// True once per segment, when it is time to ask the encoder for the keyframe that ends it.
     pub(crate) fn wants_keyframe(&mut self) -> bool {
         let Some(start) = self.start else { return false };
-        let due = self.last - start >= self.target_micros - ASK_AHEAD_MICROS;
+        let due = self.newest - start >= self.target_micros - ASK_AHEAD_MICROS;
         due && !std::mem::replace(&mut self.asked, true)
     }
 }

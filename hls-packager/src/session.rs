@@ -8,7 +8,8 @@ use media::{ChannelName, StreamClock, StreamId};
 use tokio::sync::watch;
 
 use crate::Config;
-use crate::presentation::{Name, Presentation};
+use crate::name::Name;
+use crate::presentation::Presentation;
 use crate::stats::{State, Stats, Status};
 
 /// hls.js gives a blocked playlist up after max(3 x PART-TARGET, 0.8 x TARGETDURATION); we answer when
@@ -24,7 +25,10 @@ pub(crate) struct Session {
     pub(crate) channel: ChannelName,
     pub(crate) stream: StreamId,
     presentation: Mutex<Presentation>,
-    changed: [watch::Sender<u64>; 2],
+    /// One list of those who wait per Rendition.
+    changed: [watch::Sender<u64>; Name::COUNT],
+    /// And of those who wait for any of them.
+    any_changed: watch::Sender<()>,
     /// The video codec of the source, if HLS cannot carry it.
     unsupported_video: Mutex<Option<&'static str>>,
     nothing_to_carry: AtomicBool,
@@ -58,7 +62,8 @@ impl Session {
             channel,
             stream,
             presentation: Mutex::new(Presentation::new(config, clock)),
-            changed: [watch::Sender::new(0), watch::Sender::new(0)],
+            changed: std::array::from_fn(|_| watch::Sender::new(0)),
+            any_changed: watch::Sender::new(()),
             unsupported_video: Mutex::new(None),
             nothing_to_carry: AtomicBool::new(false),
             lagged: AtomicU64::new(0),
@@ -70,10 +75,18 @@ impl Session {
         let (result, versions) = {
             let mut presentation = self.lock();
             let result = change(&mut presentation);
-            (result, [Name::Video, Name::Audio].map(|name| version(&presentation, name)))
+            let mut versions = [0; Name::COUNT];
+            for (name, rendition) in presentation.renditions() {
+                versions[name.slot()] = rendition.version();
+            }
+            (result, versions)
         };
+        let mut any = false;
         for (changed, version) in self.changed.iter().zip(versions) {
-            changed.send_if_modified(|known| std::mem::replace(known, version) != version);
+            any |= changed.send_if_modified(|known| std::mem::replace(known, version) != version);
+        }
+        if any {
+            self.any_changed.send_replace(());
         }
         result
     }
@@ -84,11 +97,12 @@ impl Session {
 
     /// Follows the changes of one Rendition.
     pub(crate) fn watch(&self, name: Name) -> watch::Receiver<u64> {
-        let at = match name {
-            Name::Video => 0,
-            Name::Audio => 1,
-        };
-        self.changed[at].subscribe()
+        self.changed[name.slot()].subscribe()
+    }
+
+    /// Follows the changes of all Renditions.
+    pub(crate) fn watch_all(&self) -> watch::Receiver<()> {
+        self.any_changed.subscribe()
     }
 
     /// How long requests wait; `None` before the constants are fixed.
@@ -117,19 +131,25 @@ impl Session {
             State::Starting
         };
         let codecs = |name| Some(presentation.rendition(name)?.config()?.rfc6381());
+        let videos = presentation.renditions().filter(|(name, _)| *name != Name::Audio).count();
         let mut notes = Vec::new();
         if let Some(codec) = unsupported {
             notes.push(format!("HLS does not carry {codec} video; it plays by WebRTC"));
         }
-        if presentation.dependent_segments() > 0 {
+        if presentation.leader_dependent_segments() > 0 {
             notes.push("keyframes are too far apart for HLS: set the keyframe interval to 2 s".to_owned());
+        } else if presentation.dependent_segments() > 0 {
+            notes.push(
+                "the layers have their keyframes at different times: HLS switches less well".to_owned(),
+            );
         }
         let targets = presentation.targets();
         Status {
             channel: self.channel.to_string(),
             stream: self.stream.to_string(),
             state,
-            video: codecs(Name::Video),
+            video: presentation.leader().and_then(codecs),
+            video_renditions: videos,
             audio: codecs(Name::Audio),
             target_duration_s: targets.map(|targets| targets.target_duration),
             part_target_ms: targets.and_then(|targets| u32::try_from(targets.part_target.as_millis()).ok()),
@@ -146,9 +166,8 @@ impl Session {
             readers_lagged_total: self.lagged.load(Ordering::Relaxed),
             ..Stats::default()
         };
-        for rendition in
-            [Name::Video, Name::Audio].into_iter().filter_map(|name| presentation.rendition(name))
-        {
+        for (_, rendition) in presentation.renditions() {
+            stats.renditions += 1;
             let counters = rendition.counters;
             stats.bytes_held += rendition.bytes() as u64;
             stats.parts_total += counters.parts;
@@ -166,8 +185,4 @@ impl Session {
         // A panic under the lock would leave a half-cut part at worst; viewers go on.
         self.presentation.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn version(presentation: &Presentation, name: Name) -> u64 {
-    presentation.rendition(name).map_or(0, |rendition| rendition.version())
 }

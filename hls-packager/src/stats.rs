@@ -7,6 +7,8 @@ use serde::Serialize;
 pub struct Stats {
     /// Streams that are packaged or linger now.
     pub streams: u64,
+    /// Renditions of those, audio counted.
+    pub renditions: u64,
     /// Bytes of parts held now.
     pub bytes_held: u64,
     /// Playlist and part requests that wait now.
@@ -49,6 +51,7 @@ impl Stats {
     /// Adds what one Stream counted.
     pub(crate) fn add(&mut self, other: &Self) {
         self.streams += other.streams;
+        self.renditions += other.renditions;
         self.bytes_held += other.bytes_held;
         self.parts_total += other.parts_total;
         self.segments_total += other.segments_total;
@@ -72,8 +75,10 @@ pub struct Status {
     pub stream: String,
     /// Where it stands.
     pub state: State,
-    /// `codecs` string of the video Rendition.
+    /// `codecs` string of the video Rendition, or of the one that the others are cut by.
     pub video: Option<String>,
+    /// Video Renditions that there are.
+    pub video_renditions: usize,
     /// `codecs` string of the audio Rendition.
     pub audio: Option<String>,
     /// TARGETDURATION in seconds, once fixed.

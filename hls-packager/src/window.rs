@@ -151,12 +151,6 @@ impl Window {
         self.discontinuity_sequence
     }
 
-    /// DISCONTINUITY-SEQUENCE that a playlist which began now would have.
-    pub(crate) fn discontinuities_so_far(&self) -> u64 {
-        let listed = self.segments.iter().filter(|segment| segment.discontinuity).count();
-        self.discontinuity_sequence + listed as u64
-    }
-
     pub(crate) fn edge(&self) -> Edge {
         match self.segments.back() {
             Some(open) if open.open => Edge { msn: open.msn, parts: open.parts.len() as u64 },

@@ -4,13 +4,13 @@ use super::reader::List;
 use super::sim::Sim;
 use super::source::Source;
 use crate::directives::Directives;
-use crate::presentation::Name;
+use crate::name::Name;
 use crate::rendition::Verdict;
 
 /// A live stream, and the MSN of its open segment with its number of parts (at least 1, less than 4).
 fn live() -> (Sim, u64, u64) {
     let sim = Sim::run(&Source { seconds: 13.3, ..Source::default() });
-    let list = sim.lists(Name::Video).last().expect("a playlist").clone();
+    let list = sim.lists(Name::VIDEO).last().expect("a playlist").clone();
     let open = list.segments.last().filter(|segment| segment.uri.is_none()).expect("an open segment");
     let msn = list.media_sequence + list.segments.len() as u64 - 1;
     let parts = open.parts.len() as u64;
@@ -19,7 +19,7 @@ fn live() -> (Sim, u64, u64) {
 
 fn decide(sim: &Sim, query: &str) -> Verdict {
     let directives = Directives::parse(query).expect("readable directives");
-    sim.presentation.decide(Name::Video, &directives).expect("there is video")
+    sim.presentation.decide(Name::VIDEO, &directives).expect("there is video")
 }
 
 #[test]
@@ -60,13 +60,13 @@ fn hls_d05_a_part_beyond_a_finished_segment_is_the_first_of_the_next() {
     let source = Source::default();
     for (kind, frame) in source.frames(sim.origin) {
         sim.feed_frames(vec![(kind, frame)]);
-        let Some(list) = sim.lists(Name::Video).last() else { continue };
+        let Some(list) = sim.lists(Name::VIDEO).last() else { continue };
         let closed = list.segments.last().is_some_and(|last| last.uri.is_some());
         if closed && list.segments.len() > 3 {
             break;
         }
     }
-    let list = sim.lists(Name::Video).last().expect("a playlist");
+    let list = sim.lists(Name::VIDEO).last().expect("a playlist");
     let closed = list.media_sequence + list.segments.len() as u64 - 1;
     assert_eq!(decide(&sim, &format!("_HLS_msn={closed}&_HLS_part=3")), Verdict::Now);
     assert_eq!(decide(&sim, &format!("_HLS_msn={closed}&_HLS_part=4")), Verdict::Wait);
@@ -80,16 +80,16 @@ fn hls_d10_d11_an_ended_playlist_ignores_directives() {
         assert_eq!(decide(&sim, query), Verdict::Now, "{query}");
     }
     let skip = Directives::parse("_HLS_skip=YES").expect("readable");
-    let text = sim.text(Name::Video, &skip);
+    let text = sim.text(Name::VIDEO, &skip);
     assert!(text.contains("#EXT-X-ENDLIST") && !text.contains("#EXT-X-SKIP"), "D13");
 }
 
 #[test]
 fn hls_d12_d13_d14_a_delta_skips_what_is_further_than_can_skip_until() {
     let mut sim = Sim::run(&Source { seconds: 41.3, ..Source::default() });
-    let full = sim.list(Name::Video);
+    let full = sim.list(Name::VIDEO);
     for (query, version, date_ranges) in [("_HLS_skip=YES", 9, false), ("_HLS_skip=v2", 10, true)] {
-        let text = sim.text(Name::Video, &Directives::parse(query).expect("readable"));
+        let text = sim.text(Name::VIDEO, &Directives::parse(query).expect("readable"));
         let delta = List::read(&text);
         super::rules::check(&delta, false);
         let skipped = usize::try_from(delta.skipped.expect("something to skip")).expect("few");
@@ -105,8 +105,8 @@ fn hls_d12_d13_d14_a_delta_skips_what_is_further_than_can_skip_until() {
     // Young: nothing to skip, so the full playlist.
     let mut young = Sim::run(&Source { seconds: 9.3, ..Source::default() });
     let skip = Directives::parse("_HLS_skip=YES").expect("readable");
-    let delta = List::read(&young.text(Name::Video, &skip));
-    let full = young.list(Name::Video);
+    let delta = List::read(&young.text(Name::VIDEO, &skip));
+    let full = young.list(Name::VIDEO);
     // Rendered at different times, so what they report of the audio Rendition may differ.
     assert_eq!(List { reports: Vec::new(), ..delta }, List { reports: Vec::new(), ..full });
 }
@@ -114,12 +114,12 @@ fn hls_d12_d13_d14_a_delta_skips_what_is_further_than_can_skip_until() {
 #[test]
 fn hls_l21_a_playlist_is_rendered_once_for_all_who_wait() {
     let (mut sim, _, _) = live();
-    let before = sim.presentation.rendition(Name::Video).expect("video").counters.rendered;
-    let first = sim.presentation.playlist(Name::Video, &Directives::default()).expect("video");
+    let before = sim.presentation.rendition(Name::VIDEO).expect("video").counters.rendered;
+    let first = sim.presentation.playlist(Name::VIDEO, &Directives::default()).expect("video");
     for _ in 0..1000 {
-        let again = sim.presentation.playlist(Name::Video, &Directives::default()).expect("video");
+        let again = sim.presentation.playlist(Name::VIDEO, &Directives::default()).expect("video");
         assert_eq!(first.gzip.as_ptr(), again.gzip.as_ptr(), "the same bytes");
     }
-    let after = sim.presentation.rendition(Name::Video).expect("video").counters.rendered;
+    let after = sim.presentation.rendition(Name::VIDEO).expect("video").counters.rendered;
     assert!(after - before <= 1);
 }

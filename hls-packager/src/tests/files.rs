@@ -10,7 +10,7 @@ use media::{CodecConfig, Frame, Kind, MediaTime, Timescale, aac};
 
 use super::sim::Sim;
 use crate::file_name::FileName;
-use crate::presentation::Name;
+use crate::name::Name;
 use crate::probe::Expected;
 use crate::rendition::Resource;
 
@@ -30,9 +30,9 @@ fn hls_l16_names_are_canonical_and_only_what_is_listed_or_hinted_exists() {
         assert_eq!(FileName::parse(text), name, "{text}");
     }
     let mut sim = Sim::run(&super::source::Source::default());
-    let hint = sim.list(Name::Video).hint.expect("a hint");
+    let hint = sim.list(Name::VIDEO).hint.expect("a hint");
     let Some(FileName::Part(next)) = FileName::parse(&hint) else { panic!("{hint} is a part") };
-    let look = |number| sim.presentation.file(Name::Video, FileName::Part(number));
+    let look = |number| sim.presentation.file(Name::VIDEO, FileName::Part(number));
     assert!(matches!(look(next), Resource::Hinted), "L15: waits");
     assert!(matches!(look(next + 1), Resource::Missing), "L16");
     assert!(matches!(look(next - 1), Resource::Found(_)));
@@ -53,7 +53,7 @@ fn ffprobe_decodes_every_frame_of_init_and_segments() {
         let (video, audio) = (sent(Kind::Video), sent(Kind::Audio));
         sim.feed_frames(frames);
         sim.finish();
-        assert_eq!(decoded(&sim, Name::Video, dir.path()), video);
+        assert_eq!(decoded(&sim, Name::VIDEO, dir.path()), video);
         // Audio from before the first picture (B-frames delay it) is left out.
         let heard = decoded(&sim, Name::Audio, dir.path());
         assert!(heard <= audio && heard + 4 >= audio, "{heard} of {audio}");

@@ -22,38 +22,38 @@ use super::source::Source;
 use crate::{Config, Packager, State, routes};
 
 /// A node with one Stream on channel `ana`.
-struct House {
-    hub: Arc<Hub>,
-    packager: Arc<Packager>,
-    app: Router,
-    tasks: JoinSet<()>,
-    origin: Instant,
+pub(super) struct House {
+    pub(super) hub: Arc<Hub>,
+    pub(super) packager: Arc<Packager>,
+    pub(super) app: Router,
+    pub(super) tasks: JoinSet<()>,
+    pub(super) origin: Instant,
 }
 
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Vec<u8>,
-    took: Duration,
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+    pub(super) took: Duration,
 }
 
 impl Answer {
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         String::from_utf8(self.body.clone()).expect("text")
     }
 
-    fn list(&self) -> List {
+    pub(super) fn list(&self) -> List {
         assert_eq!(self.status, StatusCode::OK, "{}", self.text());
         List::read(&self.text())
     }
 
-    fn header(&self, name: &str) -> &str {
+    pub(super) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().expect("ASCII"))
     }
 }
 
 impl House {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let packager = Packager::new(Config::default());
         let app = routes(Arc::clone(&packager));
         Self {
@@ -70,7 +70,7 @@ impl House {
         NtpTime::from_unix_micros(NOON_UNIX_MICROS + micros)
     }
 
-    fn publish(&mut self) -> StreamWriter {
+    pub(super) fn publish(&mut self) -> StreamWriter {
         let channel = ChannelName::parse("ana").expect("a name");
         let known = self.hub.stream(&channel).is_some();
         let now = Instant::now().into_std();
@@ -84,7 +84,7 @@ impl House {
     }
 
     /// Publishes `source` from now on; the writer is dropped at its end.
-    fn play(&mut self, source: Source) {
+    pub(super) fn play(&mut self, source: Source) {
         let mut writer = self.publish();
         let frames = source.frames(self.origin.into_std());
         self.tasks.spawn(async move {
@@ -96,16 +96,16 @@ impl House {
         });
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(super) async fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, None).await
     }
 
-    async fn ask(&self, method: &str, path: &str, accept: Option<&str>) -> Answer {
+    pub(super) async fn ask(&self, method: &str, path: &str, accept: Option<&str>) -> Answer {
         ask(self.app.clone(), method, path, accept).await
     }
 
     /// The prefix of the Stream's own URLs, from the multivariant playlist.
-    async fn prefix(&self) -> String {
+    pub(super) async fn prefix(&self) -> String {
         let master = self.get("/hls/ana/master.m3u8").await;
         assert_eq!(master.status, StatusCode::OK, "{}", master.text());
         let text = master.text();

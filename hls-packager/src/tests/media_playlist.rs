@@ -8,9 +8,9 @@ use super::reader::List;
 use super::sim::{NOON_UNIX_MICROS, Sim, expected};
 use super::source::{Source, audio_config};
 use crate::Config;
-use crate::presentation::Name;
+use crate::name::Name;
 
-const BOTH: [Name; 2] = [Name::Video, Name::Audio];
+const BOTH: [Name; 2] = [Name::VIDEO, Name::Audio];
 
 fn discontinuities(list: &List) -> Vec<u64> {
     let numbered = (list.media_sequence..).zip(&list.segments);
@@ -23,9 +23,9 @@ fn hls_m05_m08_r6_a_reconnect_continues_the_playlist_with_a_discontinuity() {
     let after = Source { from: 16.0, epoch: 1, seconds: 12.0, sps: super::SPS_SMALL, ..Source::default() };
     let mut sim = Sim::new(expected(&before));
     sim.feed(&before);
-    let msn = sim.list(Name::Video).media_sequence + sim.list(Name::Video).segments.len() as u64;
+    let msn = sim.list(Name::VIDEO).media_sequence + sim.list(Name::VIDEO).segments.len() as u64;
     sim.feed(&after);
-    let (video, audio) = (sim.list(Name::Video), sim.list(Name::Audio));
+    let (video, audio) = (sim.list(Name::VIDEO), sim.list(Name::Audio));
     assert_eq!(discontinuities(&video), [msn], "MSN goes on");
     assert_eq!(discontinuities(&video), discontinuities(&audio), "M04, M05: at the same segment");
     for list in [&video, &audio] {
@@ -34,7 +34,7 @@ fn hls_m05_m08_r6_a_reconnect_continues_the_playlist_with_a_discontinuity() {
         let gap = list.segments[at].date.expect("dated") - list.segments[at - 1].date.expect("dated");
         assert!((7900..=8200).contains(&gap), "the clock shows the pause: {gap}");
     }
-    assert!(sim.file(Name::Video, "init0.mp4").is_some() && sim.file(Name::Video, "init1.mp4").is_some());
+    assert!(sim.file(Name::VIDEO, "init0.mp4").is_some() && sim.file(Name::VIDEO, "init1.mp4").is_some());
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn hls_m05_a_change_of_size_at_a_keyframe_is_a_discontinuity() {
     frames.extend(audio.frames(sim.origin));
     frames.sort_by_key(|(_, frame)| frame.arrival);
     sim.feed_frames(frames);
-    let (video, audio) = (sim.list(Name::Video), sim.list(Name::Audio));
+    let (video, audio) = (sim.list(Name::VIDEO), sim.list(Name::Audio));
     assert_eq!(discontinuities(&video).len(), 1);
     assert_eq!(discontinuities(&video), discontinuities(&audio));
     assert!(sim.presentation.all_independent());
@@ -81,7 +81,7 @@ fn hls_m05_new_audio_parameters_wait_for_the_next_keyframe() {
         _ => (kind, frame),
     });
     sim.feed_frames(frames.collect());
-    let (video, audio) = (sim.list(Name::Video), sim.list(Name::Audio));
+    let (video, audio) = (sim.list(Name::VIDEO), sim.list(Name::Audio));
     assert_eq!(discontinuities(&video).len(), 1);
     assert_eq!(discontinuities(&video), discontinuities(&audio));
     assert!(sim.presentation.dropped() > 10, "what does not fit is left out");
@@ -96,7 +96,7 @@ fn hls_m09_silent_audio_gets_gap_segments_and_comes_back() {
     });
     sim.clipped = true;
     sim.feed_frames(frames.collect());
-    let (video, audio) = (sim.list(Name::Video), sim.list(Name::Audio));
+    let (video, audio) = (sim.list(Name::VIDEO), sim.list(Name::Audio));
     let gaps = audio.segments.iter().filter(|segment| segment.gap).count();
     assert!((4..=6).contains(&gaps), "{gaps}");
     assert!(video.segments.iter().all(|segment| !segment.gap));
@@ -114,7 +114,7 @@ fn hls_m09_silent_video_gets_gap_segments_while_audio_goes_on() {
     });
     sim.clipped = true;
     sim.feed_frames(frames.collect());
-    let (video, audio) = (sim.list(Name::Video), sim.list(Name::Audio));
+    let (video, audio) = (sim.list(Name::VIDEO), sim.list(Name::Audio));
     assert!(video.segments.iter().filter(|segment| segment.gap).count() >= 3);
     assert!(audio.segments.iter().all(|segment| !segment.gap));
     assert!(video.segments.last().is_some_and(|last| !last.gap));
@@ -125,7 +125,7 @@ fn hls_m09_silent_video_gets_gap_segments_while_audio_goes_on() {
 #[test]
 fn hls_m15_l14_a_stream_that_ended_has_endlist_and_no_hint() {
     let mut sim = Sim::run(&Source { seconds: 13.3, ..Source::default() });
-    let next = sim.list(Name::Video).hint.expect("a hint while live");
+    let next = sim.list(Name::VIDEO).hint.expect("a hint while live");
     sim.finish();
     for name in BOTH {
         let list = sim.list(name);
@@ -134,7 +134,7 @@ fn hls_m15_l14_a_stream_that_ended_has_endlist_and_no_hint() {
         let sum: f64 = list.segments.iter().filter_map(|segment| segment.duration).sum();
         assert!((13.2..13.4).contains(&sum), "nothing is lost: {sum}");
     }
-    assert!(sim.file(Name::Video, &next).is_some(), "what was hinted came with the end");
+    assert!(sim.file(Name::VIDEO, &next).is_some(), "what was hinted came with the end");
 }
 
 #[test]
@@ -146,10 +146,10 @@ fn hls_m03_m12_m13_removed_segments_stay_downloadable_for_a_while() {
     let mut removed_at = None;
     for (kind, frame) in source.frames(sim.origin) {
         sim.feed_frames(vec![(kind, frame)]);
-        if sim.presentation.rendition(Name::Video).is_none() {
+        if sim.presentation.rendition(Name::VIDEO).is_none() {
             continue;
         }
-        let list = sim.list(Name::Video);
+        let list = sim.list(Name::VIDEO);
         if list.media_sequence > 0 && removed_at.is_none() {
             removed_at = Some(sim.now);
             assert_eq!(
@@ -158,7 +158,7 @@ fn hls_m03_m12_m13_removed_segments_stay_downloadable_for_a_while() {
                 "A-8.11: at least 6"
             );
         }
-        if removed_at.is_some() && gone_after.is_none() && sim.file(Name::Video, "s0.m4s").is_none() {
+        if removed_at.is_some() && gone_after.is_none() && sim.file(Name::VIDEO, "s0.m4s").is_none() {
             gone_after = removed_at.map(|removed| sim.now - removed);
         }
     }
@@ -167,7 +167,7 @@ fn hls_m03_m12_m13_removed_segments_stay_downloadable_for_a_while() {
     assert!(gone_after >= window + Duration::from_secs(2), "M13: {gone_after:?}");
     assert!(gone_after <= window + Duration::from_secs(10), "memory is bounded: {gone_after:?}");
     // 80 kB and 30 x 6 kB per second, for the window and as long again.
-    let held = sim.presentation.rendition(Name::Video).expect("video").bytes();
+    let held = sim.presentation.rendition(Name::VIDEO).expect("video").bytes();
     assert!(held < 60 * 260_000, "{held}");
 }
 
@@ -175,7 +175,7 @@ fn hls_m03_m12_m13_removed_segments_stay_downloadable_for_a_while() {
 fn hls_l17_every_other_rendition_is_reported() {
     let mut sim = Sim::run(&Source { seconds: 13.3, ..Source::default() });
     for (name, other, uri) in
-        [(Name::Video, Name::Audio, "../audio/index.m3u8"), (Name::Audio, Name::Video, "../video/index.m3u8")]
+        [(Name::VIDEO, Name::Audio, "../audio/index.m3u8"), (Name::Audio, Name::VIDEO, "../video/index.m3u8")]
     {
         let list = sim.list(name);
         let reported = sim.list(other);
@@ -191,7 +191,7 @@ fn hls_l17_every_other_rendition_is_reported() {
         );
     }
     let alone = Sim::run(&Source { audio_hz: None, ..Source::default() });
-    assert!(alone.lists(Name::Video).all(|list| list.reports.is_empty()));
+    assert!(alone.lists(Name::VIDEO).all(|list| list.reports.is_empty()));
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn hls_m08_dates_are_the_clock_at_presentation() {
     let noon_ms = (NOON_UNIX_MICROS / 1000 % 86_400_000) as i64;
     for (b_frames, first) in [(false, 0), (true, 33)] {
         let sim = Sim::run(&Source { b_frames, ..Source::default() });
-        let list = sim.lists(Name::Video).next().expect("a playlist");
+        let list = sim.lists(Name::VIDEO).next().expect("a playlist");
         assert_eq!(list.segments[0].date, Some(noon_ms + first), "B-frames are shown a frame later");
     }
 }
@@ -213,7 +213,7 @@ fn audio_that_comes_late_joins_the_segment_that_is_open() {
     frames.extend(audio.frames(sim.origin));
     frames.sort_by_key(|(_, frame)| frame.arrival);
     sim.feed_frames(frames);
-    let (video, audio) = (sim.list(Name::Video), sim.list(Name::Audio));
+    let (video, audio) = (sim.list(Name::VIDEO), sim.list(Name::Audio));
     assert_eq!(audio.media_sequence, 6);
     let end = |list: &List| list.media_sequence + list.segments.len() as u64;
     assert!(end(&video).abs_diff(end(&audio)) <= 1);
@@ -250,7 +250,7 @@ fn after_a_hole_video_goes_on_at_a_keyframe() {
     let frames = source.frames(sim.origin).into_iter();
     let frames = frames.filter(|(_, frame)| !(9_000_000..12_500_000).contains(&frame.pts.as_micros()));
     sim.feed_frames(frames.collect());
-    let video = sim.list(Name::Video);
+    let video = sim.list(Name::VIDEO);
     assert!(!discontinuities(&video).is_empty());
     assert_eq!(discontinuities(&video), discontinuities(&sim.list(Name::Audio)));
     let begun: Vec<_> =

@@ -1,8 +1,10 @@
 //! The conformance list in virtual time. A test is named after the ids that it proves.
 
 mod directives;
+mod feed;
 mod files;
 mod http;
+mod layers;
 mod media_playlist;
 mod parts;
 mod reader;

@@ -8,7 +8,7 @@ use mp4_atom::{Decode, Moof};
 use super::reader::List;
 use super::sim::{Sim, expected};
 use super::source::Source;
-use crate::presentation::Name;
+use crate::name::Name;
 use crate::probe::Expected;
 
 /// Every kind of source that plays without a hole. `sim` checks all rules on all of their playlists.
@@ -64,7 +64,7 @@ fn hls_m01_m02_l01_l02_l03_l04_l05_l06_l07_l08_l11_l12_l13_p07_hold_for_every_so
         println!("{name}");
         let mut sim = Sim::run(&source);
         sim.finish();
-        let lead = if source.video { Name::Video } else { Name::Audio };
+        let lead = if source.video { Name::VIDEO } else { Name::Audio };
         assert!(sim.lists(lead).count() > 40, "{name}: parts came");
         // Audio from before the first picture: with B-frames that one is shown a frame after it is decoded.
         assert!(sim.presentation.dropped() <= 2, "{name}: {}", sim.presentation.dropped());
@@ -75,7 +75,7 @@ fn hls_m01_m02_l01_l02_l03_l04_l05_l06_l07_l08_l11_l12_l13_p07_hold_for_every_so
 fn hls_l07_part_never_exceeds_target() {
     // 30 fps in whole milliseconds: 15 frames are 499, 500 or 501 ms.
     let sim = Sim::run(&Source { millisecond_stamps: true, ..Source::default() });
-    let list = sim.lists(Name::Video).last().expect("a playlist");
+    let list = sim.lists(Name::VIDEO).last().expect("a playlist");
     assert!(list.part_target >= 0.501 && list.part_target < 0.55, "{}", list.part_target);
     let full: Vec<_> =
         list.segments.iter().filter(|segment| segment.uri.is_some() && !segment.parts.is_empty()).collect();
@@ -101,7 +101,7 @@ fn hls_l09_independent_parts_begin_with_their_keyframe() {
             }
             let keyframes = keyframes_in(&bytes.to_bytes());
             let listed =
-                sim.lists(Name::Video).flat_map(|list| &list.segments).flat_map(|found| &found.parts);
+                sim.lists(Name::VIDEO).flat_map(|list| &list.segments).flat_map(|found| &found.parts);
             let independent = listed.filter(|part| part.uri == *uri).map(|part| part.independent).next();
             assert_eq!(independent, Some(keyframes[0]), "{name}: {uri}");
         }
@@ -114,7 +114,7 @@ fn hls_l18_m19_segments_open_at_a_keyframe() {
         [|n: usize| n.is_multiple_of(60), |n: usize| n.is_multiple_of(15), |n: usize| n.is_multiple_of(45)]
     {
         let sim = Sim::run(&Source { keyframe: gop, ..Source::default() });
-        let list = sim.lists(Name::Video).last().expect("a playlist");
+        let list = sim.lists(Name::VIDEO).last().expect("a playlist");
         for segment in list.segments.iter().filter(|segment| !segment.parts.is_empty()) {
             assert!(segment.parts[0].independent);
         }
@@ -129,7 +129,7 @@ fn hls_m19_a_long_gop_is_cut_and_independence_is_not_claimed() {
         (|n| n.is_multiple_of(1800), 3..=4),
     ] {
         let sim = Sim::run(&Source { keyframe, ..Source::default() });
-        let list = sim.lists(Name::Video).last().expect("a playlist");
+        let list = sim.lists(Name::VIDEO).last().expect("a playlist");
         assert_eq!(list.target_duration, 10);
         assert!(!sim.presentation.all_independent());
         let count = sim.presentation.dependent_segments();
@@ -164,7 +164,7 @@ fn viewers_are_let_in_where_a_keyframe_is_in_reach() {
 fn hls_m07_decode_times_are_continuous_and_never_negative() {
     for (name, source) in sources(12.0) {
         let sim = Sim::run(&source);
-        for of in [Name::Video, Name::Audio] {
+        for of in [Name::VIDEO, Name::Audio] {
             let mut expected = None;
             for (_, uri, bytes) in sim.parts.iter().filter(|(found, _, _)| *found == of) {
                 let (start, length) = times_of(&bytes.to_bytes());
@@ -183,7 +183,7 @@ fn hls_m07_decode_times_are_continuous_and_never_negative() {
 fn hls_l10_a_part_comes_within_one_part_target_of_the_one_before() {
     for (name, source) in sources(12.0) {
         let sim = Sim::run(&source);
-        for of in [Name::Video, Name::Audio] {
+        for of in [Name::VIDEO, Name::Audio] {
             let snapshots: Vec<_> = sim.snapshots.iter().filter(|(_, found, _)| *found == of).collect();
             // What was measured first comes out in one burst.
             for pair in snapshots.windows(2).skip(20) {
@@ -202,7 +202,7 @@ fn hls_m11_a_segment_comes_within_one_and_a_half_target_durations() {
         let sim = Sim::run(&source);
         let mut last = None;
         let mut seen = 0;
-        for (at, _, list) in sim.snapshots.iter().filter(|(_, of, _)| *of == Name::Video) {
+        for (at, _, list) in sim.snapshots.iter().filter(|(_, of, _)| *of == Name::VIDEO) {
             let closed =
                 list.media_sequence + list.segments.iter().filter(|found| found.uri.is_some()).count() as u64;
             if closed > seen {
@@ -221,7 +221,7 @@ fn hls_v11_m04_renditions_are_cut_at_the_same_times() {
             continue;
         }
         let mut sim = Sim::run(&source);
-        let (video, audio) = (sim.list(Name::Video), sim.list(Name::Audio));
+        let (video, audio) = (sim.list(Name::VIDEO), sim.list(Name::Audio));
         let dated = |list: &List| -> Vec<(u64, i64)> {
             (list.media_sequence..)
                 .zip(&list.segments)
@@ -244,13 +244,13 @@ fn hls_v11_m04_renditions_are_cut_at_the_same_times() {
 #[test]
 fn hls_l11_m10_a_segment_is_its_parts() {
     let mut sim = Sim::run(&Source::default());
-    let list = sim.list(Name::Video);
+    let list = sim.list(Name::VIDEO);
     let segment = list.segments.iter().rev().find(|found| found.uri.is_some()).expect("a closed segment");
-    let whole = sim.file(Name::Video, segment.uri.as_ref().expect("closed")).expect("downloadable");
+    let whole = sim.file(Name::VIDEO, segment.uri.as_ref().expect("closed")).expect("downloadable");
     let parts: Vec<u8> = segment
         .parts
         .iter()
-        .flat_map(|part| sim.file(Name::Video, &part.uri).expect("downloadable")[0].to_bytes())
+        .flat_map(|part| sim.file(Name::VIDEO, &part.uri).expect("downloadable")[0].to_bytes())
         .collect();
     let whole: Vec<u8> = whole.iter().flat_map(|slices| slices.to_bytes()).collect();
     assert!(whole == parts && whole.len() > 100_000);
@@ -262,7 +262,7 @@ fn hls_r5_a_source_that_can_is_asked_for_one_keyframe_per_segment() {
     let mut sim = Sim::new(Expected { keyframes_on_request: true, ..expected(&source) });
     sim.feed(&source);
     assert!((8..=10).contains(&sim.keyframe_requests), "{}", sim.keyframe_requests);
-    assert_eq!(sim.list(Name::Video).target_duration, 2);
+    assert_eq!(sim.list(Name::VIDEO).target_duration, 2);
 }
 
 #[test]
@@ -287,7 +287,7 @@ fn hls_r5_a_browser_that_answers_keyframe_requests_is_cut_every_two_seconds() {
         }
         sim.feed_frames(vec![(kind, frame)]);
     }
-    let list = sim.lists(Name::Video).last().expect("a playlist");
+    let list = sim.lists(Name::VIDEO).last().expect("a playlist");
     assert_eq!(list.target_duration, 2);
     assert!(sim.presentation.all_independent(), "every segment begins with a keyframe");
     let lengths: Vec<f64> = list.segments.iter().filter_map(|segment| segment.duration).collect();
@@ -305,7 +305,7 @@ fn a_frame_that_lasts_longer_than_a_part_is_cut_short_in_it() {
         *kind == Kind::Audio || ms < 8000 || ms % 1000 == 0
     });
     sim.feed_frames(frames.collect());
-    let list = sim.list(Name::Video);
+    let list = sim.list(Name::VIDEO);
     let (first, last) = (&list.segments[0], list.segments.iter().rev().find(|found| found.uri.is_some()));
     let last = last.expect("a closed one");
     let between: f64 =

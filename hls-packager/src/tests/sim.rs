@@ -11,7 +11,8 @@ use crate::Config;
 use crate::directives::Directives;
 use crate::file_name::FileName;
 use crate::fmp4::Slices;
-use crate::presentation::{Name, Presentation};
+use crate::name::Name;
+use crate::presentation::Presentation;
 use crate::probe::Expected;
 use crate::rendition::Resource;
 
@@ -22,8 +23,8 @@ pub(super) struct Sim {
     pub(super) presentation: Presentation,
     pub(super) origin: Instant,
     pub(super) now: Instant,
-    versions: [u64; 2],
-    last: [Option<List>; 2],
+    versions: [u64; Name::COUNT],
+    last: [Option<List>; Name::COUNT],
     /// Every snapshot: when, which, what.
     pub(super) snapshots: Vec<(Instant, Name, List)>,
     /// Every part, fetched when it was first listed: which, URI, bytes.
@@ -47,8 +48,8 @@ impl Sim {
             presentation,
             origin,
             now: origin,
-            versions: [0; 2],
-            last: [None, None],
+            versions: [0; Name::COUNT],
+            last: [const { None }; Name::COUNT],
             snapshots: Vec::new(),
             parts: Vec::new(),
             clipped: false,
@@ -68,12 +69,21 @@ impl Sim {
     }
 
     pub(super) fn feed_frames(&mut self, frames: Vec<(Kind, Frame)>) {
-        for (kind, frame) in frames {
-            self.advance(frame.arrival);
-            self.presentation.handle_frame(kind, frame, self.now);
-            self.keyframe_requests += u32::from(self.presentation.poll_keyframe_request());
-            self.look();
+        let name = |kind| if kind == Kind::Video { Name::VIDEO } else { Name::Audio };
+        self.feed_named(frames.into_iter().map(|(kind, frame)| (name(kind), frame)));
+    }
+
+    pub(super) fn feed_named(&mut self, frames: impl IntoIterator<Item = (Name, Frame)>) {
+        for (name, frame) in frames {
+            self.feed_one(name, frame);
+            self.keyframe_requests += u32::from(self.presentation.poll_keyframe_request(Name::VIDEO));
         }
+    }
+
+    pub(super) fn feed_one(&mut self, name: Name, frame: Frame) {
+        self.advance(frame.arrival);
+        self.presentation.handle_frame(name, frame, self.now);
+        self.look();
     }
 
     pub(super) fn finish(&mut self) {
@@ -115,7 +125,8 @@ impl Sim {
     }
 
     fn look(&mut self) {
-        for (slot, name) in [Name::Video, Name::Audio].into_iter().enumerate() {
+        for name in Name::all() {
+            let slot = name.slot();
             let version = self.presentation.rendition(name).map_or(0, |rendition| rendition.version());
             if version == self.versions[slot] {
                 continue;
@@ -127,7 +138,7 @@ impl Sim {
                 rules::check_step(prev, &list);
             }
             for part in list.segments.iter().flat_map(|segment| &segment.parts) {
-                if !self.parts.iter().any(|(of, uri, _)| *of == name && *uri == part.uri) {
+                if !self.parts.iter().rev().take(64).any(|(of, uri, _)| *of == name && *uri == part.uri) {
                     let bytes = self.file(name, &part.uri).expect("M10: listed is downloadable").remove(0);
                     self.parts.push((name, part.uri.clone(), bytes));
                 }

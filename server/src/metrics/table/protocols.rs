@@ -5,6 +5,7 @@ use super::row::{Row, closed, counter, gauge};
 pub(super) const ROWS: &[Row] = &[
     // HLS.
     gauge("hls.streams", "swiftwater_hls_streams", "Streams that are packaged or linger."),
+    gauge("hls.renditions", "swiftwater_hls_renditions", "Renditions of those streams, sound counted."),
     gauge("hls.bytes_held", "swiftwater_hls_bytes_held", "Bytes of parts in memory."),
     gauge("hls.requests_waiting", "swiftwater_hls_requests_waiting", "Playlist and part requests that wait."),
     counter("hls.parts_total", "swiftwater_hls_parts_total", "Parts made."),
