@@ -7,6 +7,7 @@ mod publish;
 mod relayed;
 mod simulcast;
 mod steady;
+mod thin_line;
 mod watch;
 
 use std::time::Duration;

@@ -36,6 +36,9 @@ const PART_TIME: Duration = Duration::from_millis(5);
 const PART_PACKETS_MAX: u64 = 16;
 /// From one look at what is left to the next, once the line has shown its limit.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// A group whose keyframe is no older is sent if the line takes any more than the picture: who gave it up would wait for
+/// nearly a whole group. On a line of 1.5 times the picture it is caught up in twice its age.
+const FRESH_MAX: Duration = Duration::from_millis(500);
 /// One loss makes several reports, and what was sent before the first goes on making them: halve once per
 /// this time.
 const HALVE_INTERVAL: Duration = Duration::from_millis(250);
@@ -90,6 +93,8 @@ pub(crate) struct CatchUp {
     pub(crate) in_frame: bool,
     /// There is nothing to fall back to: it may take longer than planned.
     patient: bool,
+    /// Its keyframe has just come, and the next one is far: only [`GIVE_UP`] ends it.
+    fresh: bool,
     /// Its frames are only a little late: they keep their times.
     pub(crate) own_times: bool,
     began: Instant,
@@ -108,6 +113,7 @@ impl CatchUp {
             next: first,
             in_frame: false,
             patient: false,
+            fresh: false,
             own_times: false,
             began: now,
             due: now,
@@ -122,6 +128,11 @@ impl CatchUp {
     /// A burst of a Layer that the viewer has been moved to.
     pub(crate) fn patient(self) -> Self {
         Self { patient: true, ..self }
+    }
+
+    /// A burst of a group whose keyframe came at that time.
+    pub(crate) fn of_keyframe_at(self, since: Instant) -> Self {
+        Self { fresh: self.began.saturating_duration_since(since) <= FRESH_MAX, ..self }
     }
 
     /// A burst that makes up for a few frames that have just passed.
@@ -161,9 +172,13 @@ impl CatchUp {
         self.due += sending_time(bytes as u64, self.rate_bps);
     }
 
-    /// The line has told what it takes of the burst.
-    pub(crate) fn set_rate(&mut self, line_bps: u64) {
-        self.rate_bps = line_bps.min(RATE_MAX_BPS);
+    /// The line has told what it takes of the burst; `media_bps`: what the picture takes.
+    pub(crate) fn set_rate(&mut self, line_bps: u64, media_bps: u64) {
+        let line_bps = line_bps.min(RATE_MAX_BPS);
+        // What is measured of a line comes out a little low where little is sent: it gets the benefit of the doubt, as a
+        // picture that runs does (`pacer`), rather than nothing for a whole group.
+        let doubtful = self.fresh && (line_bps..=line_bps * 5 / 4).contains(&media_bps);
+        self.rate_bps = if doubtful { media_bps * 5 / 4 } else { line_bps };
     }
 
     /// Whether it is time to ask [`Self::is_too_slow`]: it looks at everything that is left.
@@ -181,7 +196,8 @@ impl CatchUp {
         let gain = self.rate_bps.saturating_sub(media_bps);
         let left = sending_time(bytes as u64, gain.max(1));
         let most = if self.patient { GIVE_UP } else { PLAN_MAX };
-        bytes > 0 && now.saturating_duration_since(self.began) + left > most
+        let worth_it = self.fresh && gain > 0;
+        !worth_it && bytes > 0 && now.saturating_duration_since(self.began) + left > most
     }
 
     /// The viewer lost something or asked for a keyframe: the line does not take this rate.
@@ -285,10 +301,19 @@ mod tests {
         assert_eq!(start_rate(Some(250_000)), RATE_MIN_BPS);
         let mut catch_up = CatchUp::new(now, 0, 7_500_000);
         assert!(!catch_up.is_too_slow(now, 625_000, 2_500_000));
-        catch_up.set_rate(3_750_000);
+        catch_up.set_rate(3_750_000, 2_500_000);
         assert!(catch_up.is_too_slow(now, 625_000, 2_500_000));
         assert!(!catch_up.is_too_slow(now, 100_000, 2_500_000), "a keyframe that has just come");
-        catch_up.set_rate(2_000_000);
+        catch_up.set_rate(2_000_000, 2_500_000);
         assert!(catch_up.is_too_slow(now, 1000, 2_500_000), "it would never end");
+        let of_keyframe = |age: Duration| CatchUp::new(now + age, 0, 2_600_000).of_keyframe_at(now);
+        assert!(!of_keyframe(FRESH_MAX).is_too_slow(now, 40_000, 2_500_000), "the next keyframe is far");
+        assert!(of_keyframe(FRESH_MAX).is_too_slow(now, 40_000, 2_600_000), "it would never end");
+        let mut fresh = of_keyframe(FRESH_MAX);
+        fresh.set_rate(2_000_000, 2_500_000);
+        assert!(!fresh.is_too_slow(now, 40_000, 2_500_000), "nearly enough, as far as is known");
+        fresh.set_rate(1_900_000, 2_500_000);
+        assert!(fresh.is_too_slow(now, 40_000, 2_500_000));
+        assert!(of_keyframe(FRESH_MAX * 2).is_too_slow(now, 40_000, 2_500_000));
     }
 }

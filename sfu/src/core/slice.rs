@@ -228,8 +228,8 @@ impl Core {
             if let Some(congestion) = &viewer.congestion
                 && let Some(line_bps) = congestion.burst_bps()
             {
-                catch_up.set_rate(line_bps);
                 let media_bps = feed.bitrate_bps().unwrap_or(0);
+                catch_up.set_rate(line_bps, media_bps);
                 let keyframe = feed.history.newest_keyframe().unwrap_or(0);
                 // A keyframe is sent in any case: a still picture is better than none.
                 if congestion.burst_is_limited()

@@ -229,7 +229,7 @@ impl Core {
             return false;
         }
         let rate = line_bps.unwrap_or_else(|| catch_up::start_rate(feed.bitrate_bps()));
-        down.restart(Flow::CatchUp(Box::new(CatchUp::new(now, gop.first, rate))));
+        down.restart(Flow::CatchUp(Box::new(CatchUp::new(now, gop.first, rate).of_keyframe_at(gop.since))));
         if let Some(congestion) = &mut viewer.congestion {
             congestion.begin_burst(now, rate);
         }
