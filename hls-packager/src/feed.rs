@@ -26,8 +26,8 @@ const SIZES_WAIT: Duration = Duration::from_secs(1);
 /// Shortest time between two wishes for a keyframe.
 const ASK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What is carried, in the order of preference.
-const VIDEO_CODECS: &[Codec] = &[Codec::H264];
+/// What is carried, in the order of preference: of Tracks that are derived, what most players know comes first.
+const VIDEO_CODECS: &[Codec] = &[Codec::H264, Codec::H265, Codec::Av1, Codec::Vp9];
 
 /// One Track or Layer that is read.
 struct Source {
@@ -97,7 +97,9 @@ impl Feed<'_> {
     fn choose(&mut self) {
         let waited = now().saturating_duration_since(self.began);
         let patient = waited < self.config.audio_wait();
-        if let Some(track) = best(self.stream, VIDEO_CODECS) {
+        let own = self.stream.source(Kind::Video);
+        let own = own.filter(|track| VIDEO_CODECS.contains(&track.codec()) && !track.ended());
+        if let Some(track) = own.or_else(|| best(self.stream, VIDEO_CODECS)) {
             self.choose_layers(&track, waited);
         }
         if !self.has(Kind::Audio) {

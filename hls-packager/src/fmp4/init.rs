@@ -9,8 +9,8 @@ use mp4_atom::{
     Visual, Vmhd,
 };
 
-use super::TRACK_ID;
 use super::boxes::encode;
+use super::{TRACK_ID, entry};
 use crate::Error;
 
 /// Makes the init segment of one Track.
@@ -22,9 +22,10 @@ pub fn init(config: &CodecConfig, scale: Timescale) -> Result<Bytes, Error> {
         CodecConfig::H264(config) => Codec::Avc1(avc1(config)?),
         CodecConfig::Aac(config) => Codec::Mp4a(mp4a(config)),
         CodecConfig::Opus(config) => Codec::Opus(dops(config)),
-        CodecConfig::H265(_) | CodecConfig::Vp8(_) | CodecConfig::Vp9(_) | CodecConfig::Av1(_) => {
-            return Err(Error::Codec(config.codec().name()));
-        }
+        CodecConfig::H265(config) => Codec::Hvc1(entry::hvc1(config)?),
+        CodecConfig::Vp9(config) => Codec::Vp09(entry::vp09(config)),
+        CodecConfig::Av1(config) => Codec::Av01(entry::av01(config)),
+        CodecConfig::Vp8(_) => return Err(Error::Codec(config.codec().name())),
     };
     let size = config.size();
     let moov = Moov {
@@ -89,7 +90,7 @@ fn trak(entry: Codec, size: Option<(u32, u32)>, scale: Timescale) -> Trak {
     }
 }
 
-fn dimension(pixels: u32) -> u16 {
+pub(super) fn dimension(pixels: u32) -> u16 {
     u16::try_from(pixels).unwrap_or(u16::MAX)
 }
 

@@ -1,6 +1,7 @@
 //! Fragmented MP4 (CMAF): one init per codec configuration, one moof + mdat per part.
 
 mod boxes;
+mod entry;
 mod fragment;
 mod init;
 

@@ -61,7 +61,7 @@ fn ffprobe_decodes_every_frame_of_init_and_segments() {
 }
 
 /// Writes init and all segments of a Rendition into one file and counts the frames that ffprobe decodes.
-fn decoded(sim: &Sim, name: Name, dir: &Path) -> usize {
+pub(super) fn decoded(sim: &Sim, name: Name, dir: &Path) -> usize {
     let list = sim.lists(name).last().expect("a playlist");
     let mut bytes = Vec::new();
     let uris = list.segments.iter().flat_map(|segment| segment.map.iter().chain(&segment.uri));
@@ -213,7 +213,7 @@ impl Clip {
     }
 }
 
-fn ffmpeg(arguments: impl FnOnce(&mut Command)) {
+pub(super) fn ffmpeg(arguments: impl FnOnce(&mut Command)) {
     let mut command = Command::new("ffmpeg");
     command.args(["-v", "error", "-y"]);
     arguments(&mut command);

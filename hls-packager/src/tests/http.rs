@@ -164,7 +164,7 @@ fn next(list: &List) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hls_v01_to_v08_p02_p05_c_the_multivariant_playlist_waits_for_the_first_segments() {
+async fn hls_v01_to_v05_v07_v08_v10_p02_p05_c_the_multivariant_playlist_waits_for_the_first_segments() {
     let mut house = House::new();
     assert_eq!(house.get("/hls/ana/master.m3u8").await.status, StatusCode::NOT_FOUND);
     house.play(Source::default());
@@ -188,6 +188,7 @@ async fn hls_v01_to_v08_p02_p05_c_the_multivariant_playlist_waits_for_the_first_
     ] {
         assert!(text.contains(&expected), "{expected} in\n{text}");
     }
+    assert_eq!(text.matches("#EXT-X-STREAM-INF").count(), 1, "V10: no variant of sound alone: {text}");
     let bandwidth = text.split("BANDWIDTH=").nth(1).and_then(|rest| rest.split(',').next());
     let bandwidth: u64 = bandwidth.expect("V01").parse().expect("a number");
     // 40 kB + 59 x 6 kB per 2 s, and audio of 112 kbit/s.
@@ -256,6 +257,30 @@ async fn hls_c_cache_lifetimes_and_types() {
     assert!(preflight.header("access-control-allow-methods").contains("GET"));
     let head = house.ask("HEAD", &format!("{prefix}/s0.m4s"), None).await;
     assert_eq!((head.status, head.body.len()), (StatusCode::OK, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn hls_p06_p08_m10_every_url_of_a_stream_is_answered_whole_and_without_a_redirect() {
+    let mut house = House::new();
+    house.play(Source { seconds: 40.0, ..Source::default() });
+    tokio::time::sleep(Duration::from_secs(14)).await;
+    let master = house.get("/hls/ana/master.m3u8").await.text();
+    let sound = master.split("URI=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("sound");
+    let picture = master.lines().rfind(|line| !line.starts_with('#')).expect("a variant");
+    let mut seen = 0;
+    for uri in [sound, picture] {
+        let list = house.get(&format!("/hls/ana/{uri}")).await.list();
+        let base = uri.strip_suffix("index.m3u8").expect("a media playlist");
+        let parts = list.segments.iter().flat_map(|segment| &segment.parts).map(|part| &part.uri);
+        let whole = list.segments.iter().flat_map(|segment| segment.map.iter().chain(&segment.uri));
+        for file in whole.chain(parts).chain(&list.hint) {
+            let answer = house.get(&format!("/hls/ana/{base}{file}")).await;
+            assert_eq!(answer.status, StatusCode::OK, "{file}");
+            assert_eq!(answer.header("content-length"), answer.body.len().to_string(), "{file}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -420,7 +445,7 @@ async fn a_codec_that_hls_does_not_know_is_explained() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn opus_is_carried_when_no_aac_comes() {
+async fn hls_v13_opus_is_carried_when_no_aac_comes() {
     let mut house = House::new();
     let mut writer = house.publish();
     let origin = house.origin.into_std();

@@ -86,6 +86,7 @@ fn hls_r5_a_layer_without_a_keyframe_at_the_boundary_is_cut_without() {
         }
     }
     assert!(!sim.presentation.all_independent(), "M19");
+    super::judge::judge("three unaligned layers", &sim);
     assert_eq!(sim.presentation.leader_dependent_segments(), 0, "the streamer is told something else");
     assert!(!master(&sim).independent_segments);
 }
@@ -191,6 +192,7 @@ fn hls_m09_a_layer_that_pauses_has_gaps_and_is_no_variant_until_it_comes_back() 
     for name in LAYERS {
         assert!(sim.list(name).segments.iter().all(|found| !found.discontinuity), "{name:?}");
     }
+    super::judge::judge("layers that pause", &sim);
     let picture = complete(&sim.list(LAYERS[1]));
     for (msn, sound, _) in complete(&sim.list(Name::Audio)) {
         let Some((_, picture, _)) = picture.iter().find(|(other, _, _)| *other == msn) else { continue };
@@ -231,6 +233,7 @@ fn hls_m04_m05_new_parameters_of_one_layer_are_a_discontinuity_of_all() {
     let all: Vec<_> = LAYERS.into_iter().chain([Name::Audio]).map(|name| breaks(&sim.list(name))).collect();
     assert_eq!(all[0].len(), 1, "{all:?}");
     assert!(all.iter().all(|found| *found == all[0]), "{all:?}");
+    super::judge::judge("new parameters", &sim);
     assert!(sim.presentation.all_independent(), "after a DISCONTINUITY every Layer begins with a keyframe");
 }
 

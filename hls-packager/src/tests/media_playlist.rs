@@ -34,6 +34,7 @@ fn hls_m05_m08_r6_a_reconnect_continues_the_playlist_with_a_discontinuity() {
         let gap = list.segments[at].date.expect("dated") - list.segments[at - 1].date.expect("dated");
         assert!((7900..=8200).contains(&gap), "the clock shows the pause: {gap}");
     }
+    super::judge::judge("a reconnect", &sim);
     assert!(sim.file(Name::VIDEO, "init0.mp4").is_some() && sim.file(Name::VIDEO, "init1.mp4").is_some());
 }
 

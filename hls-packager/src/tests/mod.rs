@@ -1,14 +1,18 @@
 //! The conformance list in virtual time. A test is named after the ids that it proves.
 
+mod codecs;
+mod conformance;
 mod directives;
 mod feed;
 mod files;
 mod http;
+mod judge;
 mod layers;
 mod media_playlist;
 mod parts;
 mod reader;
 mod rules;
+mod rules_bite;
 mod sim;
 mod source;
 

@@ -64,6 +64,7 @@ fn hls_m01_m02_l01_l02_l03_l04_l05_l06_l07_l08_l11_l12_l13_p07_hold_for_every_so
         println!("{name}");
         let mut sim = Sim::run(&source);
         sim.finish();
+        super::judge::judge(name, &sim);
         let lead = if source.video { Name::VIDEO } else { Name::Audio };
         assert!(sim.lists(lead).count() > 40, "{name}: parts came");
         // Audio from before the first picture: with B-frames that one is shown a frame after it is decoded.

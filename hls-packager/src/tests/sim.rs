@@ -27,6 +27,8 @@ pub(super) struct Sim {
     last: [Option<List>; Name::COUNT],
     /// Every snapshot: when, which, what.
     pub(super) snapshots: Vec<(Instant, Name, List)>,
+    /// And as text, for other judges.
+    pub(super) texts: Vec<String>,
     /// Every part, fetched when it was first listed: which, URI, bytes.
     pub(super) parts: Vec<(Name, String, Slices)>,
     pub(super) clipped: bool,
@@ -51,6 +53,7 @@ impl Sim {
             versions: [0; Name::COUNT],
             last: [const { None }; Name::COUNT],
             snapshots: Vec::new(),
+            texts: Vec::new(),
             parts: Vec::new(),
             clipped: false,
             keyframe_requests: 0,
@@ -132,7 +135,9 @@ impl Sim {
                 continue;
             }
             self.versions[slot] = version;
-            let list = self.list(name);
+            let text = self.text(name, &Directives::default());
+            let list = List::read(&text);
+            self.texts.push(text);
             rules::check(&list, self.clipped);
             if let Some(prev) = &self.last[slot] {
                 rules::check_step(prev, &list);
