@@ -52,10 +52,17 @@ impl Error {
     }
 }
 
-/// RFC 8866 section 9 has no NUL in any text; what of an offer comes back in the answer must not bring one.
-pub(crate) fn refuse_nul(text: &str) -> Result<(), Error> {
-    match text.find('\0') {
-        Some(at) => Err(Error::Syntax(format!("byte {at} is zero"))),
+/// RFC 8866 section 9 has neither NUL nor CR in any text, and section 5 ends lines with CRLF or LF. What of an offer comes
+/// back in the answer must not bring one.
+pub(crate) fn refuse_controls(text: &str) -> Result<(), Error> {
+    let wrong = text.bytes().enumerate().find(|&(at, byte)| match byte {
+        0 => true,
+        b'\r' => text.as_bytes().get(at + 1) != Some(&b'\n'),
+        _ => false,
+    });
+    match wrong {
+        Some((at, 0)) => Err(Error::Syntax(format!("byte {at} is zero"))),
+        Some((at, _)) => Err(Error::Syntax(format!("byte {at} is a carriage return that ends no line"))),
         None => Ok(()),
     }
 }
@@ -117,7 +124,7 @@ impl SubscribeOffer {
     /// # Errors
     /// [`Error::Syntax`] if it is no SDP, [`Error::Unacceptable`] if it cannot be served.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        refuse_nul(text)?;
+        refuse_controls(text)?;
         let session = parse_session(text)?;
         if session.media_descriptions.len() > SECTIONS_MAX {
             return Err(Error::Unacceptable("too many m-lines"));

@@ -60,5 +60,6 @@ async fn a_browsers_sound_is_heard_with_its_picture() {
     let seen = look(&stage, CHANNEL, Some(KEY), false).await;
     assert_together(&seen, "webrtc");
     assert_as_near(&seen);
+    assert_together(&look(&stage, CHANNEL, Some(KEY), true).await, "hls");
     stage.stop().await;
 }

@@ -186,6 +186,18 @@ fn an_unknown_m_line_is_rejected_and_the_rest_answered() {
 }
 
 #[test]
+fn what_would_break_out_of_a_line_is_refused() {
+    let whole = viewer(CHROMIUM);
+    assert!(SubscribeOffer::parse(&whole.replace("\r\n", "\n")).is_ok(), "lines may end with LF alone");
+    for (broken, why) in [("\0", "zero"), ("\rx", "carriage return")] {
+        let offer = whole.replacen("a=fmtp:", &format!("a=fmtp:{broken}"), 1);
+        assert_ne!(offer, whole);
+        let refusal = SubscribeOffer::parse(&offer).expect_err(why);
+        assert!(refusal.is_syntax() && refusal.to_string().contains(why), "{refusal}");
+    }
+}
+
+#[test]
 fn a_damaged_offer_never_panics() {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = move || {
@@ -206,6 +218,7 @@ fn a_damaged_offer_never_panics() {
         "99999999999",
         "-1",
         "\0",
+        "\r",
         "/",
         ";",
     ];

@@ -106,7 +106,7 @@ impl PublishOffer {
         if text.len() > OFFER_BYTES_MAX {
             return Err(Error::Unacceptable("the offer is too long"));
         }
-        crate::sdp::refuse_nul(text)?;
+        crate::sdp::refuse_controls(text)?;
         let description = Description::split(text)?;
         let mut sections = Vec::new();
         for media in &description.sections {
