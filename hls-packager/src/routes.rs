@@ -154,12 +154,14 @@ impl Packager {
             return self.missing("there is no such rendition", target);
         };
         self.requests.playlists.fetch_add(1, Ordering::Relaxed);
-        let max_age = match (blocking, target / 2) {
-            (true, _) => 6 * target,
-            (false, 0) => return text(headers, &rendered, "no-cache"),
-            (false, half) => half,
+        let cache = match (blocking, target / 2) {
+            // For caches that many share. The player of video.js asks for a part again that it knows, until
+            // something else comes: its browser must not answer that.
+            (true, _) => format!("public, max-age=0, s-maxage={}", 6 * target),
+            (false, 0) => "no-cache".to_owned(),
+            (false, half) => format!("public, max-age={half}"),
         };
-        text(headers, &rendered, &format!("public, max-age={max_age}"))
+        text(headers, &rendered, &cache)
     }
 
     async fn media(

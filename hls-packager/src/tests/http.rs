@@ -233,7 +233,12 @@ async fn hls_c_cache_lifetimes_and_types() {
     let forever = "public, max-age=31536000, immutable";
     for (path, status, cache, content_type) in [
         ("index.m3u8".to_owned(), 200, "public, max-age=1", "application/vnd.apple.mpegurl"),
-        (format!("index.m3u8?{}", next(&list)), 200, "public, max-age=12", "application/vnd.apple.mpegurl"),
+        (
+            format!("index.m3u8?{}", next(&list)),
+            200,
+            "public, max-age=0, s-maxage=12",
+            "application/vnd.apple.mpegurl",
+        ),
         ("index.m3u8?_HLS_msn=99999".to_owned(), 400, "public, max-age=8", "application/problem+json"),
         ("index.m3u8?_HLS_part=1".to_owned(), 400, "public, max-age=2", "application/problem+json"),
         ("index.m3u8?_HLS_msn=x".to_owned(), 400, "public, max-age=2", "application/problem+json"),
