@@ -31,6 +31,11 @@ pub(crate) fn multivariant(presentation: &Presentation, stream: StreamId) -> Mul
     // The others follow from the largest down.
     let first = (0..variants.len()).min_by_key(|at| variants[*at].bandwidth.abs_diff(FIRST_BPS));
     variants[..first.map_or(0, |at| at + 1)].rotate_right(usize::from(first.is_some()));
+    // Not every player decodes what is not H.264: then it plays this, or nothing.
+    let h264 = |variant: &StreamInf| variant.codecs.iter().any(|codec| codec.starts_with("avc1."));
+    if let Some(sound) = audio.filter(|_| with_video && !variants.iter().any(h264)) {
+        variants.push(variant(sound, None, uri(Name::Audio)));
+    }
     Multivariant {
         independent_segments: !variants.is_empty() && presentation.all_independent(),
         media: audio

@@ -7,12 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use media::av1::{Obu, obu};
 use media::h264::AnnexB;
-use media::{Codec, CodecConfig, Frame, Kind, MediaTime, Timescale, av1, h265, vp9};
+use media::{Codec, CodecConfig, Frame, Kind, MediaTime, StreamId, Timescale, av1, h265, vp9};
 
 use super::files::{decoded, ffmpeg};
 use super::sim::Sim;
+use super::source::Source;
 use crate::name::Name;
 use crate::probe::Expected;
+use crate::variant;
 
 const FPS: i64 = 25;
 const FRAMES: usize = 150;
@@ -34,10 +36,26 @@ fn hls_v03_m06_h265_vp9_and_av1_are_carried_and_decoded() {
         let dir = tempfile::tempdir().expect("a directory");
         let units = encode(codec, encoder, dir.path());
         assert_eq!(units.len(), FRAMES, "{codec:?}");
-        let expected = Expected { video: true, audio: false, settled: true, keyframes_on_request: false };
+        let expected = Expected { video: true, audio: true, settled: true, keyframes_on_request: false };
         let mut sim = Sim::new(expected);
-        sim.feed_frames(frames(units, &sim));
+        let mut all = frames(units, &sim);
+        let sound = Source { video: false, seconds: 6.0, ..Source::default() }.frames(sim.origin);
+        all.extend(sound.into_iter().map(|(kind, frame)| {
+            (
+                kind,
+                Frame {
+                    arrival: sim.origin + Duration::from_micros(frame.dts.as_micros() as u64 + 1_000_000),
+                    ..frame
+                },
+            )
+        }));
+        all.sort_by_key(|(_, frame)| frame.arrival);
+        sim.feed_frames(all);
         sim.finish();
+        let id = StreamId::parse("s0000000000001").expect("an id");
+        let variants = variant::multivariant(&sim.presentation, id).variants;
+        let listed: Vec<_> = variants.iter().map(|variant| variant.codecs.len()).collect();
+        assert_eq!(listed, [2, 1], "for players that do not decode it: sound alone");
         let rendition = sim.presentation.rendition(Name::VIDEO).expect("video");
         let config = rendition.config().expect("known");
         assert!(config.rfc6381().starts_with(codecs), "{}", config.rfc6381());
