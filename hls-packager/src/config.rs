@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::{Error, RecordingConfig};
 
 /// `[hls]` in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +30,8 @@ pub struct Config {
     pub start_wait_ms: u32,
     /// How long an ended Stream stays downloadable, so that viewers drain.
     pub linger_s: u32,
+    /// What is kept on disk.
+    pub recording: RecordingConfig,
 }
 
 impl Default for Config {
@@ -43,6 +45,7 @@ impl Default for Config {
             audio_wait_ms: 3000,
             start_wait_ms: 5000,
             linger_s: 60,
+            recording: RecordingConfig::default(),
         }
     }
 }
@@ -76,7 +79,7 @@ impl Config {
             let value = u64::from(self.part_target_ms);
             return Err(Error::Setting { setting: "part_target_ms", value, why: "longer than a segment" });
         }
-        Ok(())
+        self.recording.validate()
     }
 
     /// One short TARGETDURATION: how long segments last if the source allows it, and after which what is

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Config;
 use crate::feed;
+use crate::recording::{Recordings, Tap};
 use crate::session::Session;
 use crate::stats::{State, Stats, Status};
 
@@ -17,6 +18,7 @@ use crate::stats::{State, Stats, Status};
 #[derive(Debug)]
 pub struct Packager {
     config: Config,
+    recordings: Option<Arc<Recordings>>,
     sessions: Mutex<HashMap<StreamId, Arc<Session>>>,
     /// What Streams counted that are gone.
     retired: Mutex<Stats>,
@@ -37,15 +39,30 @@ pub(crate) struct RequestCounters {
 }
 
 impl Packager {
-    /// A packager without Streams. The caller has validated `config`.
+    /// A packager without Streams that records nothing. The caller has validated `config`.
     pub fn new(config: Config) -> Arc<Self> {
+        Self::with(config, None)
+    }
+
+    /// A packager without Streams that records what it packages. The caller has validated `config`.
+    pub fn recording(config: Config, recordings: Arc<Recordings>) -> Arc<Self> {
+        Self::with(config, Some(recordings))
+    }
+
+    fn with(config: Config, recordings: Option<Arc<Recordings>>) -> Arc<Self> {
         Arc::new(Self {
             config,
+            recordings,
             sessions: Mutex::default(),
             retired: Mutex::default(),
             requests: RequestCounters::default(),
             stopping: CancellationToken::new(),
         })
+    }
+
+    /// What it records into.
+    pub(crate) fn recordings(&self) -> Option<&Arc<Recordings>> {
+        self.recordings.as_ref()
     }
 
     /// Its settings.
@@ -64,7 +81,9 @@ impl Packager {
                 stream.clock(),
                 packager.config.clone(),
             ));
-            let _entry = Entry::insert(Arc::clone(&packager), Arc::clone(&session));
+            let tap = packager.recordings.as_ref().map(|it| it.begin(&stream)).unwrap_or_default();
+            session.read(|presentation| presentation.record(tap.clone()));
+            let _entry = Entry::insert(Arc::clone(&packager), Arc::clone(&session), tap);
             feed::run(&packager.config, &session, &stream).await;
             drop(stream);
             tokio::select! {
@@ -131,17 +150,19 @@ impl Packager {
 struct Entry {
     packager: Arc<Packager>,
     session: Arc<Session>,
+    tap: Tap,
 }
 
 impl Entry {
-    fn insert(packager: Arc<Packager>, session: Arc<Session>) -> Self {
+    fn insert(packager: Arc<Packager>, session: Arc<Session>, tap: Tap) -> Self {
         packager.lock().insert(session.stream, Arc::clone(&session));
-        Self { packager, session }
+        Self { packager, session, tap }
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
+        self.tap.end();
         self.packager.lock().remove(&self.session.stream);
         let last = Stats { streams: 0, renditions: 0, bytes_held: 0, ..self.session.stats() };
         self.packager.retired.lock().unwrap_or_else(PoisonError::into_inner).add(&last);

@@ -24,6 +24,7 @@ use crate::name::{Name, VIDEO_MAX};
 use crate::playlist::Rendered;
 use crate::playlist::tag::RenditionReport;
 use crate::probe::{Expected, Probe, Targets};
+use crate::recording::Tap;
 use crate::rendition::{Rendition, Resource, Verdict};
 use crate::segmenter::{Cut, Mark, Segmenter};
 use crate::video_watch::VideoWatch;
@@ -67,6 +68,7 @@ pub(crate) struct Presentation {
     discontinuities: u64,
     all_independent: bool,
     ended: bool,
+    tap: Tap,
     /// Frames dropped before they reached a Line.
     dropped: u64,
     /// Segments that video did not begin because it was silent.
@@ -97,9 +99,15 @@ impl Presentation {
             discontinuities: 0,
             all_independent: true,
             ended: false,
+            tap: Tap::default(),
             dropped: 0,
             skipped: 0,
         }
+    }
+
+    /// Records everything from now on.
+    pub(crate) fn record(&mut self, tap: Tap) {
+        self.tap = tap;
     }
 
     /// Says which Tracks there are to wait for before the constants are fixed.
@@ -113,6 +121,7 @@ impl Presentation {
         if self.ended {
             return;
         }
+        self.tap.frame(name.as_str(), &frame);
         if let Some(probe) = &mut self.probe {
             self.probing_since.get_or_insert(now);
             probe.push(name, frame);
@@ -149,6 +158,7 @@ impl Presentation {
         }
         self.ended = true;
         self.lines_mut().for_each(|line| line.finish(now));
+        self.tap.end();
     }
 
     /// A viewer can start: there is a complete segment of picture and of sound.
@@ -451,7 +461,8 @@ impl Presentation {
         let (kind, scale) = (name.kind(), frame.dts.scale());
         let window = self.config.target_duration_min() * self.config.window_segments;
         let assembler = Assembler::new(kind, scale, self.offset_seconds, targets);
-        let mut rendition = Rendition::new(kind, scale, self.clock, targets, window);
+        let tap = self.tap.rendition(name.as_str(), kind, scale, self.offset_seconds);
+        let mut rendition = Rendition::new(kind, scale, self.clock, targets, window, tap);
         if let Some(cut) = self.last_cut {
             rendition.join(cut.msn, self.discontinuities);
         }

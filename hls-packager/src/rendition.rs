@@ -15,6 +15,8 @@ use crate::playlist::tag::{
 };
 use crate::playlist::{Media, Rendered, delta};
 use crate::probe::Targets;
+use crate::recording::RenditionTap;
+use crate::rewind::Rewind;
 use crate::window::{Part, Segment, Window};
 
 /// Multiples of TARGETDURATION: HOLD-BACK (section 4.4.3.8), how long parts stay listed (section 6.2.2),
@@ -48,6 +50,8 @@ pub(crate) enum Resource {
     Found(Vec<Slices>),
     /// It was hinted and is not there yet.
     Hinted,
+    /// Not in memory; it lies in the recording.
+    Recorded,
     /// Neither listed nor hinted.
     Missing,
 }
@@ -74,6 +78,7 @@ pub(crate) struct Rendition {
     /// Samples in complete segments, and in the open one.
     total_samples: u64,
     open_samples: u64,
+    tap: RenditionTap,
     pub(crate) counters: RenditionCounters,
 }
 
@@ -95,13 +100,18 @@ impl Rendition {
         clock: StreamClock,
         targets: Targets,
         window: Duration,
+        tap: RenditionTap,
     ) -> Self {
         Self {
             kind,
             scale,
             clock,
             targets,
-            window: Window::new(window, Duration::from_secs(targets.target_duration.into())),
+            window: Window::new(
+                window,
+                Duration::from_secs(targets.target_duration.into()),
+                Rewind::new(tap.about(), tap.rewind()),
+            ),
             generation: None,
             config: None,
             ended: false,
@@ -113,6 +123,7 @@ impl Rendition {
             total_duration: Duration::ZERO,
             total_samples: 0,
             open_samples: 0,
+            tap,
             counters: RenditionCounters::default(),
         }
     }
@@ -138,13 +149,16 @@ impl Rendition {
             Piece::Init(config) => self.put_init(config),
             Piece::Open { cut, at } => {
                 self.counters.discontinuities += u64::from(cut.discontinuity);
-                self.window.open(&cut, self.generation.unwrap_or(0), self.clock.ntp(at));
+                let starts = self.clock.ntp(at);
+                self.tap.open(&cut, at, starts);
+                self.window.open(&cut, self.generation.unwrap_or(0), starts);
             }
             Piece::Part { decode_time, samples, ticks, independent } => {
                 let sequence = u32::try_from(self.window.store.next() + 1).unwrap_or(u32::MAX);
                 match fmp4::fragment(self.kind, sequence, decode_time, &samples) {
                     Ok(bytes) => {
                         let duration = duration(ticks, self.scale);
+                        self.tap.part(&bytes, decode_time, &samples, duration);
                         self.window.push(bytes, Part { duration, independent });
                         self.counters.parts += 1;
                         self.open_samples += samples.len() as u64;
@@ -274,7 +288,13 @@ impl Rendition {
             FileName::Part(number) => self.window.store.part(number).map(|part| vec![part]),
             FileName::Segment(msn) => self.window.bytes_of(msn),
         };
-        found.map_or(Resource::Missing, Resource::Found)
+        let recorded = match name {
+            FileName::Init(generation) => self.generation.is_some_and(|newest| generation < newest),
+            FileName::Segment(msn) => self.window.is_recorded(msn),
+            FileName::Part(_) => false,
+        };
+        let elsewhere = if recorded { Resource::Recorded } else { Resource::Missing };
+        found.map_or(elsewhere, Resource::Found)
     }
 
     /// "Advance Part Limit" (section 6.2.5.2).
@@ -291,6 +311,7 @@ impl Rendition {
         match fmp4::init(&config, self.scale) {
             Ok(init) => {
                 let generation = self.generation.map_or(0, |generation| generation + 1);
+                self.tap.init(generation, &init, &config);
                 self.window.store.put_init(generation, init);
                 self.generation = Some(generation);
                 self.config = Some(config);
@@ -301,6 +322,7 @@ impl Rendition {
 
     fn close(&mut self, duration: Duration, gap: bool, now: Instant) {
         let Some(segment) = self.window.close(duration, gap, now) else { return };
+        self.tap.close(duration, gap);
         self.counters.segments += 1;
         self.counters.gaps += u64::from(gap);
         if !gap {
@@ -323,10 +345,10 @@ impl Rendition {
     fn list(&self, reports: Vec<RenditionReport>) -> Media {
         let target = Duration::from_secs(self.targets.target_duration.into());
         let part_target = self.targets.part_target;
-        let mut segments = Vec::with_capacity(self.window.segments().len());
+        let mut segments = Vec::new();
         let mut from_end = Duration::ZERO;
         let mut closed = 0;
-        for segment in self.window.segments().rev() {
+        for segment in self.window.listed().rev() {
             if segment.open && segment.parts.is_empty() {
                 continue;
             }

@@ -34,7 +34,7 @@ use crate::variant;
 const PLAYLIST: HeaderValue = HeaderValue::from_static("application/vnd.apple.mpegurl");
 
 /// The URL holds the Stream's id, and what it names never changes.
-const FOREVER: &str = "public, max-age=31536000, immutable";
+pub(crate) const FOREVER: &str = "public, max-age=31536000, immutable";
 
 /// Everything under `/hls/`.
 pub fn routes(packager: Arc<Packager>) -> Router {
@@ -107,7 +107,7 @@ async fn file(
         return packager.playlist(&session, name, &query, &headers, patience).await;
     }
     match FileName::parse(&file) {
-        Some(file) => packager.media(&session, name, file, patience).await,
+        Some(file) => packager.media(&session, name, file, patience, &headers).await,
         None => packager.missing("there is no such file", patience.target_seconds()),
     }
 }
@@ -170,6 +170,7 @@ impl Packager {
         name: Name,
         file: FileName,
         patience: crate::session::Patience,
+        headers: &HeaderMap,
     ) -> Response {
         let target = patience.target_seconds();
         let asked = Instant::now().into_std();
@@ -187,6 +188,10 @@ impl Packager {
                     self.requests.bytes.fetch_add(length as u64, Ordering::Relaxed);
                     return bytes(name, slices, length);
                 }
+                Resource::Recorded => {
+                    let found = self.recorded(session.stream, name, file, headers).await;
+                    return found.unwrap_or_else(|| self.missing("no longer listed", target));
+                }
                 Resource::Missing => return self.missing("neither listed nor hinted", target),
                 Resource::Hinted => {}
             }
@@ -196,6 +201,19 @@ impl Packager {
                 return self.stalled("the source paused");
             }
         }
+    }
+
+    /// A file that left memory, from the recording.
+    async fn recorded(
+        &self,
+        stream: StreamId,
+        name: Name,
+        file: FileName,
+        headers: &HeaderMap,
+    ) -> Option<Response> {
+        let found = self.recordings()?.live_file(stream, name.as_str(), file, headers).await?;
+        self.requests.files.fetch_add(1, Ordering::Relaxed);
+        Some(found)
     }
 
     fn rejected(&self, why: &str, max_age: u32) -> Response {
@@ -233,7 +251,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-fn text(headers: &HeaderMap, rendered: &Rendered, cache: &str) -> Response {
+pub(crate) fn text(headers: &HeaderMap, rendered: &Rendered, cache: &str) -> Response {
     let gzip = accepts_gzip(headers);
     let body = if gzip { &rendered.gzip } else { &rendered.plain };
     let mut response = Response::new(Body::from(body.clone()));
@@ -262,7 +280,7 @@ fn bytes(name: Name, slices: Vec<Slices>, length: usize) -> Response {
     response
 }
 
-fn problem(status: StatusCode, detail: &str, max_age: u32) -> Response {
+pub(crate) fn problem(status: StatusCode, detail: &str, max_age: u32) -> Response {
     let body = serde_json::json!({
         "type": "about:blank",
         "title": status.canonical_reason().unwrap_or("error"),
@@ -300,7 +318,7 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 }
 
 /// Playlists and media are public: any page may play them.
-async fn cors(request: Request, next: Next) -> Response {
+pub(crate) async fn cors(request: Request, next: Next) -> Response {
     let preflight = request.method() == Method::OPTIONS;
     let mut response =
         if preflight { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use media::NtpTime;
 
 use crate::fmp4::Slices;
+use crate::rewind::Rewind;
 use crate::segmenter::Cut;
 use crate::storage::Memory;
 
@@ -68,7 +69,9 @@ pub(crate) struct Window {
     target: Duration,
     pub(crate) store: Memory,
     segments: VecDeque<Segment>,
-    /// Removed from the playlist, downloadable until then (section 6.2.2).
+    /// Listed before them, from the recording.
+    rewind: Rewind,
+    /// No longer here, downloadable until then (section 6.2.2).
     removed: VecDeque<(Instant, Segment)>,
     /// MSN of the segment after the last closed one.
     next_msn: u64,
@@ -79,12 +82,13 @@ pub(crate) struct Window {
 
 impl Window {
     /// A window that lasts about `length`, over segments of TARGETDURATION `target`.
-    pub(crate) fn new(length: Duration, target: Duration) -> Self {
+    pub(crate) fn new(length: Duration, target: Duration, rewind: Rewind) -> Self {
         Self {
             length,
             target,
             store: Memory::default(),
             segments: VecDeque::new(),
+            rewind,
             removed: VecDeque::new(),
             next_msn: 0,
             discontinuity_sequence: 0,
@@ -141,14 +145,24 @@ impl Window {
         self.segments.iter()
     }
 
+    /// Those of a playlist, oldest first: also those that only the recording has.
+    pub(crate) fn listed(&self) -> impl DoubleEndedIterator<Item = &Segment> {
+        self.rewind.segments().iter().chain(&self.segments)
+    }
+
+    /// The recording has this segment.
+    pub(crate) fn is_recorded(&self, msn: u64) -> bool {
+        self.rewind.has(msn)
+    }
+
     /// MEDIA-SEQUENCE.
     pub(crate) fn media_sequence(&self) -> u64 {
-        self.segments.front().map_or(self.next_msn, |segment| segment.msn)
+        self.listed().next().map_or(self.next_msn, |segment| segment.msn)
     }
 
     /// DISCONTINUITY-SEQUENCE.
     pub(crate) fn discontinuity_sequence(&self) -> u64 {
-        self.discontinuity_sequence
+        self.discontinuity_sequence - self.rewind.discontinuities()
     }
 
     pub(crate) fn edge(&self) -> Edge {
@@ -203,6 +217,7 @@ impl Window {
             self.discontinuity_sequence += u64::from(first.discontinuity);
             // Its own duration and that of the longest playlist that held it (section 6.2.2).
             let until = now + first.duration + length;
+            self.rewind.push(first.clone());
             self.removed.push_back((until, first));
             length = rest;
             closed -= 1;
@@ -227,14 +242,16 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use media::{MediaTime, Timescale};
+    use media::{Kind, MediaTime, Timescale};
 
     use super::*;
+    use crate::recording::Tap;
 
     #[test]
     fn memory_is_bounded_whatever_the_bit_rate() {
         let target = Duration::from_secs(2);
-        let mut window = Window::new(target * 10, target);
+        let tap = Tap::default().rendition("video", Kind::Video, Timescale::VIDEO, 0);
+        let mut window = Window::new(target * 10, target, Rewind::new(tap.about(), tap.rewind()));
         let mut now = tokio::time::Instant::now().into_std();
         for msn in 0..40 {
             let at = MediaTime::new(msn, Timescale::VIDEO);

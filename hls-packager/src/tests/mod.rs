@@ -10,11 +10,11 @@ mod judge;
 mod layers;
 mod media_playlist;
 mod parts;
-mod reader;
-mod rules;
+pub(crate) mod reader;
+pub(crate) mod rules;
 mod rules_bite;
 mod sim;
-mod source;
+pub(crate) mod source;
 
 /// 1280x720, Main profile.
 pub(crate) const SPS: &[u8] = &[

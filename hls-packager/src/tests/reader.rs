@@ -6,51 +6,51 @@ use quick_m3u8::tag::hls::Tag;
 use quick_m3u8::{HlsLine, Reader};
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct List {
-    pub(super) version: u64,
-    pub(super) target_duration: u64,
-    pub(super) part_target: f64,
-    pub(super) hold_back: f64,
-    pub(super) part_hold_back: f64,
-    pub(super) skip_until: f64,
-    pub(super) can_block: bool,
-    pub(super) media_sequence: u64,
-    pub(super) discontinuity_sequence: u64,
-    pub(super) skipped: Option<u64>,
-    pub(super) date_ranges: bool,
-    pub(super) segments: Vec<Listed>,
-    pub(super) hint: Option<String>,
-    pub(super) reports: Vec<(String, u64, Option<u64>)>,
-    pub(super) ended: bool,
+pub(crate) struct List {
+    pub(crate) version: u64,
+    pub(crate) target_duration: u64,
+    pub(crate) part_target: f64,
+    pub(crate) hold_back: f64,
+    pub(crate) part_hold_back: f64,
+    pub(crate) skip_until: f64,
+    pub(crate) can_block: bool,
+    pub(crate) media_sequence: u64,
+    pub(crate) discontinuity_sequence: u64,
+    pub(crate) skipped: Option<u64>,
+    pub(crate) date_ranges: bool,
+    pub(crate) segments: Vec<Listed>,
+    pub(crate) hint: Option<String>,
+    pub(crate) reports: Vec<(String, u64, Option<u64>)>,
+    pub(crate) ended: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Listed {
-    pub(super) discontinuity: bool,
-    pub(super) map: Option<String>,
+pub(crate) struct Listed {
+    pub(crate) discontinuity: bool,
+    pub(crate) map: Option<String>,
     /// Milliseconds of the day.
-    pub(super) date: Option<i64>,
-    pub(super) gap: bool,
-    pub(super) parts: Vec<ListedPart>,
-    pub(super) duration: Option<f64>,
-    pub(super) uri: Option<String>,
+    pub(crate) date: Option<i64>,
+    pub(crate) gap: bool,
+    pub(crate) parts: Vec<ListedPart>,
+    pub(crate) duration: Option<f64>,
+    pub(crate) uri: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct ListedPart {
-    pub(super) uri: String,
-    pub(super) duration: f64,
-    pub(super) independent: bool,
+pub(crate) struct ListedPart {
+    pub(crate) uri: String,
+    pub(crate) duration: f64,
+    pub(crate) independent: bool,
 }
 
 impl Listed {
-    pub(super) fn length(&self) -> f64 {
+    pub(crate) fn length(&self) -> f64 {
         self.duration.unwrap_or_else(|| self.parts.iter().map(|part| part.duration).sum())
     }
 }
 
 impl List {
-    pub(super) fn read(text: &str) -> Self {
+    pub(crate) fn read(text: &str) -> Self {
         assert!(text.starts_with("#EXTM3U\n"), "P01");
         assert!(text.bytes().all(|byte| byte == b'\n' || byte >= b' '), "P01: control characters");
         let options = ParsingOptionsBuilder::new().with_parsing_for_all_tags().build();

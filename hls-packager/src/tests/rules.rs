@@ -5,7 +5,7 @@ use super::reader::List;
 const ROUNDING: f64 = 1e-6;
 
 /// One playlist by itself. `clipped`: frames may last longer than a part, so parts do not add up.
-pub(super) fn check(list: &List, clipped: bool) {
+pub(crate) fn check(list: &List, clipped: bool) {
     let target = list.target_duration as f64;
     assert!(target >= 1.0, "M01");
     assert!(list.can_block, "L04");
@@ -55,7 +55,7 @@ pub(super) fn check(list: &List, clipped: bool) {
 }
 
 /// `next` came after `prev`: only what section 6.2.1 allows has changed.
-pub(super) fn check_step(prev: &List, next: &List) {
+pub(crate) fn check_step(prev: &List, next: &List) {
     let constants = |list: &List| {
         (
             list.version,

@@ -106,7 +106,7 @@ impl Sim {
     pub(super) fn file(&self, name: Name, file: &str) -> Option<Vec<Slices>> {
         match self.presentation.file(name, FileName::parse(file)?) {
             Resource::Found(slices) => Some(slices),
-            Resource::Hinted | Resource::Missing => None,
+            Resource::Hinted | Resource::Recorded | Resource::Missing => None,
         }
     }
 

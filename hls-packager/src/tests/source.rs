@@ -11,22 +11,22 @@ const ON_THE_WAY: f64 = 5.0;
 
 /// An encoder.
 #[derive(Clone)]
-pub(super) struct Source {
-    pub(super) fps: f64,
+pub(crate) struct Source {
+    pub(crate) fps: f64,
     /// Whether frame number `n` is a keyframe.
-    pub(super) keyframe: fn(usize) -> bool,
-    pub(super) video: bool,
-    pub(super) b_frames: bool,
+    pub(crate) keyframe: fn(usize) -> bool,
+    pub(crate) video: bool,
+    pub(crate) b_frames: bool,
     /// Timestamps in whole milliseconds, as RTMP has them.
-    pub(super) millisecond_stamps: bool,
-    pub(super) audio_hz: Option<u32>,
+    pub(crate) millisecond_stamps: bool,
+    pub(crate) audio_hz: Option<u32>,
     /// Audio arrives this much later than video of the same time.
-    pub(super) audio_late: Duration,
-    pub(super) seconds: f64,
+    pub(crate) audio_late: Duration,
+    pub(crate) seconds: f64,
     /// When it starts, on the Stream's clock.
-    pub(super) from: f64,
-    pub(super) epoch: u32,
-    pub(super) sps: &'static [u8],
+    pub(crate) from: f64,
+    pub(crate) epoch: u32,
+    pub(crate) sps: &'static [u8],
 }
 
 impl Default for Source {
@@ -47,7 +47,7 @@ impl Default for Source {
     }
 }
 
-pub(super) fn video_config(sps: &'static [u8]) -> Arc<CodecConfig> {
+pub(crate) fn video_config(sps: &'static [u8]) -> Arc<CodecConfig> {
     let config = h264::Config::from_parameter_sets(
         vec![Bytes::from_static(sps)],
         vec![Bytes::from_static(super::PPS)],
@@ -55,13 +55,13 @@ pub(super) fn video_config(sps: &'static [u8]) -> Arc<CodecConfig> {
     Arc::new(CodecConfig::H264(config.expect("a real SPS")))
 }
 
-pub(super) fn audio_config(hz: u32) -> Arc<CodecConfig> {
+pub(crate) fn audio_config(hz: u32) -> Arc<CodecConfig> {
     Arc::new(CodecConfig::Aac(aac::Config::low_complexity(hz, 2).expect("a usual rate")))
 }
 
 impl Source {
     /// Its frames in the order of arrival. `origin` is zero of the Stream's clock.
-    pub(super) fn frames(&self, origin: Instant) -> Vec<(Kind, Frame)> {
+    pub(crate) fn frames(&self, origin: Instant) -> Vec<(Kind, Frame)> {
         let mut frames = Vec::new();
         if self.video {
             self.video_frames(origin, &mut frames);

@@ -1,0 +1,429 @@
+//! The recordings of this node: the table, and the thread that repairs, finishes and removes.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use media::{MediaTime, Stream, StreamId, Timescale};
+use tokio::sync::broadcast;
+use tracing::{info, warn};
+
+use super::config::RecordingConfig;
+use super::counters::{Counters, RecordingStats};
+use super::manifest::{Recording, RecordingState};
+use super::plan::Plan;
+use super::recorder::{self, Options};
+use super::repair::repair;
+use super::tap::{Queue, Tap};
+use crate::vod::{self, Vod};
+
+/// Changes kept for a listener that is late; it then asks for the list.
+const EVENTS_MAX: usize = 256;
+
+/// Playlists of recordings that were asked for lately; one takes about 100 bytes per segment. At the limit all are
+/// forgotten and read from disk again.
+const VODS_MAX: usize = 64;
+
+/// How often the retention rules are looked at though nothing ended.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(600);
+
+/// A folder that is about to go has this prefix.
+const REMOVED: &str = ".removed-";
+
+/// Held while a server uses the folder.
+const LOCK: &str = ".lock";
+
+/// Why a recording was not removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RemoveError {
+    /// There is none of that id.
+    #[error("there is no such recording")]
+    Missing,
+    /// Its Stream is live.
+    #[error("the stream is live: its recording can be removed when it is over")]
+    Live,
+}
+
+/// The recordings of this node.
+#[derive(Debug)]
+pub struct Recordings {
+    config: RecordingConfig,
+    folder: PathBuf,
+    counters: Arc<Counters>,
+    table: Mutex<BTreeMap<StreamId, Recording>>,
+    vods: Mutex<HashMap<StreamId, Arc<Vod>>>,
+    events: broadcast::Sender<Recording>,
+    work: Mutex<Work>,
+    more: Condvar,
+    stopping: AtomicBool,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    _lock: File,
+}
+
+#[derive(Debug, Default)]
+struct Work {
+    finish: BTreeSet<StreamId>,
+    remove: Vec<PathBuf>,
+}
+
+impl Recordings {
+    /// Opens the folder, and lets a thread repair and finish what an earlier process left.
+    ///
+    /// # Errors
+    /// What the disk says, or that another server uses the folder.
+    pub fn open(config: RecordingConfig, folder: &Path) -> io::Result<Arc<Self>> {
+        fs::create_dir_all(folder)?;
+        let lock = File::create(folder.join(LOCK))?;
+        lock.try_lock().map_err(|_| io::Error::other("another server records there"))?;
+        let (mut table, mut work) = (BTreeMap::new(), Work::default());
+        for entry in fs::read_dir(folder)?.filter_map(Result::ok) {
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            if name.starts_with(REMOVED) {
+                work.remove.push(entry.path());
+            }
+            let Some(id) = StreamId::parse(name).filter(|_| entry.path().is_dir()) else { continue };
+            let found = Recording::read(&entry.path()).unwrap_or_else(|| {
+                // Without its manifest: what can be known stands in the files.
+                Recording::new(name.to_owned(), String::new(), id.raw() >> 16)
+            });
+            if matches!(found.state, RecordingState::Live | RecordingState::Processing) {
+                work.finish.insert(id);
+            }
+            table.insert(id, found);
+        }
+        let library = Arc::new(Self {
+            config,
+            folder: folder.to_owned(),
+            counters: Arc::default(),
+            table: Mutex::new(table),
+            vods: Mutex::default(),
+            events: broadcast::Sender::new(EVENTS_MAX),
+            work: Mutex::new(work),
+            more: Condvar::new(),
+            stopping: AtomicBool::new(false),
+            threads: Mutex::default(),
+            _lock: lock,
+        });
+        let worker = Arc::clone(&library);
+        library.spawn("recordings".to_owned(), move || worker.work())?;
+        Ok(library)
+    }
+
+    /// Records a Stream until its Tap ends. Without a thread or a folder for it, nothing is recorded.
+    pub(crate) fn begin(self: &Arc<Self>, stream: &Stream) -> Tap {
+        let zero = MediaTime::zero(Timescale::MICROS);
+        let unix_us = stream.clock().ntp(zero).as_unix_micros();
+        let id = stream.id();
+        let (tap, queue) = Tap::open(Arc::clone(&self.counters.overflows), self.config.rewind());
+        let options = Options {
+            folder: self.path(id),
+            channel: stream.channel().to_string(),
+            stream: id.to_string(),
+            unix_us,
+            sync: self.config.sync,
+            bytes_max: self.config.stream_mib.saturating_mul(1 << 20),
+            counters: Arc::clone(&self.counters),
+        };
+        let recording = Recording::new(id.to_string(), stream.channel().to_string(), unix_us / 1000);
+        self.lock().insert(id, recording.clone());
+        let _ = self.events.send(recording.clone());
+        let library = Arc::clone(self);
+        // Nothing is written here: whoever begins a Stream waits for no disk.
+        let started =
+            self.spawn(format!("record-{id}"), move || library.record(id, &recording, options, &queue));
+        if let Err(error) = started {
+            self.give_up(id, &error);
+            return Tap::default();
+        }
+        tap
+    }
+
+    fn record(&self, id: StreamId, recording: &Recording, options: Options, queue: &Queue) {
+        let made = fs::create_dir_all(&options.folder).and_then(|()| recording.write(&options.folder));
+        if let Err(error) = made {
+            return self.give_up(id, &error);
+        }
+        recorder::run(options, queue);
+        self.ended(id);
+    }
+
+    fn give_up(&self, id: StreamId, error: &io::Error) {
+        self.counters.write_errors.fetch_add(1, Ordering::Relaxed);
+        self.lock().remove(&id);
+        warn!(stream = %id, %error, "cannot record; live goes on without it");
+    }
+
+    /// All recordings, newest first, older than `before`, of one Channel or of all.
+    pub fn list(&self, channel: Option<&str>, before: Option<StreamId>, limit: usize) -> Vec<Recording> {
+        let table = self.lock();
+        let older = table.iter().rev().filter(|(id, _)| before.is_none_or(|before| **id < before));
+        let found = older.map(|(_, recording)| recording);
+        found.filter(|it| channel.is_none_or(|channel| it.channel == channel)).take(limit).cloned().collect()
+    }
+
+    /// One recording.
+    pub fn get(&self, id: StreamId) -> Option<Recording> {
+        self.lock().get(&id).cloned()
+    }
+
+    /// Follows the changes of all recordings: each is sent as it is after the change.
+    pub fn subscribe(&self) -> broadcast::Receiver<Recording> {
+        self.events.subscribe()
+    }
+
+    /// Removes a recording. Its files go a little later.
+    ///
+    /// # Errors
+    /// [`RemoveError`].
+    pub fn remove(&self, id: StreamId) -> Result<(), RemoveError> {
+        let gone = {
+            let mut table = self.lock();
+            let found = table.get(&id).ok_or(RemoveError::Missing)?;
+            if found.state == RecordingState::Live {
+                return Err(RemoveError::Live);
+            }
+            table.remove(&id)
+        };
+        self.vods.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.counters.removed.fetch_add(1, Ordering::Relaxed);
+        if let Some(gone) = gone {
+            info!(channel = %gone.channel, recording = %id, "recording removed");
+        }
+        // By its new name it is gone for a restart too.
+        let path = self.folder.join(format!("{REMOVED}{id}"));
+        if fs::rename(self.path(id), &path).is_ok() {
+            self.jobs().remove.push(path);
+            self.more.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Counters and gauges.
+    pub fn stats(&self) -> RecordingStats {
+        let table = self.lock();
+        let live = table.values().filter(|it| it.state == RecordingState::Live).count();
+        RecordingStats {
+            recordings: table.len() as u64,
+            live: live as u64,
+            bytes: table.values().map(|it| it.bytes).sum(),
+            ..self.counters.snapshot()
+        }
+    }
+
+    /// Waits until every recorder that was told to end has ended, and stops. What is not finished is finished after
+    /// the next start.
+    pub fn close(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.more.notify_all();
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            let _ = thread.join();
+        }
+    }
+
+    /// The folder of a recording.
+    pub(crate) fn path(&self, id: StreamId) -> PathBuf {
+        self.folder.join(id.to_string())
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The playlists of a recording that ended.
+    pub(crate) fn vod(&self, id: StreamId) -> Option<Arc<Vod>> {
+        let state = self.lock().get(&id)?.state;
+        if !matches!(state, RecordingState::Processing | RecordingState::Ready) {
+            return None;
+        }
+        let mut vods = self.vods.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = vods.get(&id) {
+            return Some(Arc::clone(found));
+        }
+        let made = Arc::new(Vod::new(&Plan::read(&self.path(id)).ok()?));
+        if vods.len() >= VODS_MAX {
+            vods.clear();
+        }
+        vods.insert(id, Arc::clone(&made));
+        Some(made)
+    }
+
+    fn spawn(&self, name: String, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let thread = std::thread::Builder::new().name(name).spawn(run)?;
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.retain(|thread| !thread.is_finished());
+        threads.push(thread);
+        Ok(())
+    }
+
+    fn ended(&self, id: StreamId) {
+        // It plays at once: the journal is complete.
+        match Plan::read(&self.path(id)) {
+            Ok(plan) if plan.playable().next().is_some() => {
+                self.change(id, |it| {
+                    it.describe(&plan);
+                    it.state = RecordingState::Processing;
+                });
+            }
+            Ok(_) | Err(_) => {}
+        }
+        self.jobs().finish.insert(id);
+        self.more.notify_one();
+    }
+
+    fn work(&self) {
+        loop {
+            self.retain();
+            let (finish, remove) = {
+                let mut work = self.jobs();
+                while work.finish.is_empty() && work.remove.is_empty() {
+                    if self.is_stopping() {
+                        return;
+                    }
+                    let (next, waited) = self
+                        .more
+                        .wait_timeout(work, RETENTION_INTERVAL)
+                        .unwrap_or_else(PoisonError::into_inner);
+                    work = next;
+                    if waited.timed_out() {
+                        break;
+                    }
+                }
+                (work.finish.pop_first(), std::mem::take(&mut work.remove))
+            };
+            for path in remove {
+                if let Err(error) = fs::remove_dir_all(&path) {
+                    warn!(path = %path.display(), %error, "cannot remove a recording");
+                }
+            }
+            if let Some(id) = finish {
+                self.finish(id);
+            }
+            if self.is_stopping() {
+                return;
+            }
+        }
+    }
+
+    /// Makes a recording complete: repairs it if its recorder did not end, then makes the MP4 file.
+    fn finish(&self, id: StreamId) {
+        let folder = self.path(id);
+        let plan = match Plan::read(&folder) {
+            Ok(plan) if plan.ended_unix_us.is_some() && plan.bad_lines == 0 => Ok(plan),
+            Ok(_) => {
+                self.counters.repaired.fetch_add(1, Ordering::Relaxed);
+                let repaired = repair(&folder);
+                self.change(id, |it| it.repaired = true);
+                repaired
+            }
+            Err(error) => Err(error),
+        };
+        let plan = match plan {
+            Ok(plan) if plan.playable().next().is_some() => plan,
+            Ok(_) => return self.fail(id, "nothing that can be played was published"),
+            Err(error) => return self.fail(id, &error.to_string()),
+        };
+        self.vods.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.change(id, |it| {
+            it.describe(&plan);
+            it.state = RecordingState::Processing;
+        });
+        let made = self.config.mp4.then(|| vod::mp4(&folder, &plan, &self.stopping));
+        if self.is_stopping() && matches!(made, Some(Err(_))) {
+            return;
+        }
+        self.change(id, |it| {
+            it.state = RecordingState::Ready;
+            match made {
+                Some(Ok(bytes)) => {
+                    it.mp4_bytes = Some(bytes);
+                    it.bytes += bytes;
+                }
+                // It plays by HLS all the same.
+                Some(Err(error)) => it.error = Some(format!("no MP4 file: {error}")),
+                None => {}
+            }
+        });
+        self.counters.finished.fetch_add(1, Ordering::Relaxed);
+        if let Some(it) = self.get(id) {
+            let (channel, recording) = (&it.channel, &it.id);
+            match &it.error {
+                None => {
+                    info!(%channel, %recording, duration_ms = it.duration_ms, bytes = it.bytes, "recording ready")
+                }
+                Some(error) => warn!(%channel, %recording, %error, "recording ready by HLS only"),
+            }
+        }
+    }
+
+    fn fail(&self, id: StreamId, why: &str) {
+        self.counters.failed.fetch_add(1, Ordering::Relaxed);
+        self.change(id, |it| {
+            it.state = RecordingState::Failed;
+            it.error = Some(why.to_owned());
+        });
+        warn!(recording = %id, why, "recording failed");
+    }
+
+    fn change(&self, id: StreamId, change: impl FnOnce(&mut Recording)) {
+        let changed = {
+            let mut table = self.lock();
+            let Some(found) = table.get_mut(&id) else { return };
+            change(found);
+            found.clone()
+        };
+        if let Err(error) = changed.write(&self.path(id)) {
+            self.counters.write_errors.fetch_add(1, Ordering::Relaxed);
+            warn!(recording = %id, %error, "cannot write the manifest of a recording");
+        }
+        let _ = self.events.send(changed);
+    }
+
+    /// Removes what is too old, and the oldest of what is too much.
+    fn retain(&self) {
+        let now = unix_millis();
+        let age_max = self.config.age_max().and_then(|it| u64::try_from(it.as_millis()).ok());
+        let bytes_max = self.config.bytes_max();
+        let mut gone = Vec::new();
+        {
+            let table = self.lock();
+            let mut bytes: u64 = table.values().map(|it| it.bytes).sum();
+            for (id, it) in table.iter().filter(|(_, it)| it.state != RecordingState::Live) {
+                let ended = it.ended_at.unwrap_or(it.started_at);
+                let old = age_max.is_some_and(|age_max| now.saturating_sub(ended) > age_max);
+                let much = bytes_max.is_some_and(|bytes_max| bytes > bytes_max);
+                if it.state != RecordingState::Processing && (old || much) {
+                    bytes -= it.bytes;
+                    gone.push(*id);
+                }
+            }
+        }
+        for id in gone {
+            let _ = self.remove(id);
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<StreamId, Recording>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the age of a recording is by the wall clock")]
+fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,131 @@
+//! `recording.json`: what a recording is, for people and programs. The truth about it, written atomically.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::plan::Plan;
+use crate::storage::disk::replace;
+
+/// Its name in the folder of a recording.
+pub(crate) const FILE: &str = "recording.json";
+
+/// The form of the file.
+const VERSION: u32 = 1;
+
+/// What a Stream leaves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Recording {
+    version: u32,
+    /// The id of its Stream.
+    pub id: String,
+    /// The Channel.
+    pub channel: String,
+    /// Where it stands.
+    pub state: RecordingState,
+    /// Unix time in milliseconds.
+    pub started_at: u64,
+    /// Unix time in milliseconds, once it ended.
+    pub ended_at: Option<u64>,
+    /// How long it is, once it ended.
+    pub duration_ms: Option<u64>,
+    /// On disk, segments and MP4 file, once it ended.
+    pub bytes: u64,
+    /// Holes that a full or slow disk left, and how long they are together.
+    pub holes: u64,
+    /// See `holes`.
+    pub holes_ms: u64,
+    /// The server did not end it: it was put together after a crash.
+    pub repaired: bool,
+    /// RFC 6381, once it ended.
+    pub codecs: Vec<String>,
+    /// Largest picture, once it ended.
+    pub width: Option<u32>,
+    /// See `width`.
+    pub height: Option<u32>,
+    /// Bytes of the MP4 file, once there is one.
+    pub mp4_bytes: Option<u64>,
+    /// Why it failed, or why there is no MP4 file.
+    pub error: Option<String>,
+}
+
+/// Where a recording stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordingState {
+    /// Its Stream is live.
+    Live,
+    /// Its Stream is over: it plays by HLS; the MP4 file is being made.
+    Processing,
+    /// Complete.
+    Ready,
+    /// Nothing of it can be played.
+    Failed,
+}
+
+impl RecordingState {
+    /// As in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Processing => "processing",
+            Self::Ready => "ready",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl Recording {
+    /// A recording that begins.
+    pub(crate) fn new(id: String, channel: String, started_at: u64) -> Self {
+        Self {
+            version: VERSION,
+            id,
+            channel,
+            state: RecordingState::Live,
+            started_at,
+            ended_at: None,
+            duration_ms: None,
+            bytes: 0,
+            holes: 0,
+            holes_ms: 0,
+            repaired: false,
+            codecs: Vec::new(),
+            width: None,
+            height: None,
+            mp4_bytes: None,
+            error: None,
+        }
+    }
+
+    /// Says what it consists of, now that it ended.
+    pub(crate) fn describe(&mut self, plan: &Plan) {
+        let millis = |it: std::time::Duration| u64::try_from(it.as_millis()).unwrap_or(u64::MAX);
+        let (holes, length) = plan.holes();
+        if self.channel.is_empty() {
+            self.channel.clone_from(&plan.channel);
+        }
+        self.ended_at = plan.ended_unix_us.map(|micros| micros / 1000);
+        self.duration_ms = Some(millis(plan.duration()));
+        self.bytes = plan.bytes();
+        (self.holes, self.holes_ms) = (holes, millis(length));
+        let abouts: Vec<_> = plan.playable().filter_map(|rendition| rendition.about()).collect();
+        self.codecs = abouts.iter().map(|about| about.codecs.clone()).collect();
+        let largest = abouts.iter().filter_map(|about| about.size).max_by_key(|(width, _)| *width);
+        (self.width, self.height) = largest.unzip();
+    }
+
+    /// Reads the one in `folder`.
+    pub(crate) fn read(folder: &Path) -> Option<Self> {
+        let found: Self = serde_json::from_slice(&fs::read(folder.join(FILE)).ok()?).ok()?;
+        (found.version == VERSION).then_some(found)
+    }
+
+    /// Writes it.
+    pub(crate) fn write(&self, folder: &Path) -> io::Result<()> {
+        replace(&folder.join(FILE), &serde_json::to_vec_pretty(self).unwrap_or_default())
+    }
+}

@@ -1,0 +1,36 @@
+//! Recordings: what a Stream leaves on disk.
+//!
+//! ```text
+//! Presentation ─ frames, parts, segments ─► tap (bounded) ─► recorder (a thread per Stream) ─► files
+//!                                                                 end │
+//!                                    library (one thread): repair ◄───┘──► VOD ──► MP4, retention
+//! ```
+//! The folder of a recording is named after its Stream:
+//! ```text
+//! recording.json             what it is (manifest.rs)
+//! journal.log                which segments it has (journal.rs)
+//! wal-{n}.bin                frames that are in no part yet (wal.rs); gone once it ended
+//! {rendition}/init{n}.mp4    as in the live playlists
+//! {rendition}/s{msn}.m4s
+//! video.mp4                  once it is ready
+//! ```
+
+mod config;
+mod counters;
+mod journal;
+mod library;
+mod manifest;
+mod plan;
+mod recorder;
+mod repair;
+mod tap;
+#[cfg(test)]
+mod tests;
+mod wal;
+
+pub use config::RecordingConfig;
+pub use counters::RecordingStats;
+pub use library::{Recordings, RemoveError};
+pub use manifest::{Recording, RecordingState};
+pub(crate) use plan::{Plan, Rendition, Segment};
+pub(crate) use tap::{About, RenditionTap, Tap};

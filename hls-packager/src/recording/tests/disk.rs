@@ -1,0 +1,81 @@
+//! Disks that are full or stand still: live does not notice, and the recording says what is missing.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::house::{House, REWIND, SOON, plays, samples};
+use crate::recording::plan::Plan;
+use crate::recording::recorder::{self, Options};
+use crate::recording::tap::Tap;
+use crate::storage::disk::inject;
+use crate::tests::source::Source;
+
+#[test]
+fn a_full_disk_leaves_a_hole_that_is_told() {
+    let mut house = House::new();
+    let fault = inject(house.folder.path());
+    for (kind, frame) in house.frames(&Source { seconds: 24.0, ..Source::default() }) {
+        let at = frame.dts.as_secs_f64();
+        fault.full((9.0..15.0).contains(&at));
+        house.feed(kind, frame);
+    }
+    let plan = house.finish();
+    let (holes, length) = plan.holes();
+    assert!(holes >= 2 && (4.0..9.0).contains(&length.as_secs_f64()), "{holes}, {length:?}");
+    // Both sides of the hole are there, and together they are as long as the Stream.
+    assert!((plan.duration().as_secs_f64() - 24.0).abs() < 0.3, "{:?}", plan.duration());
+    let kept = samples(house.folder.path(), &plan.renditions[0]);
+    assert!(kept.len() > 14 * 30 && kept.last().is_some_and(|last| *last > 23_000_000));
+    plays(house.folder.path(), &plan);
+    let counters = house.counters.snapshot();
+    assert!(counters.write_errors_total > 0 && counters.parts_lost_total > 0, "{counters:?}");
+    assert_eq!(house.presentation.dropped(), 0, "live lost nothing");
+}
+
+#[test]
+fn a_disk_that_stands_still_holds_nobody_up() {
+    let mut house = House::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let fault = inject(folder.path());
+    let (tap, queue) = Tap::open(Arc::clone(&house.counters.overflows), REWIND);
+    house.presentation.record(tap.clone());
+    let options = Options {
+        folder: folder.path().to_owned(),
+        channel: "ana".into(),
+        stream: "s1".into(),
+        unix_us: 0,
+        sync: false,
+        bytes_max: u64::MAX,
+        counters: Arc::clone(&house.counters),
+    };
+    let recorder = std::thread::spawn(move || recorder::run(options, &queue));
+    let frames = house.frames(&Source { seconds: 60.0, ..Source::default() });
+    for (kind, frame) in frames {
+        // It stands still for longer than the queue takes. Before and after, the disk is waited for, as a live
+        // stream does by taking its time.
+        let at = frame.dts.as_secs_f64();
+        fault.stalled((10.0..40.0).contains(&at));
+        if !(10.0..40.0).contains(&at) {
+            wait_until(|| tap.is_idle());
+        }
+        house.feed_only(kind, frame);
+    }
+    assert_eq!(house.presentation.dropped(), 0, "live lost nothing");
+    house.presentation.finish(house.now);
+    recorder.join().expect("it ends");
+    let plan = Plan::read(folder.path()).expect("readable");
+    let (holes, length) = plan.holes();
+    assert!(house.counters.overflows.load(Ordering::Relaxed) > 0);
+    assert!(holes >= 1 && length > Duration::from_secs(5), "{holes}, {length:?}");
+    assert!((plan.duration().as_secs_f64() - 60.0).abs() < 0.3, "{:?}", plan.duration());
+    plays(folder.path(), &plan);
+}
+
+fn wait_until(done: impl Fn() -> bool) {
+    let deadline = tokio::time::Instant::now().into_std() + SOON;
+    while !done() {
+        assert!(tokio::time::Instant::now().into_std() < deadline, "the recorder is stuck");
+        std::thread::yield_now();
+    }
+}

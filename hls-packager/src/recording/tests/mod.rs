@@ -1,0 +1,7 @@
+//! Recordings in virtual time: killed at any frame, cut at any byte, on disks that are full or stand still.
+
+mod damage;
+mod disk;
+mod house;
+mod rewind;
+mod whole;

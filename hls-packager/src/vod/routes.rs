@@ -1,0 +1,149 @@
+//! HTTP of recordings: `/vod/{recording}/…`.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::header::{CONTENT_DISPOSITION, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware;
+use axum::response::Response;
+use axum::routing::get;
+use media::StreamId;
+
+use super::MP4;
+use super::file::{self, Kind};
+use crate::file_name::FileName;
+use crate::recording::{RecordingState, Recordings};
+use crate::routes::{FOREVER, cors, problem, text};
+
+/// The playlists of a recording do not change, but it may be removed.
+const LISTED: &str = "public, max-age=60";
+
+/// The MP4 file of a recording: as [`LISTED`], but it is large.
+const DOWNLOAD: &str = "public, max-age=86400";
+
+/// How long a cache may say that there is none, in seconds.
+const MISSING_S: u32 = 1;
+
+/// Everything under `/vod/`.
+pub fn routes(recordings: Arc<Recordings>) -> Router {
+    Router::new()
+        .route("/vod/{recording}/master.m3u8", get(multivariant))
+        .route("/vod/{recording}/video.mp4", get(mp4))
+        .route("/vod/{recording}/{rendition}/{file}", get(media))
+        .layer(middleware::from_fn(cors))
+        .with_state(recordings)
+}
+
+async fn multivariant(
+    State(recordings): State<Arc<Recordings>>,
+    Path(recording): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let Some(id) = StreamId::parse(&recording) else { return missing("there is no such recording") };
+    match blocking(&recordings, move |it| it.vod(id)).await {
+        Some(vod) => text(&headers, vod.multivariant(), LISTED),
+        None => missing(&why_not(&recordings, id)),
+    }
+}
+
+async fn media(
+    State(recordings): State<Arc<Recordings>>,
+    Path((recording, rendition, file)): Path<(String, String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    let Some(id) = StreamId::parse(&recording) else { return missing("there is no such recording") };
+    let Some(vod) = blocking(&recordings, move |it| it.vod(id)).await else {
+        return missing(&why_not(&recordings, id));
+    };
+    // Only names that the recording has become paths.
+    let Some(list) = vod.media(&rendition) else { return missing("there is no such rendition") };
+    if file == "index.m3u8" {
+        return text(&headers, list, LISTED);
+    }
+    let name = FileName::parse(&file).filter(|name| !matches!(name, FileName::Part(_)));
+    let Some(name) = name else { return missing("there is no such file") };
+    let path = recordings.path(id).join(&rendition).join(name.uri());
+    let kind = Kind { content_type: content_type(&rendition), cache: FOREVER };
+    match file::serve(&path, kind, &headers, recordings.counters().bytes_served.clone()).await {
+        Ok(response) => response,
+        Err(_) => missing("there is no such file"),
+    }
+}
+
+async fn mp4(
+    State(recordings): State<Arc<Recordings>>,
+    Path(recording): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let id = StreamId::parse(&recording);
+    let Some((id, found)) = id.and_then(|id| Some((id, recordings.get(id)?))) else {
+        return missing("there is no such recording");
+    };
+    if found.state == RecordingState::Processing {
+        let why = "the file is being made; the recording plays by HLS meanwhile";
+        let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, why, 0);
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        return response;
+    }
+    if found.mp4_bytes.is_none() {
+        return missing(found.error.as_deref().unwrap_or(&why_not(&recordings, id)));
+    }
+    let kind = Kind { content_type: "video/mp4", cache: DOWNLOAD };
+    let path = recordings.path(id).join(MP4);
+    match file::serve(&path, kind, &headers, recordings.counters().bytes_served.clone()).await {
+        Ok(mut response) => {
+            let name = format!("inline; filename=\"{}-{id}.mp4\"", found.channel);
+            if let Ok(name) = HeaderValue::from_str(&name) {
+                response.headers_mut().insert(CONTENT_DISPOSITION, name);
+            }
+            response
+        }
+        Err(_) => missing("the file is gone"),
+    }
+}
+
+impl Recordings {
+    /// A file of a Stream that is live, or was lately.
+    pub(crate) async fn live_file(
+        &self,
+        stream: StreamId,
+        rendition: &str,
+        file: FileName,
+        headers: &HeaderMap,
+    ) -> Option<Response> {
+        let path = self.path(stream).join(rendition).join(file.uri());
+        let kind = Kind { content_type: content_type(rendition), cache: FOREVER };
+        file::serve(&path, kind, headers, self.counters().bytes_served.clone()).await.ok()
+    }
+}
+
+/// Where there is no video, the Rendition is sound.
+fn content_type(rendition: &str) -> &'static str {
+    if rendition.starts_with("audio") { "audio/mp4" } else { "video/mp4" }
+}
+
+fn why_not(recordings: &Recordings, id: StreamId) -> String {
+    let found = recordings.get(id);
+    match found.map(|it| (it.state, it.error)) {
+        None => "there is no such recording".to_owned(),
+        Some((RecordingState::Live, _)) => {
+            "the stream is live: its recording plays when it is over".to_owned()
+        }
+        Some((_, error)) => error.unwrap_or_else(|| "there is no such file of this recording".to_owned()),
+    }
+}
+
+fn missing(why: &str) -> Response {
+    problem(StatusCode::NOT_FOUND, why, MISSING_S)
+}
+
+/// Runs what reads from disk where it holds nobody up.
+async fn blocking<T: Send + 'static>(
+    recordings: &Arc<Recordings>,
+    look: impl FnOnce(&Recordings) -> Option<T> + Send + 'static,
+) -> Option<T> {
+    let recordings = Arc::clone(recordings);
+    tokio::task::spawn_blocking(move || look(&recordings)).await.ok()?
+}
