@@ -10,7 +10,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::map_request;
 use axum_server::Handle;
 use control::{Authority, ChannelConfig, StreamKey};
-use hls_packager::Packager;
+use hls_packager::{Packager, Recordings};
 use media::{ChannelName, Hub};
 use secrecy::ExposeSecret;
 use sfu::Sfu;
@@ -60,6 +60,17 @@ pub enum StartError {
     /// The RTMP port.
     #[error(transparent)]
     Rtmp(#[from] ingest::Error),
+    /// The folder of recordings.
+    #[error(
+        "cannot record to {folder}: {source}. Set [hls.recording] dir to a folder that this user may write, or \
+         enabled = false"
+    )]
+    Recording {
+        /// Which folder.
+        folder: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// Audio conversion.
     #[error(transparent)]
     Transcode(#[from] transcode::Error),
@@ -72,6 +83,7 @@ pub enum StartError {
 pub struct Server {
     hub: Arc<Hub>,
     sfu: Sfu,
+    recordings: Option<Arc<Recordings>>,
     http: SocketAddr,
     rtmp: SocketAddr,
     tls: bool,
@@ -106,7 +118,11 @@ impl Server {
         // The bus, and everything that reads it.
         let hub = Hub::new(Duration::from_secs(config.publish.reconnect_grace_s));
         let sfu = Sfu::start(config.rtc.clone())?;
-        let packager = Packager::new(config.hls.clone());
+        let recordings = recordings(&config)?;
+        let packager = match &recordings {
+            Some(recordings) => Packager::recording(config.hls.clone(), Arc::clone(recordings)),
+            None => Packager::new(config.hls.clone()),
+        };
         let transcoder = Transcoder::new(config.transcode.clone())?;
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -175,12 +191,18 @@ impl Server {
             publishers_refused,
             sfu: sfu.clone(),
             packager: Arc::clone(&packager),
+            recordings: recordings.clone(),
             transcoder,
             rtmp: rtmp_stats,
             gateway: Arc::clone(&gateway),
             whip: Arc::clone(&whip),
             whep: Arc::clone(&whep),
         };
+        let recorded = recordings.as_ref().map_or_else(Router::new, |recordings| {
+            let operator = http::operator::Operator { proxied, exposed: false };
+            hls_packager::vod_routes(Arc::clone(recordings))
+                .merge(http::recordings::routes(Arc::clone(recordings), operator))
+        });
         let routes = Router::new()
             .merge(http::api::routes(api))
             .merge(http::health::routes(Health { stopping: Arc::clone(&stopping), metrics }))
@@ -188,6 +210,7 @@ impl Server {
             .merge(signaling::whep::routes(whep))
             .merge(signaling::routes(gateway))
             .merge(hls_packager::routes(packager))
+            .merge(recorded)
             .fallback(http::player::pages)
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
         let routes =
@@ -234,7 +257,19 @@ impl Server {
             });
         }
 
-        Ok(Self { hub, sfu, http, rtmp: rtmp_address, tls: secured, channels, stopping, stop, handle, tasks })
+        Ok(Self {
+            hub,
+            sfu,
+            recordings,
+            http,
+            rtmp: rtmp_address,
+            tls: secured,
+            channels,
+            stopping,
+            stop,
+            handle,
+            tasks,
+        })
     }
 
     /// Where HTTP listens.
@@ -295,8 +330,27 @@ impl Server {
         if tokio::time::timeout(STOP_GRACE * 2, self.tasks.wait()).await.is_err() {
             warn!("some tasks did not end in time");
         }
+        if let Some(recordings) = self.recordings {
+            // Recorders write what they have; a disk that stands still does not keep the process.
+            let closed = tokio::task::spawn_blocking(move || recordings.close());
+            if tokio::time::timeout(STOP_GRACE, closed).await.is_err() {
+                warn!("recordings are not complete; they are repaired at the next start");
+            }
+        }
         self.sfu.stop();
     }
+}
+
+/// Opens the recordings, if there are to be any.
+fn recordings(config: &Config) -> Result<Option<Arc<Recordings>>, StartError> {
+    let settings = &config.hls.recording;
+    if !settings.enabled {
+        return Ok(None);
+    }
+    let folder = settings.dir.clone().unwrap_or_else(|| config.data.dir.join("recordings"));
+    Recordings::open(settings.clone(), &folder)
+        .map(Some)
+        .map_err(|source| StartError::Recording { folder: folder.display().to_string(), source })
 }
 
 /// Binds the HTTP port; where the kernel has no IPv6, `[::]` becomes `0.0.0.0`.

@@ -8,8 +8,8 @@ use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 
 /// Names that are pages or parts of the API, so that a channel of that name could not be watched.
-const RESERVED_NAMES: [&str; 9] =
-    ["api", "assets", "healthz", "hls", "live", "metrics", "readyz", "whep", "whip"];
+const RESERVED_NAMES: [&str; 10] =
+    ["api", "assets", "healthz", "hls", "live", "metrics", "readyz", "vod", "whep", "whip"];
 
 /// Everything that can be set. The annotated `swiftwater.example.toml` is its manual.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -9,7 +9,7 @@ mod table;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hls_packager::Packager;
+use hls_packager::{Packager, Recordings};
 use media::{Hub, StreamState};
 use serde_json::json;
 use sfu::Sfu;
@@ -26,6 +26,7 @@ pub(crate) struct Metrics {
     pub(crate) publishers_refused: Arc<AtomicU64>,
     pub(crate) sfu: Sfu,
     pub(crate) packager: Arc<Packager>,
+    pub(crate) recordings: Option<Arc<Recordings>>,
     pub(crate) transcoder: Arc<Transcoder>,
     pub(crate) rtmp: Arc<ingest::rtmp::Stats>,
     pub(crate) gateway: Arc<signaling::Gateway>,
@@ -58,6 +59,9 @@ impl Metrics {
             numbers.add_instance("shard", shard, &of_shard);
         }
         numbers.add("hls", &self.packager.stats());
+        if let Some(recordings) = &self.recordings {
+            numbers.add("recording", &recordings.stats());
+        }
         numbers.add("transcode", &self.transcoder.stats());
         numbers.add("rtmp", &self.rtmp.snapshot());
         numbers.add("gateway", &self.gateway.stats());

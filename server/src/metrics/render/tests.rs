@@ -82,6 +82,7 @@ fn every_counter_has_a_row() {
     numbers.add("transcode", &transcode::Stats::default());
     numbers.add("rtmp", &ingest::rtmp::Stats::default().snapshot());
     numbers.add("hls", &hls_packager::Stats::default());
+    numbers.add("recording", &hls_packager::RecordingStats::default());
     let missing: Vec<&str> = numbers.paths().filter(|path| !rows().any(|row| row.path == *path)).collect();
     assert!(missing.is_empty(), "without a row in metrics/table.rs: {missing:?}");
 }

@@ -68,6 +68,72 @@ pub(super) const ROWS: &[Row] = &[
         "swiftwater_hls_requests_stalled_total",
         "Requests answered with 503 because the source paused.",
     ),
+    // Recordings.
+    gauge("recording.recordings", "swiftwater_recordings", "Recordings on disk."),
+    gauge("recording.live", "swiftwater_recordings_live", "Recordings that are live."),
+    gauge("recording.bytes", "swiftwater_recordings_bytes", "Bytes of finished recordings."),
+    counter(
+        "recording.recorder_overflows_total",
+        "swiftwater_recording_overflows_total",
+        "Frames, parts and ends of segments that found no room in a recorder's queue.",
+    ),
+    counter("recording.parts_total", "swiftwater_recording_parts_total", "Parts written."),
+    counter(
+        "recording.parts_lost_total",
+        "swiftwater_recording_parts_lost_total",
+        "Parts that are missing in a recording.",
+    ),
+    counter(
+        "recording.segments_total",
+        "swiftwater_recording_segments_total",
+        "Segments that are whole on disk.",
+    ),
+    counter(
+        "recording.segments_lost_total",
+        "swiftwater_recording_segments_lost_total",
+        "Segments that are missing or end early in a recording.",
+    ),
+    counter(
+        "recording.segments_removed_total",
+        "swiftwater_recording_segments_removed_total",
+        "Segments removed from recordings that grew too large.",
+    ),
+    counter(
+        "recording.bytes_written_total",
+        "swiftwater_recording_bytes_written_total",
+        "Bytes of parts written.",
+    ),
+    counter(
+        "recording.write_errors_total",
+        "swiftwater_recording_write_errors_total",
+        "Writes that the disk refused.",
+    ),
+    counter(
+        "recording.wal_dropped_total",
+        "swiftwater_recording_wal_dropped_total",
+        "Write-ahead files removed before their frames were in parts.",
+    ),
+    counter(
+        "recording.repaired_total",
+        "swiftwater_recording_repaired_total",
+        "Recordings repaired after a crash.",
+    ),
+    counter(
+        "recording.finished_total",
+        "swiftwater_recording_finished_total",
+        "Recordings that became ready.",
+    ),
+    counter("recording.failed_total", "swiftwater_recording_failed_total", "Recordings that failed."),
+    counter(
+        "recording.removed_total",
+        "swiftwater_recording_removed_total",
+        "Recordings removed, by request or by the retention rules.",
+    ),
+    counter(
+        "recording.bytes_served_total",
+        "swiftwater_recording_bytes_served_total",
+        "Bytes of recordings sent to viewers.",
+    ),
     // Audio conversion.
     gauge("transcode.jobs", "swiftwater_transcode_jobs", "Converted tracks that exist."),
     gauge(
