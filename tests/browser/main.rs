@@ -4,6 +4,7 @@ mod fallback;
 mod join;
 mod lips;
 mod publish;
+mod recording;
 mod relayed;
 mod simulcast;
 mod steady;

@@ -15,5 +15,6 @@ mod load;
 mod observe;
 mod play;
 mod reconnect;
+mod recordings;
 mod silence;
 mod vanish;

@@ -15,6 +15,7 @@ pub mod link;
 pub mod log;
 pub mod process;
 pub mod relay;
+pub mod rtmp;
 pub mod sdp;
 pub mod source;
 pub mod spectator;

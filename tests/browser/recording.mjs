@@ -1,0 +1,40 @@
+// Plays a recording in a bare <video>, as MP4 file and by Chromium's own HLS: from the start, then from two other places.
+// Input: { origin, urls: [string] }. Output: per URL what was seen.
+
+import { input, report, withChromium } from './lib/chromium.mjs';
+
+report(await withChromium(input, async (context) => {
+  const page = await context.newPage();
+  await page.goto(`${input.origin}/healthz`);
+  return page.evaluate(async (urls) => {
+    const seen = [];
+    for (const url of urls) {
+      const video = document.createElement('video');
+      video.src = url;
+      document.body.append(video);
+      const event = (name) => new Promise((resolve, reject) => {
+        video.addEventListener(name, resolve, { once: true });
+        video.addEventListener('error', () => reject(new Error(`${url}: ${video.error?.message}`)), { once: true });
+      });
+      await event('loadedmetadata');
+      const places = [];
+      for (const part of [0, 0.7, 0.3]) {
+        const to = video.duration * part;
+        if (part > 0) {
+          const seeked = event('seeked');
+          video.currentTime = to;
+          await seeked;
+        }
+        await video.play();
+        // A second of it, sound and picture.
+        while (video.currentTime < to + 1 && !video.ended) await event('timeupdate');
+        const quality = video.getVideoPlaybackQuality();
+        places.push({ to, at: video.currentTime, frames: quality.totalVideoFrames, sound: video.webkitAudioDecodedByteCount });
+        video.pause();
+      }
+      seen.push({ url, duration: video.duration, width: video.videoWidth, places });
+      video.remove();
+    }
+    return seen;
+  }, input.urls);
+}));
