@@ -162,6 +162,15 @@ impl Hub {
         }
     }
 
+    /// Ends the Stream of a Channel at once, also while somebody publishes: the Publisher sees it and stops. False if
+    /// there is none.
+    pub fn end(&self, channel: &ChannelName) -> bool {
+        let Some(entry) = self.lock().streams.remove(channel) else { return false };
+        entry.stream.end();
+        self.tell(HubEvent::Ended(entry.stream));
+        true
+    }
+
     /// Ends every Stream: the node stops.
     pub fn end_all(&self) {
         let all: Vec<Entry> = self.lock().streams.drain().map(|(_, entry)| entry).collect();
@@ -274,6 +283,20 @@ mod tests {
         assert_eq!(stream.state(), StreamState::Ended);
         assert!(setup.hub.streams().is_empty());
         assert_eq!(setup.told(), ["started", "ended"]);
+    }
+
+    #[test]
+    fn a_stream_that_is_ended_from_outside_is_over_for_its_publisher_too() {
+        let mut setup = Setup::new();
+        let writer = setup.publish().expect("free");
+        assert!(setup.hub.end(&setup.channel));
+        assert!(!setup.hub.end(&setup.channel));
+        assert_eq!(writer.stream().state(), StreamState::Ended);
+        let next = setup.publish().expect("free");
+        assert_ne!(next.stream().id(), writer.stream().id());
+        drop(writer);
+        assert_eq!(next.stream().state(), StreamState::Live, "the old one's end is not the new one's");
+        assert_eq!(setup.told(), ["started", "ended", "started"]);
     }
 
     #[test]

@@ -224,6 +224,23 @@ impl Sfu {
         Ok(peers)
     }
 
+    /// Ends a Peer, whoever holds its handle: a moderator says so. False if it has ended or has not come yet.
+    pub fn close_peer(&self, peer: PeerId) -> bool {
+        let registry = &self.node.registry;
+        let Some(shard) = registry.claims.shard_of(peer) else { return false };
+        registry.command(shard, Command::Close(peer));
+        true
+    }
+
+    /// Says what a viewer is to see, whoever holds its handle. False if it has ended or has not come yet. Whether there is
+    /// such a Layer is for the caller to know: without one the viewer gets the next lower.
+    pub fn set_layer(&self, peer: PeerId, choice: LayerChoice) -> bool {
+        let registry = &self.node.registry;
+        let Some(shard) = registry.claims.shard_of(peer) else { return false };
+        registry.command(shard, Command::SetLayer(peer, choice));
+        true
+    }
+
     /// What was counted, summed over the shards; at most 250 ms old.
     pub fn stats(&self) -> Stats {
         let registry = &self.node.registry;

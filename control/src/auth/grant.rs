@@ -18,4 +18,14 @@ pub struct Grant {
     pub channel: ChannelName,
     /// What is allowed there.
     pub permission: Permission,
+    /// The Channel's row, on a node with a database.
+    pub channel_id: Option<String>,
+    /// By which stream key of the database.
+    pub key_id: Option<String>,
+    /// Whom a token was made for.
+    pub subject: Option<String>,
+    /// When a token ends, in unix seconds.
+    pub expires: Option<i64>,
+    /// Whether caches that serve others may keep what comes of it.
+    pub public: bool,
 }

@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use hmac::{Hmac, Mac};
-use rand::RngCore;
 use secrecy::{ExposeSecret, SecretString};
-use sha2::Sha256;
+
+use super::secrets::{Secrets, hint, random_text};
 
 /// Random bytes of a made key: 130 bits and more cannot be guessed, so a fast hash is enough (an argon2
 /// on the publish path would only be a way to keep us busy).
@@ -21,18 +20,7 @@ pub struct StreamKey(SecretString);
 impl StreamKey {
     /// Makes a fresh key: `live_` and 32 characters.
     pub fn generate() -> Self {
-        let mut bytes = [0u8; KEY_BYTES];
-        rand::rng().fill_bytes(&mut bytes);
-        let mut text = String::with_capacity(5 + KEY_BYTES * 8 / 5);
-        text.push_str("live_");
-        for chunk in bytes.chunks(5) {
-            let mut word = chunk.iter().fold(0u64, |word, byte| (word << 8) | u64::from(*byte));
-            for _ in 0..8 {
-                text.push(char::from(BASE32[(word & 31) as usize]));
-                word >>= 5;
-            }
-        }
-        Self(text.into())
+        Self(random_text("live_", KEY_BYTES).into())
     }
 
     /// Takes a key as it was configured or sent.
@@ -45,17 +33,16 @@ impl StreamKey {
         self.0.expose_secret()
     }
 
-    /// What is stored and looked up: HMAC-SHA256 under the node's pepper.
-    pub(crate) fn fingerprint(&self, pepper: &[u8; 32]) -> [u8; 32] {
-        #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
-        let mut mac = Hmac::<Sha256>::new_from_slice(pepper).expect("HMAC takes a key of any length");
-        mac.update(self.0.expose_secret().as_bytes());
-        mac.finalize().into_bytes().into()
+    /// What is stored and looked up.
+    pub(crate) fn fingerprint(&self, secrets: &Secrets) -> String {
+        secrets.fingerprint("stream key", self.0.expose_secret())
+    }
+
+    /// Its last characters.
+    pub(crate) fn hint(&self) -> &str {
+        hint(self.0.expose_secret())
     }
 }
-
-/// Crockford's base 32, lower case: no letters that are mistaken for digits.
-const BASE32: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 impl fmt::Debug for StreamKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

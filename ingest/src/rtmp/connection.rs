@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use media::StreamState;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +50,8 @@ enum End {
     Refused,
     /// A newer publisher has the Stream.
     Replaced,
+    /// The Stream was ended from outside: its key was revoked, or a moderator said so.
+    Ended,
     /// Nothing came in time.
     Timeout,
     /// The server stops.
@@ -95,6 +98,7 @@ impl Connection {
                 counters.replaced.bump();
                 "replaced by a newer publisher"
             }
+            Ok(End::Ended) => "its stream was ended",
             Ok(End::Timeout) => {
                 counters.timeouts.bump();
                 "silent for too long"
@@ -159,8 +163,8 @@ impl Connection {
 
     fn handle_tick(&mut self) -> Option<End> {
         self.count_mends();
-        if self.replaced() {
-            return Some(End::Replaced);
+        if let Some(end) = self.cut() {
+            return Some(end);
         }
         let now = now();
         let late = if self.ever_published {
@@ -171,8 +175,14 @@ impl Connection {
         late.then_some(End::Timeout)
     }
 
-    fn replaced(&self) -> bool {
-        self.publication.as_ref().is_some_and(|publication| publication.writer().replaced())
+    /// Why this publisher may not go on.
+    fn cut(&self) -> Option<End> {
+        let writer = self.publication.as_ref()?.writer();
+        match writer.stream().state() {
+            _ if writer.replaced() => Some(End::Replaced),
+            StreamState::Ended => Some(End::Ended),
+            StreamState::Live | StreamState::Reconnecting => None,
+        }
     }
 
     async fn handle_input(&mut self, input: &mut &[u8]) -> Result<Option<End>, Error> {
@@ -185,8 +195,8 @@ impl Connection {
             };
             let counters = Arc::clone(&self.shared.counters);
             // Two publishers must not write one Track, not even for the length of a tick.
-            if self.replaced() {
-                return Ok(Some(End::Replaced));
+            if let Some(end) = self.cut() {
+                return Ok(Some(end));
             }
             let arrival = self.last_read;
             let (outcome, frames) = match (event, &mut self.publication) {
