@@ -180,6 +180,11 @@ async fn keys(place: Place<'_>) {
     db.touch_stream_key(&old.id, NOW + 1).await.expect("touched");
     assert_eq!(db.stream_keys(&channel.id).await.expect("listed")[0].last_used_at, Some(NOW + 1));
 
+    let live = Claim { key_id: Some(&old.id), ..claim(&channel, "a", false) };
+    let live = db.go_live(live, NOW).await.expect("asked").expect("free");
+    assert_eq!(db.standing_streams("a").await.expect("asked"), [live]);
+    assert!(db.standing_streams("b").await.expect("asked").is_empty());
+
     let new = db.rotate_stream_key(&old.id, key("new"), NOW + 60, NOW).await.expect("rotated");
     assert!(db.key_owner("old", NOW + 59).await.expect("asked").is_some(), "both work for a while");
     assert!(db.key_owner("new", NOW + 59).await.expect("asked").is_some());
@@ -189,6 +194,12 @@ async fn keys(place: Place<'_>) {
     assert!(db.key_owner("new", NOW).await.expect("asked").is_none());
     assert!(!db.key_stands(&new.id).await.expect("asked"));
     assert!(matches!(db.revoke_stream_key("chn_other", &old.id, NOW).await, Err(Error::Missing(_))));
+    assert_eq!(db.standing_streams("a").await.expect("asked").len(), 1);
+    db.set_user(&user.id, Role::User, Status::Suspended, NOW).await.expect("suspended");
+    assert!(db.standing_streams("a").await.expect("asked").is_empty());
+    db.set_user(&user.id, Role::User, Status::Active, NOW).await.expect("back");
+    db.revoke_stream_key(&channel.id, &old.id, NOW).await.expect("revoked");
+    assert!(db.standing_streams("a").await.expect("asked").is_empty());
     db.set_user(&user.id, Role::User, Status::Suspended, NOW).await.expect("suspended");
     assert!(db.key_owner("old", NOW).await.expect("asked").is_none());
     assert!(!db.key_stands(&old.id).await.expect("asked"));

@@ -9,10 +9,10 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::map_request;
 use axum_server::Handle;
-use control::{Authority, ChannelConfig, StreamKey};
+use control::{Accounts, Authority, ChannelConfig, Database, Secrets, StreamKey};
 use hls_packager::{Packager, Recordings};
 use media::{ChannelName, Hub};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use sfu::Sfu;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -21,13 +21,16 @@ use tracing::warn;
 use transcode::Transcoder;
 
 use crate::admission::Admission;
+use crate::broadcasts::Broadcasts;
 use crate::config::Config;
 use crate::http::api::Api;
 use crate::http::connections::Connections;
 use crate::http::health::Health;
+use crate::http::limit::Limit;
 use crate::http::patience;
+use crate::http::v1::V1;
 use crate::metrics::Metrics;
-use crate::{admission, demo, first_run, http, lifecycle, tls};
+use crate::{admission, demo, first_run, http, lifecycle, node, tls};
 
 /// Largest request body: an SDP offer is a few kilobytes; WHIP refuses above 64 KiB itself.
 const BODY_BYTES_MAX: usize = 256 * 1024;
@@ -44,6 +47,18 @@ pub enum StartError {
     /// The kept channels.
     #[error(transparent)]
     FirstRun(#[from] first_run::Error),
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] control::db::Error),
+    /// The secret under which keys are kept.
+    #[error(transparent)]
+    Secrets(#[from] control::SecretsError),
+    /// Accounts.
+    #[error(transparent)]
+    Accounts(#[from] control::account::Error),
+    /// The node's name.
+    #[error("cannot keep the node's name in the data directory: {0}")]
+    Node(std::io::Error),
     /// HTTPS.
     #[error(transparent)]
     Tls(#[from] tls::Error),
@@ -88,6 +103,8 @@ pub struct Server {
     rtmp: SocketAddr,
     tls: bool,
     channels: Vec<ChannelConfig>,
+    database: Database,
+    setup: Option<SecretString>,
     stopping: Arc<AtomicBool>,
     stop: CancellationToken,
     handle: Handle<SocketAddr>,
@@ -113,10 +130,17 @@ impl Server {
             channels.retain(|channel| channel.name != name);
             channels.push(ChannelConfig { name, title: "Demo".to_owned(), keys: vec![key] });
         }
-        let authority = Arc::new(Authority::new(&channels));
+        let (database, secrets) = open(&config).await?;
+        let authority = Authority::with_database(&channels, database.clone(), secrets.clone()).await?;
+        let authority = Arc::new(authority);
+        let accounts = Accounts::new(database.clone(), secrets, config.accounts.clone());
+        let setup = accounts.offer_setup().await?;
 
         // The bus, and everything that reads it.
         let hub = Hub::new(Duration::from_secs(config.publish.reconnect_grace_s));
+        let node_id = node::id(&config.data.dir).map_err(StartError::Node)?;
+        let broadcasts =
+            Broadcasts::start(database.clone(), Arc::clone(&authority), Arc::clone(&hub), node_id).await?;
         let sfu = Sfu::start(config.rtc.clone())?;
         let recordings = recordings(&config)?;
         let packager = match &recordings {
@@ -137,13 +161,17 @@ impl Server {
         // The way in: every publisher passes admission.
         let (requests, admissions) = mpsc::channel(admission::REQUESTS_MAX);
         let publishers_refused = Arc::new(AtomicU64::new(0));
+        let draining = Arc::new(AtomicBool::new(false));
         let admission = Admission {
             authority: Arc::clone(&authority),
+            broadcasts: Arc::clone(&broadcasts),
             hub: Arc::clone(&hub),
             publishers_max: config.publish.publishers_max,
+            draining: Arc::clone(&draining),
             refused: Arc::clone(&publishers_refused),
+            turn: tokio::sync::Mutex::default(),
         };
-        tasks.spawn(admission.run(admissions));
+        tasks.spawn(admission.run(admissions, tasks.clone()));
         let rtmp = ingest::rtmp::Listener::bind(config.rtmp.clone()).await?;
         let rtmp_address = rtmp.local_addr();
         let rtmp_stats = rtmp.stats();
@@ -158,6 +186,7 @@ impl Server {
             authority: Arc::clone(&authority),
         });
         tasks.spawn(Arc::clone(&gateway).run(stop.clone()));
+        tasks.spawn(Arc::clone(&broadcasts).run(Arc::clone(&gateway), tasks.clone(), stop.clone()));
 
         // HTTP carries the rest.
         let tls = tls::load(&config.http, &config.data.dir).await?;
@@ -165,6 +194,16 @@ impl Server {
         let stopping = Arc::new(AtomicBool::new(false));
         let public_url: Option<Arc<str>> =
             config.http.public_url.as_deref().map(|url| url.trim_end_matches('/').into());
+        let v1 = Arc::new(V1 {
+            accounts,
+            authority: Arc::clone(&authority),
+            broadcasts: Arc::clone(&broadcasts),
+            hub: Arc::clone(&hub),
+            sfu: sfu.clone(),
+            secure: secured || public_url.as_deref().is_some_and(|url| url.starts_with("https://")),
+            draining: Arc::clone(&draining),
+        });
+        let limit = Limit::new(config.api.requests_per_minute);
         let api = Api {
             hub: Arc::clone(&hub),
             sfu: sfu.clone(),
@@ -174,6 +213,7 @@ impl Server {
             tls: tls.is_some(),
             demo: config.demo,
             expose_peers: config.api.expose_peers,
+            v1: Arc::clone(&v1),
         };
         let whip =
             Arc::new(ingest::whip::Whip::new(requests, sfu.clone(), public_url.clone()).secure(secured));
@@ -189,6 +229,10 @@ impl Server {
             http: Arc::clone(&connections),
             hub: Arc::clone(&hub),
             publishers_refused,
+            authority: Arc::clone(&authority),
+            broadcasts,
+            database: database.clone(),
+            api: Arc::clone(&limit),
             sfu: sfu.clone(),
             packager: Arc::clone(&packager),
             recordings: recordings.clone(),
@@ -203,13 +247,15 @@ impl Server {
             hls_packager::vod_routes(Arc::clone(recordings))
                 .merge(http::recordings::routes(Arc::clone(recordings), operator))
         });
+        let health =
+            Health { stopping: Arc::clone(&stopping), draining, database: database.clone(), metrics };
         let routes = Router::new()
-            .merge(http::api::routes(api))
-            .merge(http::health::routes(Health { stopping: Arc::clone(&stopping), metrics }))
+            .merge(http::v1::routes(v1, api, limit))
+            .merge(http::health::routes(health))
             .merge(ingest::whip::routes(whip))
             .merge(signaling::whep::routes(whep))
             .merge(signaling::routes(gateway))
-            .merge(hls_packager::routes(packager))
+            .merge(http::guard::hls(authority, hls_packager::routes(packager)))
             .merge(recorded)
             .fallback(http::player::pages)
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
@@ -265,6 +311,8 @@ impl Server {
             rtmp: rtmp_address,
             tls: secured,
             channels,
+            database,
+            setup,
             stopping,
             stop,
             handle,
@@ -297,6 +345,16 @@ impl Server {
         &self.sfu
     }
 
+    /// The token by which the first account is made, if there is none yet.
+    pub fn setup_token(&self) -> Option<&SecretString> {
+        self.setup.as_ref()
+    }
+
+    /// The database, for tests that look inside.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
     /// What a person at the terminal wants to know.
     pub fn greeting(&self) -> Vec<String> {
         let scheme = if self.tls { "https" } else { "http" };
@@ -316,6 +374,10 @@ impl Server {
                     ));
                 }
             }
+        }
+        if let Some(token) = &self.setup {
+            // Once, to whoever reads the log of the server: that is the operator.
+            lines.push(format!("no account yet: make the first one at {base}/setup with the token {}", token.expose_secret()));
         }
         lines
     }
@@ -338,6 +400,7 @@ impl Server {
             }
         }
         self.sfu.stop();
+        self.database.close().await;
     }
 }
 
@@ -351,6 +414,14 @@ fn recordings(config: &Config) -> Result<Option<Arc<Recordings>>, StartError> {
     Recordings::open(settings.clone(), &folder)
         .map(Some)
         .map_err(|source| StartError::Recording { folder: folder.display().to_string(), source })
+}
+
+/// The database and the secret under which keys are kept in it.
+pub(crate) async fn open(config: &Config) -> Result<(Database, Secrets), StartError> {
+    let secret_file = config.database.secret_file.clone();
+    let secrets = Secrets::load(&secret_file.unwrap_or_else(|| config.data.dir.join("secret.key")))?;
+    let url = config.database.url.as_ref().map(ExposeSecret::expose_secret);
+    Ok((Database::open(url, &config.data.dir).await?, secrets))
 }
 
 /// Binds the HTTP port; where the kernel has no IPv6, `[::]` becomes `0.0.0.0`.

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod accounts;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,6 +29,41 @@ enum Command {
     Demo(Demo),
     /// Read the configuration and say whether it can be used.
     Check(Check),
+    /// Make and change accounts.
+    User {
+        #[command(flatten)]
+        place: accounts::Place,
+        #[command(subcommand)]
+        command: accounts::User,
+    },
+    /// Make and change channels.
+    Channel {
+        #[command(flatten)]
+        place: accounts::Place,
+        #[command(subcommand)]
+        command: accounts::Channel,
+    },
+    /// Make, rotate and revoke stream keys.
+    Key {
+        #[command(flatten)]
+        place: accounts::Place,
+        #[command(subcommand)]
+        command: accounts::Key,
+    },
+    /// Make and revoke API tokens.
+    Token {
+        #[command(flatten)]
+        place: accounts::Place,
+        #[command(subcommand)]
+        command: accounts::Token,
+    },
+    /// Copy the database (SQLite) to a file, also while the server runs.
+    Backup {
+        #[command(flatten)]
+        place: accounts::Place,
+        /// A file that does not exist yet.
+        to: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -99,6 +136,18 @@ pub fn run(cli: Cli) -> ExitCode {
                 Err(error) => fail(&error.to_string()),
             }
         }
+        Command::User { place, command } => finish(runtime.block_on(accounts::user(place, command))),
+        Command::Channel { place, command } => finish(runtime.block_on(accounts::channel(place, command))),
+        Command::Key { place, command } => finish(runtime.block_on(accounts::key(place, command))),
+        Command::Token { place, command } => finish(runtime.block_on(accounts::token(place, command))),
+        Command::Backup { place, to } => finish(runtime.block_on(accounts::backup(place, to))),
+    }
+}
+
+fn finish(result: Result<(), Box<dyn std::error::Error>>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error.to_string()),
     }
 }
 

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::providers::{Env, Format, Toml};
+use secrecy::SecretString;
 use serde::Deserialize;
 
 /// Names that are pages or parts of the API, so that a channel of that name could not be watched.
-const RESERVED_NAMES: [&str; 10] =
+pub(crate) const RESERVED_NAMES: [&str; 10] =
     ["api", "assets", "healthz", "hls", "live", "metrics", "readyz", "vod", "whep", "whip"];
 
 /// Everything that can be set. The annotated `swiftwater.example.toml` is its manual.
@@ -33,6 +34,10 @@ pub struct Config {
     pub chat: chat::Config,
     /// What is kept on disk.
     pub data: Data,
+    /// Where accounts, channels and keys are kept.
+    pub database: Database,
+    /// Accounts.
+    pub accounts: control::account::Config,
     /// The log.
     pub log: Log,
     /// Channels and their stream keys. With none, one channel is made at the first start.
@@ -90,11 +95,20 @@ pub enum Tls {
 }
 
 /// `[api]`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Api {
-    /// Tell everybody who is watching, with addresses. Otherwise only clients on this machine may ask.
+    /// Tell everybody who is watching, with addresses. Otherwise those may ask who moderate the channel, and clients on
+    /// this machine.
     pub expose_peers: bool,
+    /// Requests that one address may make in a minute; 0 is any number.
+    pub requests_per_minute: u32,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self { expose_peers: false, requests_per_minute: 600 }
+    }
 }
 
 /// `[publish]`.
@@ -128,6 +142,18 @@ impl Default for Data {
     fn default() -> Self {
         Self { dir: PathBuf::from("data") }
     }
+}
+
+/// `[database]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Database {
+    /// `postgres://…`, or `sqlite:FILE`. Without one: `swiftwater.db` in the data directory. Not shown in logs: it may hold
+    /// a password.
+    pub url: Option<SecretString>,
+    /// The file with the secret under which keys are kept. Without one: `secret.key` in the data directory, made at the
+    /// first start. Nodes with the same database need the same.
+    pub secret_file: Option<PathBuf>,
 }
 
 /// `[log]`.
@@ -233,6 +259,7 @@ impl Config {
         self.transcode
             .validate()
             .map_err(|why| Error::Invalid { section: "transcode", why: why.to_string() })?;
+        self.accounts.validate().map_err(|why| Error::Invalid { section: "accounts", why })?;
         self.chat.validate().map_err(|why| Error::Invalid { section: "chat", why: why.to_string() })?;
         Ok(())
     }

@@ -13,6 +13,7 @@ mod admission;
 #[cfg(feature = "count-allocations")]
 pub mod allocations;
 mod app;
+mod broadcasts;
 pub mod cli;
 pub mod config;
 pub mod demo;
@@ -20,6 +21,7 @@ mod first_run;
 mod http;
 mod lifecycle;
 mod metrics;
+mod node;
 mod notices;
 mod telemetry;
 mod tls;

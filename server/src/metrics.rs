@@ -9,13 +9,16 @@ mod table;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use control::{Authority, Database};
 use hls_packager::{Packager, Recordings};
 use media::{Hub, StreamState};
 use serde_json::json;
 use sfu::Sfu;
 use transcode::Transcoder;
 
+use crate::broadcasts::Broadcasts;
 use crate::http::connections::Connections;
+use crate::http::limit::Limit;
 use render::Numbers;
 
 /// Where the numbers come from. No label has a value that a viewer or a streamer can choose.
@@ -24,6 +27,10 @@ pub(crate) struct Metrics {
     pub(crate) http: Arc<Connections>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) publishers_refused: Arc<AtomicU64>,
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) broadcasts: Arc<Broadcasts>,
+    pub(crate) database: Database,
+    pub(crate) api: Arc<Limit>,
     pub(crate) sfu: Sfu,
     pub(crate) packager: Arc<Packager>,
     pub(crate) recordings: Option<Arc<Recordings>>,
@@ -49,6 +56,10 @@ impl Metrics {
             numbers.add("process", &json!({ "tasks": runtime.metrics().num_alive_tasks() }));
         }
         numbers.add("http", &self.http.stats());
+        numbers.add("api", &json!({ "limited": self.api.refused() }));
+        numbers.add("authority", &self.authority.stats());
+        numbers.add("broadcasts", &self.broadcasts.stats());
+        numbers.add("database", &json!({ "queries": self.database.queries() }));
         numbers.add("sfu", &self.sfu.stats());
         for (shard, stats) in self.sfu.shards().iter().enumerate() {
             let of_shard = json!({

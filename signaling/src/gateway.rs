@@ -20,6 +20,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use control::Authority;
+use control::db::Visibility;
 use media::{ChannelName, Hub, HubEvent, Stream};
 use serde_json::{Value, json};
 use sfu::Sfu;
@@ -121,9 +122,26 @@ impl Gateway {
         };
         let frame: Arc<str> = frame.to_string().into();
         self.presence.tell(&address(stream.channel()), Lane::Control, &frame);
-        if matches!(event, HubEvent::Started(_) | HubEvent::Ended(_)) {
+        let comes_or_goes = matches!(event, HubEvent::Started(_) | HubEvent::Ended(_));
+        if comes_or_goes && self.is_listed(stream.channel()) {
             self.presence.tell(HOME, Lane::Control, &frame);
         }
+    }
+
+    /// Whether everybody is told of the Channel's Streams.
+    fn is_listed(&self, channel: &ChannelName) -> bool {
+        let known = self.parts.authority.channel(channel);
+        known.is_some_and(|known| known.visibility == Visibility::Public)
+    }
+
+    /// Tells accounts that are connected here that a Channel which they follow is live. How many were told.
+    pub fn tell_followers(&self, stream: &Stream, accounts: &[String]) -> u64 {
+        let mut frame = online(stream);
+        frame["follow"] = true.into();
+        let frame: Arc<str> = frame.to_string().into();
+        let here = accounts.iter().map(|account| account_address(account));
+        let here = here.filter(|address| self.presence.members(address) > 0);
+        here.map(|address| self.presence.tell(&address, Lane::Control, &frame)).count() as u64
     }
 
     fn tick(&self) {
@@ -148,9 +166,17 @@ fn address(channel: &ChannelName) -> String {
     format!("stream:{channel}")
 }
 
-/// Where a Channel plays by HLS.
-fn hls_url(channel: &ChannelName) -> String {
-    format!("/hls/{channel}/master.m3u8")
+/// Where an account hears what concerns it. No channel has such an address: nobody can join it.
+fn account_address(account: &str) -> String {
+    format!("account:{account}")
+}
+
+/// Where a Channel plays by HLS, with a grant if it needs one.
+fn hls_url(channel: &ChannelName, grant: Option<&str>) -> String {
+    match grant {
+        Some(grant) => format!("/hls/t/{grant}/{channel}/master.m3u8"),
+        None => format!("/hls/{channel}/master.m3u8"),
+    }
 }
 
 /// `stream.online`, also what a member gets at `join` while the Channel is live.
@@ -162,7 +188,7 @@ fn online(stream: &Stream) -> Value {
         "channel": { "name": stream.channel().as_str() },
         "stream": stream.id().to_string(),
         "startedAt": stream.clock().ntp(zero).as_unix_micros() / 1000,
-        "hls": hls_url(stream.channel()),
+        "hls": hls_url(stream.channel(), None),
     })
 }
 

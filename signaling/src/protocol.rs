@@ -28,6 +28,9 @@ pub(crate) enum Request {
         /// The name that a guest wants.
         #[serde(default)]
         name: Option<String>,
+        /// Who it is, if not a guest: the gateway token of `GET /api/v1/me`.
+        #[serde(default)]
+        token: Option<String>,
         /// Continue a session whose socket was lost.
         #[serde(default)]
         resume: Option<Resume>,
@@ -44,6 +47,9 @@ pub(crate) enum Request {
         since: Option<Since>,
         #[serde(default)]
         history: Option<usize>,
+        /// A grant, for a channel that is not for everybody. It counts for `rtc.play` too.
+        #[serde(default)]
+        token: Option<String>,
     },
     /// Leave it.
     #[serde(rename = "leave")]
@@ -56,7 +62,14 @@ pub(crate) enum Request {
     Name { id: Option<Id>, name: String },
     /// Watch by WebRTC.
     #[serde(rename = "rtc.play")]
-    Play { id: Id, ch: String, sdp: String },
+    Play {
+        id: Id,
+        ch: String,
+        sdp: String,
+        /// A grant, if `join` brought none.
+        #[serde(default)]
+        token: Option<String>,
+    },
     /// Restart ICE of a peer connection: another network, or a way that broke.
     #[serde(rename = "rtc.restart")]
     Restart { id: Id, pc: String, sdp: String },

@@ -16,6 +16,7 @@ use axum::routing::any;
 use control::{Authority, Denied};
 use ingest::whip::http::{Admitted, Endpoint, Offer, Problem, Stats, cors};
 use media::{ChannelName, Codec, Hub};
+use secrecy::ExposeSecret;
 use sfu::Sfu;
 use sfu::sdp::SubscribeOffer;
 
@@ -68,8 +69,11 @@ impl Whep {
     async fn admit(&self, channel: &str, offer: &Offer) -> Result<Admitted, Problem> {
         let no_channel = |why: String| Problem::new(StatusCode::NOT_FOUND, "no-channel", why);
         let channel = ChannelName::parse(channel).map_err(|error| no_channel(error.to_string()))?;
-        self.authority.play(&channel).map_err(|denied| match denied {
+        let token = offer.token.as_ref().map(ExposeSecret::expose_secret);
+        let asked = control::Request::Play { channel: &channel, token };
+        self.authority.authorize(asked).await.map_err(|denied| match denied {
             Denied::NoChannel { .. } => no_channel(denied.to_string()),
+            Denied::GrantVoid { .. } => Problem::new(StatusCode::FORBIDDEN, "forbidden", denied.to_string()),
             _ => Problem::unauthorized(denied.to_string()),
         })?;
         let parsed = SubscribeOffer::parse(&offer.sdp).map_err(|error| Problem::of_sdp(&error))?;

@@ -1,5 +1,6 @@
 //! End to end without a browser: the real server, real encoders, real HTTP.
 
+mod accounts;
 mod bframes;
 mod chat;
 mod connectivity;

@@ -13,6 +13,7 @@ pub mod exposition;
 pub mod gateway;
 pub mod link;
 pub mod log;
+pub mod postgres;
 pub mod process;
 pub mod relay;
 pub mod rtmp;

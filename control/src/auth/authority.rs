@@ -291,11 +291,7 @@ impl Authority {
         })
     }
 
-    /// The same as [`Request::Play`], for callers that cannot wait: it never has to.
-    ///
-    /// # Errors
-    /// [`Denied`] says what the viewer must do.
-    pub fn play(&self, channel: &ChannelName, token: Option<&str>) -> Result<Grant, Denied> {
+    fn play(&self, channel: &ChannelName, token: Option<&str>) -> Result<Grant, Denied> {
         let result = self.decide_play(channel, token);
         let counter = match &result {
             Ok(_) => &self.counters.plays_granted,

@@ -205,6 +205,20 @@ impl Database {
         Ok(())
     }
 
+    /// A Channel by its name.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if there is none.
+    pub async fn channel(&self, name: &str) -> Result<Channel, Error> {
+        let row = sqlx::query(
+            "SELECT id, owner_id, name, title, visibility, grant_epoch, created_at FROM channels WHERE name = $1",
+        )
+        .bind(name)
+        .fetch_optional(self.read())
+        .await?;
+        read(&row.ok_or(Error::Missing("channel"))?)
+    }
+
     /// Channels in the order of their names; of one owner if one is given.
     ///
     /// # Errors

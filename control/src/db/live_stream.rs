@@ -150,6 +150,23 @@ impl Database {
         Ok(ended.rows_affected())
     }
 
+    /// The live Streams of a node whose publishers may go on: the key is not revoked, its owner not suspended.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    pub async fn standing_streams(&self, node_id: &str) -> Result<Vec<String>, Error> {
+        let rows = sqlx::query(
+            "SELECT l.id FROM live_streams l JOIN channels c ON c.id = l.channel_id \
+             LEFT JOIN users u ON u.id = c.owner_id LEFT JOIN stream_keys k ON k.id = l.stream_key_id \
+             WHERE l.node_id = $1 AND l.ended_at IS NULL AND k.revoked_at IS NULL \
+             AND COALESCE(u.status, 'active') = 'active'",
+        )
+        .bind(node_id)
+        .fetch_all(self.read())
+        .await?;
+        rows.iter().map(|row| text(row, "id")).collect()
+    }
+
     /// The Streams of a Channel, newest first.
     ///
     /// # Errors

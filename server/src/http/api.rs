@@ -3,15 +3,22 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
-use axum::routing::get;
-use axum::{Json, Router};
+use axum::Json;
+use axum::extract::{FromRef, State};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use control::Action;
+use control::db::Visibility;
 use hls_packager::Packager;
 use media::{Hub, Kind, Stream, StreamState, Track};
 use serde_json::{Value, json};
 use sfu::Sfu;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use super::caller::Caller;
+use super::extract::{InPath, channel_name};
+use super::problem::{Problem, Problems};
+use super::v1::V1;
 use crate::notices;
 
 /// What the API looks at.
@@ -25,22 +32,55 @@ pub(crate) struct Api {
     pub(crate) tls: bool,
     pub(crate) demo: bool,
     pub(crate) expose_peers: bool,
+    pub(crate) v1: Arc<V1>,
 }
 
-pub(crate) fn routes(api: Api) -> Router {
-    Router::new()
-        .route("/api/v1/streams", get(streams))
-        .route("/api/v1/streams/{channel}/peers", get(super::peers::peers))
-        .route("/api/v1/info", get(info))
-        .route("/api/v1/stats", get(stats))
+impl FromRef<Api> for Arc<V1> {
+    fn from_ref(api: &Api) -> Self {
+        Arc::clone(&api.v1)
+    }
+}
+
+pub(crate) fn routes(api: Api) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(streams))
+        .routes(routes!(stream))
+        .routes(routes!(super::peers::peers))
+        .routes(routes!(info))
+        .routes(routes!(stats))
         .with_state(api)
 }
 
+/// The live Streams of public channels.
+#[utoipa::path(get, path = "/api/v1/streams", tag = "stream", responses((status = 200, body = Value), Problems))]
 async fn streams(State(api): State<Api>) -> Json<Value> {
     let mut streams = api.hub.streams();
+    streams.retain(|stream| {
+        let known = api.v1.authority.channel(stream.channel());
+        known.is_some_and(|known| known.visibility == Visibility::Public)
+    });
     streams.sort_by_key(|stream| stream.id());
     let streams: Vec<Value> = streams.iter().map(|stream| describe(stream, &api)).collect();
     Json(json!({ "streams": streams }))
+}
+
+/// The live Stream of a channel, with its tracks and layers. Of one that is not for everybody, for those who moderate it.
+#[utoipa::path(get, path = "/api/v1/streams/{channel}", tag = "stream", params(("channel" = String, Path)),
+    responses((status = 200, body = Value), Problems))]
+async fn stream(
+    State(api): State<Api>,
+    caller: Caller,
+    InPath(name): InPath<String>,
+) -> Result<Json<Value>, Problem> {
+    let name = channel_name(&name)?;
+    let known = api.v1.authority.channel(&name);
+    let known = known.ok_or_else(|| Problem::not_found(format!("there is no channel {name}")))?;
+    if known.visibility.needs_grant() {
+        caller.may_on(&api.v1, Action::ModerateChannel, &known).await?;
+    }
+    let offline = || Problem::new(StatusCode::NOT_FOUND, "offline", "Nobody publishes on this channel now");
+    let stream = api.hub.stream(&name).ok_or_else(offline)?;
+    Ok(Json(describe(&stream, &api)))
 }
 
 fn describe(stream: &Stream, api: &Api) -> Value {
@@ -92,6 +132,8 @@ pub(super) fn describe_track(track: &Arc<Track>) -> Value {
     json!({ "codec": track.codec().name(), "width": top["width"], "height": top["height"], "layers": layers })
 }
 
+/// Where to publish.
+#[utoipa::path(get, path = "/api/v1/info", tag = "instance", responses((status = 200, body = Value), Problems))]
 async fn info(State(api): State<Api>, uri: Uri, headers: HeaderMap) -> Json<Value> {
     // HTTP/2 has no Host header but an authority (RFC 9113 section 8.3.1).
     let authority = uri.authority().map(|authority| authority.as_str());
@@ -122,6 +164,8 @@ fn now() -> Instant {
     Instant::now()
 }
 
+/// Counters of the SFU and the packager.
+#[utoipa::path(get, path = "/api/v1/stats", tag = "instance", responses((status = 200, body = Value), Problems))]
 async fn stats(State(api): State<Api>) -> Json<Value> {
     Json(json!({ "sfu": api.sfu.stats(), "hls": api.packager.stats() }))
 }

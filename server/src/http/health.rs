@@ -8,6 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use control::Database;
 use serde_json::json;
 
 use crate::metrics::Metrics;
@@ -16,6 +17,8 @@ use crate::metrics::Metrics;
 #[derive(Clone)]
 pub(crate) struct Health {
     pub(crate) stopping: Arc<AtomicBool>,
+    pub(crate) draining: Arc<AtomicBool>,
+    pub(crate) database: Database,
     pub(crate) metrics: Metrics,
 }
 
@@ -30,8 +33,12 @@ pub(crate) fn routes(health: Health) -> Router {
 
 async fn ready(State(health): State<Health>) -> Response {
     let stopping = health.stopping.load(Ordering::Relaxed);
-    let status = if stopping { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    (status, Json(json!({ "ready": !stopping, "stopping": stopping }))).into_response()
+    let draining = health.draining.load(Ordering::Relaxed);
+    let database = health.database.ping().await.is_ok();
+    let ready = !stopping && !draining && database;
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = json!({ "ready": ready, "stopping": stopping, "draining": draining, "database": database });
+    (status, Json(body)).into_response()
 }
 
 async fn metrics(State(health): State<Health>) -> Response {

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use control::Action;
 use media::{ChannelName, Stream};
 use serde_json::{Value, json};
 use sfu::PeerStats;
@@ -14,19 +15,24 @@ use sfu::peer_stats::Role;
 
 use super::api::{Api, describe_track};
 use super::operator::Operator;
-use super::problem::problem;
+use super::caller::Caller;
+use super::extract::InPath;
+use super::problem::{Problems, problem};
 
-/// Answers with every Peer, and its address: for the operator alone.
+/// Every WebRTC peer of a stream, and its address: for those who moderate the channel, and for clients on the server itself.
+#[utoipa::path(get, path = "/api/v1/streams/{channel}/peers", tag = "stream", params(("channel" = String, Path)),
+    responses((status = 200, body = Value), Problems))]
 pub(super) async fn peers(
     State(api): State<Api>,
-    Path(channel): Path<String>,
+    InPath(channel): InPath<String>,
     ConnectInfo(client): ConnectInfo<SocketAddr>,
+    caller: Caller,
     headers: HeaderMap,
 ) -> Response {
     let operator = Operator { proxied: api.public_url.is_some(), exposed: api.expose_peers };
-    if !operator.is(client, &headers) {
-        let detail = "Addresses of viewers are for the operator: ask from the server itself (127.0.0.1), or set \
-                      expose_peers = true in [api]";
+    if !operator.is(client, &headers) && !moderates(&api, &caller, &channel).await {
+        let detail = "Addresses of viewers are for those who moderate the channel: sign in, send an API token with the \
+                      scope stream:moderate, or ask from the server itself (127.0.0.1)";
         return problem(StatusCode::FORBIDDEN, "forbidden", detail);
     }
     let stream = match ChannelName::parse(&channel).map(|channel| api.hub.stream(&channel)) {
@@ -41,6 +47,14 @@ pub(super) async fn peers(
             response.headers_mut().insert(header::RETRY_AFTER, 5.into());
             response
         }
+    }
+}
+
+async fn moderates(api: &Api, caller: &Caller, channel: &str) -> bool {
+    let known = ChannelName::parse(channel).ok().and_then(|name| api.v1.authority.channel(&name));
+    match known {
+        Some(known) => caller.may_on(&api.v1, Action::ModerateChannel, &known).await.is_ok(),
+        None => false,
     }
 }
 

@@ -46,6 +46,7 @@ enum Close {
     GoingAway = 4000,
     PingTimeout = 4001,
     HelloTimeout = 4003,
+    BadToken = 4004,
     SlowConsumer = 4008,
     BadProtocol = 4501,
     UnsupportedVersion = 4502,
@@ -62,6 +63,7 @@ pub(super) async fn run(gateway: Arc<Gateway>, remote: Option<IpAddr>, mut socke
         Ok(Err(close)) => close,
         Ok(Ok(mut session)) => {
             session.set_remote(remote);
+            session.attend(&gateway);
             let mailbox = session.mailbox();
             let wanted = gateway.sessions.activate(&session);
             let close = tokio::select! {
@@ -88,6 +90,7 @@ const fn reason(close: Close) -> &'static str {
         Close::GoingAway => "going_away",
         Close::PingTimeout => "ping_timeout",
         Close::HelloTimeout => "hello_timeout",
+        Close::BadToken => "bad_token",
         Close::SlowConsumer => "slow_consumer",
         Close::BadProtocol => "bad_protocol",
         Close::UnsupportedVersion => "unsupported_version",
@@ -99,12 +102,18 @@ const fn reason(close: Close) -> &'static str {
 async fn hello(gateway: &Arc<Gateway>, socket: &mut WebSocket) -> Result<Session, Option<Close>> {
     let Some(Ok(message)) = socket.next().await else { return Err(None) };
     let Message::Text(text) = message else { return Err(Some(Close::BadProtocol)) };
-    let Ok(Request::Hello { v, name, resume }) = protocol::parse(text.as_str()) else {
+    let Ok(Request::Hello { v, name, token, resume }) = protocol::parse(text.as_str()) else {
         return Err(Some(Close::BadProtocol));
     };
     if v != 1 {
         return Err(Some(Close::UnsupportedVersion));
     }
+    let account = match token.map(|token| gateway.parts.authority.identify(&token)) {
+        None => None,
+        Some(Ok(account)) => Some(account),
+        // Too old, mostly: with a new one the client is welcome.
+        Some(Err(_)) => return Err(Some(Close::BadToken)),
+    };
     let resumed = match resume {
         Some(resume) => gateway.sessions.take(&resume.session).await,
         None => None,
@@ -113,7 +122,10 @@ async fn hello(gateway: &Arc<Gateway>, socket: &mut WebSocket) -> Result<Session
     if was_resumed {
         gateway.counters.resumed.fetch_add(1, Ordering::Relaxed);
     }
-    let session = resumed.unwrap_or_else(|| Session::new(name.as_deref()));
+    let mut session = resumed.unwrap_or_else(|| Session::new(name.as_deref()));
+    if let Some((id, login, display)) = account {
+        session.sign_in(id, login, display);
+    }
     let chat = gateway.parts.chat.config();
     let welcome = json!({
         "type": "welcome", "session": session.id(), "resumed": was_resumed, "user": session.user(),

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use chat::{Message, Refused, User};
+use control::{Denied, Grant};
 use media::{ChannelName, Kind, Reordering, Stream};
 use rand::RngCore;
 use serde_json::{Value, json};
@@ -18,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::lanes::Lane;
-use super::{Gateway, HOME, Mailbox, address, hls_url, layers, online};
+use super::{Gateway, HOME, Mailbox, account_address, address, hls_url, layers, online};
 use crate::protocol::{Id, Refusal, Request, Since, with_re};
 
 /// Peer connections of one session: one plays, one may be starting beside it, and room for a mistake.
@@ -47,6 +48,10 @@ pub(super) struct Session {
     /// What waits for the client, also while it has no socket.
     mailbox: Mailbox,
     joined: BTreeSet<String>,
+    /// Grants that were shown, by channel address. Of joined channels only, so they are as few.
+    grants: HashMap<String, String>,
+    /// The user is an account, not a guest.
+    signed_in: bool,
     peers: HashMap<String, Playing>,
     next_peer: u64,
     stats_asked: Option<Instant>,
@@ -92,6 +97,8 @@ impl Session {
             user,
             mailbox: Mailbox::default(),
             joined: BTreeSet::new(),
+            grants: HashMap::new(),
+            signed_in: false,
             peers: HashMap::new(),
             next_peer: 0,
             stats_asked: None,
@@ -108,6 +115,19 @@ impl Session {
     /// Who speaks.
     pub(super) fn user(&self) -> &User {
         &self.user
+    }
+
+    /// It is an account's from now on.
+    pub(super) fn sign_in(&mut self, id: String, login: String, display: String) {
+        self.user = User { id, login, display, badges: Vec::new() };
+        self.signed_in = true;
+    }
+
+    /// An account hears on its own address what concerns it.
+    pub(super) fn attend(&self, gateway: &Gateway) {
+        if self.signed_in {
+            gateway.presence.join(&account_address(&self.user.id), &self.mailbox);
+        }
     }
 
     /// It has a socket again, which comes from there.
@@ -131,6 +151,10 @@ impl Session {
         for ch in std::mem::take(&mut self.joined) {
             gateway.presence.leave(&ch, &self.mailbox);
         }
+        self.grants.clear();
+        if self.signed_in {
+            gateway.presence.leave(&account_address(&self.user.id), &self.mailbox);
+        }
         self.mailbox.lock().park();
     }
 
@@ -149,16 +173,21 @@ impl Session {
         match request {
             Request::Hello { .. } => Err(Refusal::new(None, "bad_request", "hello was said already")),
             Request::Pong {} | Request::Candidate {} => Ok(None),
-            Request::Join { id, ch, since, history } => {
-                self.join(gateway, mailbox, id, &ch, since, history).map(Some)
+            Request::Join { id, ch, since, history, token } => {
+                self.join(gateway, mailbox, id, &ch, since, history, token).await.map(Some)
             }
             Request::Leave { id, ch } => {
-                self.joined.remove(&ch);
-                gateway.presence.leave(&ch, mailbox);
+                self.grants.remove(&ch);
+                if self.joined.remove(&ch) {
+                    gateway.presence.leave(&ch, mailbox);
+                }
                 Ok(id.map(|id| json!({ "type": "left", "re": id, "ch": ch })))
             }
             Request::Message { id, ch, text } => self.say(gateway, id, &ch, &text),
             Request::Name { id, name } => {
+                if self.signed_in {
+                    return Err(Refusal::new(id, "forbidden", "an account has the name of its account"));
+                }
                 let Some(name) = clean_name(&name) else {
                     return Err(Refusal::new(
                         id,
@@ -169,7 +198,10 @@ impl Session {
                 self.user.display = name;
                 Ok(id.map(|id| json!({ "type": "ack", "re": id, "user": self.user })))
             }
-            Request::Play { id, ch, sdp } => self.play(gateway, mailbox, id, &ch, &sdp).await.map(Some),
+            Request::Play { id, ch, sdp, token } => {
+                let token = token.or_else(|| self.grants.get(&ch).cloned());
+                self.play(gateway, mailbox, id, &ch, &sdp, token.as_deref()).await.map(Some)
+            }
             Request::Restart { id, pc, sdp } => self.restart(gateway, id, &pc, &sdp).map(Some),
             Request::Pause { id, pc, kind } => self.with_kind(id, &pc, &kind, PeerHandle::pause),
             Request::ResumeKind { id, pc, kind } => self.with_kind(id, &pc, &kind, PeerHandle::resume),
@@ -182,7 +214,8 @@ impl Session {
         }
     }
 
-    fn join(
+    #[expect(clippy::too_many_arguments, reason = "they are the fields of the request")]
+    async fn join(
         &mut self,
         gateway: &Arc<Gateway>,
         mailbox: &Mailbox,
@@ -190,6 +223,7 @@ impl Session {
         ch: &str,
         since: Option<Since>,
         history: Option<usize>,
+        token: Option<String>,
     ) -> Result<Value, Refusal> {
         if self.joined.len() >= CHANNELS_MAX && !self.joined.contains(ch) {
             return Err(Refusal::new(Some(id), "conflict", "too many channels on one socket"));
@@ -197,13 +231,20 @@ impl Session {
         if ch == HOME {
             self.joined.insert(ch.to_owned());
             gateway.presence.join(ch, mailbox);
-            let live: Vec<Value> = gateway.parts.hub.streams().iter().map(|stream| online(stream)).collect();
+            let streams = gateway.parts.hub.streams();
+            let listed = streams.iter().filter(|stream| gateway.is_listed(stream.channel()));
+            let live: Vec<Value> = listed.map(|stream| online(stream)).collect();
             return Ok(
                 json!({ "type": "joined", "re": id, "ch": ch, "epoch": "", "seq": 0, "recovered": false,
                               "history": [], "live": live }),
             );
         }
-        let channel = channel_of(gateway, &id, ch)?;
+        let grant = grant_for(gateway, &id, ch, token.as_deref()).await?;
+        let channel = grant.channel;
+        let hls = hls_url(&channel, token.as_deref().filter(|_| !grant.public));
+        if let Some(token) = token.filter(|_| !grant.public) {
+            self.grants.insert(ch.to_owned(), token);
+        }
         let limit = history.unwrap_or(HISTORY_DEFAULT).min(gateway.parts.chat.config().history_max);
         let seen = since.as_ref().map(|since| (since.epoch.as_str(), since.seq));
         self.joined.insert(ch.to_owned());
@@ -217,7 +258,7 @@ impl Session {
         Ok(json!({
             "type": "joined", "re": id, "ch": ch, "epoch": joined.epoch, "seq": joined.seq,
             "recovered": recovered, "history": history, "live": live,
-            "hls": hls_url(&channel), "you": { "roles": ["viewer"], "user": self.user },
+            "hls": hls, "you": { "roles": ["viewer"], "user": self.user },
         }))
     }
 
@@ -247,8 +288,11 @@ impl Session {
         id: Id,
         ch: &str,
         sdp: &str,
+        token: Option<&str>,
     ) -> Result<Value, Refusal> {
-        let channel = channel_of(gateway, &id, ch)?;
+        let grant = grant_for(gateway, &id, ch, token).await?;
+        let channel = grant.channel;
+        let hls = hls_url(&channel, token.filter(|_| !grant.public));
         let re = Some(id.clone());
         let Some(stream) = gateway.parts.hub.stream(&channel) else {
             return Err(Refusal::retryable(re, "no_publisher", "the channel is offline"));
@@ -259,9 +303,7 @@ impl Session {
         }
         if unplayable(&stream) {
             gateway.counters.fallbacks.fetch_add(1, Ordering::Relaxed);
-            return Ok(
-                json!({ "type": "rtc.fallback", "re": id, "reason": "b_frames", "url": hls_url(&channel) }),
-            );
+            return Ok(json!({ "type": "rtc.fallback", "re": id, "reason": "b_frames", "url": hls }));
         }
         let offer = sfu::sdp::SubscribeOffer::parse(sdp)
             .map_err(|error| Refusal::new(re.clone(), "bad_request", format!("sdp: {error}")))?;
@@ -276,12 +318,12 @@ impl Session {
                 sfu::Error::Capacity(_) => "capacity",
                 _ => "use_fallback",
             };
-            Refusal::retryable(re, code, format!("{error}; play {} instead", hls_url(&channel)))
+            Refusal::retryable(re, code, format!("{error}; play {hls} instead"))
         })?;
         self.next_peer += 1;
         let pc = format!("pc{}", self.next_peer);
         let watch =
-            watch_peer(Arc::clone(gateway), Arc::clone(mailbox), subscription.events, pc.clone(), channel);
+            watch_peer(Arc::clone(gateway), Arc::clone(mailbox), subscription.events, pc.clone(), hls);
         let gone = self.gone.clone();
         let watch = gateway.tasks.spawn(async move {
             tokio::select! {
@@ -380,16 +422,21 @@ impl Session {
     }
 }
 
-/// The Channel of an address that this viewer may watch.
-fn channel_of(gateway: &Gateway, id: &Id, ch: &str) -> Result<ChannelName, Refusal> {
+/// What this viewer may do on the Channel of an address: watch it.
+async fn grant_for(gateway: &Gateway, id: &Id, ch: &str, token: Option<&str>) -> Result<Grant, Refusal> {
     let name = ch.strip_prefix("stream:").and_then(|name| ChannelName::parse(name).ok());
     let Some(name) = name.filter(|name| address(name) == ch) else {
         return Err(Refusal::new(Some(id.clone()), "bad_request", "ch is stream: and the name of a channel"));
     };
-    match gateway.parts.authority.play(&name) {
-        Ok(grant) => Ok(grant.channel),
-        Err(denied) => Err(Refusal::new(Some(id.clone()), "not_found", denied.to_string())),
-    }
+    let asked = control::Request::Play { channel: &name, token };
+    gateway.parts.authority.authorize(asked).await.map_err(|denied| {
+        let code = match denied {
+            Denied::NoChannel { .. } => "not_found",
+            Denied::GrantNeeded { .. } => "grant_needed",
+            _ => "forbidden",
+        };
+        Refusal::new(Some(id.clone()), code, denied.to_string())
+    })
 }
 
 /// WebRTC cannot carry the Stream's picture, as known now.
@@ -450,7 +497,7 @@ async fn watch_peer(
     mailbox: Mailbox,
     mut events: mpsc::Receiver<PeerEvent>,
     pc: String,
-    channel: ChannelName,
+    hls: String,
 ) {
     while let Some(event) = events.recv().await {
         let frame = match event {
@@ -460,7 +507,7 @@ async fn watch_peer(
             }
             PeerEvent::Fallback(reason) => {
                 gateway.counters.fallbacks.fetch_add(1, Ordering::Relaxed);
-                json!({ "type": "rtc.fallback", "pc": pc, "reason": reason.as_str(), "url": hls_url(&channel) })
+                json!({ "type": "rtc.fallback", "pc": pc, "reason": reason.as_str(), "url": hls })
             }
             PeerEvent::Layers(layers) => {
                 let frame = layers::frame(&pc, &layers).to_string();

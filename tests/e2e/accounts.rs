@@ -1,0 +1,398 @@
+//! Accounts end to end, on SQLite and on PostgreSQL: from nothing to live, who may do what, who may watch.
+
+use std::time::{Duration, Instant};
+
+use media::{ChannelName, StreamState};
+use reqwest::Method;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use tests::postgres::Postgres;
+use tests::{Gateway, Process, Stage, eventually, source};
+
+const PASSWORD: &str = "correct horse";
+
+/// What a test waits for at most.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Somebody who speaks to the API.
+#[derive(Clone, Default)]
+struct Person {
+    cookie: Option<String>,
+    token: Option<String>,
+}
+
+impl Person {
+    async fn send(&self, stage: &Stage, method: Method, path: &str, body: Option<Value>) -> reqwest::Response {
+        let mut request = reqwest::Client::new().request(method, stage.url(path));
+        if let Some(cookie) = &self.cookie {
+            request = request.header("cookie", cookie);
+        }
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        request.send().await.expect("HTTP answers")
+    }
+
+    async fn status(&self, stage: &Stage, method: Method, path: &str, body: Option<Value>) -> u16 {
+        self.send(stage, method, path, body).await.status().as_u16()
+    }
+
+    async fn post(&self, stage: &Stage, path: &str, body: Value) -> Value {
+        let response = self.send(stage, Method::POST, path, Some(body)).await;
+        let status = response.status();
+        let answer: Value = response.json().await.expect("JSON");
+        assert!(status.is_success(), "{path}: {answer}");
+        answer
+    }
+
+    async fn get(&self, stage: &Stage, path: &str) -> Value {
+        let response = self.send(stage, Method::GET, path, None).await;
+        let status = response.status();
+        let answer: Value = response.json().await.expect("JSON");
+        assert!(status.is_success(), "{path}: {answer}");
+        answer
+    }
+
+    /// Posts what signs somebody in, and keeps the cookie.
+    async fn sign_in(stage: &Stage, path: &str, body: Value) -> Self {
+        let response = Self::default().send(stage, Method::POST, path, Some(body)).await;
+        assert!(response.status().is_success(), "{path}: {}", response.status());
+        let cookie = response.headers()["set-cookie"].to_str().expect("ASCII");
+        assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
+        Self { cookie: cookie.split(';').next().map(str::to_owned), token: None }
+    }
+}
+
+/// The administrator of a fresh server.
+async fn set_up(stage: &Stage) -> Person {
+    let token = stage.server().setup_token().expect("there is no account yet").expose_secret().to_owned();
+    let body = json!({ "token": token, "login": "ana", "password": PASSWORD });
+    Person::sign_in(stage, "/api/v1/setup", body).await
+}
+
+async fn sign_up(stage: &Stage, login: &str) -> Person {
+    Person::sign_in(stage, "/api/v1/users", json!({ "login": login, "password": PASSWORD })).await
+}
+
+async fn live(stage: &Stage, channel: &str) -> std::sync::Arc<media::Stream> {
+    let name = ChannelName::parse(channel).expect("valid");
+    let mut events = stage.server().hub().subscribe();
+    let wait = async {
+        loop {
+            if let Some(stream) = stage.server().hub().stream(&name) {
+                break stream;
+            }
+            let _ = events.recv().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("live within 30 s")
+}
+
+fn publish(stage: &Stage, key: &str) -> Process {
+    source::pattern(&format!("rtmp://{}/live/{key}", stage.rtmp_address()), source::PLAIN)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_nothing_to_live_on_sqlite() {
+    let stage = Stage::shared_with(open_to_all).await;
+    from_nothing_to_live(&stage).await;
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_nothing_to_live_on_postgres() {
+    let postgres = Postgres::start();
+    let url = postgres.database();
+    let stage = Stage::shared_with(|config| {
+        open_to_all(config);
+        config.database.url = Some(url.clone().into());
+    })
+    .await;
+    let secrets = from_nothing_to_live(&stage).await;
+    let dump = postgres.dump(&url);
+    assert!(dump.contains("chn_"), "the rows are in it");
+    for secret in secrets {
+        assert!(!dump.contains(&secret), "a secret can be read in a dump of the database");
+    }
+    stage.stop().await;
+}
+
+fn open_to_all(config: &mut server::Config) {
+    config.accounts.sign_up = control::account::SignUp::Open;
+    // As a server without a configuration file.
+    config.channels.clear();
+}
+
+/// Returns the secrets that were handed out on the way.
+async fn from_nothing_to_live(stage: &Stage) -> Vec<String> {
+    assert_eq!(Person::default().get(stage, "/api/v1/setup").await["needed"], true);
+    let ana = set_up(stage).await;
+    assert_eq!(Person::default().get(stage, "/api/v1/setup").await["needed"], false);
+    ana.post(stage, "/api/v1/channels", json!({ "name": "ana", "title": "Ana paints" })).await;
+    let key = ana.post(stage, "/api/v1/channels/ana/keys", json!({ "name": "OBS" })).await;
+    let secret = key["secret"].as_str().expect("shown once").to_owned();
+
+    let bob = sign_up(stage, "bob").await;
+    assert_eq!(bob.status(stage, Method::PUT, "/api/v1/channels/ana/follow", Some(json!({ "notify": true }))).await, 204);
+    let me = bob.get(stage, "/api/v1/me").await;
+    let mut gateway = Gateway::open(stage).await;
+    gateway.send(&json!({ "type": "hello", "v": 1, "token": me["gatewayToken"] })).await;
+    assert_eq!(gateway.until("welcome").await["user"]["login"], "bob");
+
+    let encoder = publish(stage, &secret);
+    let stream = live(stage, "ana").await;
+    let begun = Instant::now();
+    let told = gateway.until("stream.online").await;
+    println!("the follower was told {} ms after the stream began", begun.elapsed().as_millis());
+    assert_eq!((&told["follow"], &told["ch"]), (&json!(true), &json!("stream:ana")));
+    let listed = Person::default().get(stage, "/api/v1/streams").await;
+    assert_eq!(listed["streams"][0]["channel"], "ana", "{listed}");
+
+    // Rotated: the old one works for a while, and nobody is cut off.
+    let id = key["key"]["id"].as_str().expect("an id");
+    let rotate = format!("/api/v1/channels/ana/keys/{id}/rotate");
+    let newer = ana.post(stage, &rotate, json!({ "overlapSeconds": 3600 })).await;
+    assert_eq!(stream.state(), StreamState::Live);
+    // Revoked: at once, also for who is live with it.
+    let revoke = format!("/api/v1/channels/ana/keys/{id}");
+    assert_eq!(ana.status(stage, Method::DELETE, &revoke, None).await, 204);
+    let mut state = stream.watch_state();
+    let ended = state.wait_for(|state| *state == StreamState::Ended);
+    tokio::time::timeout(Duration::from_secs(10), ended).await.expect("cut off").expect("the stream is there");
+    let (status, _) = tokio::task::spawn_blocking(move || encoder.wait(Duration::from_secs(30))).await.expect("ends");
+    assert!(!status.success(), "the encoder hears of it");
+    eventually("the row is ended", PATIENCE, async || {
+        let past = ana.get(stage, "/api/v1/channels/ana/streams").await;
+        (past["items"][0]["endReason"] == "cut").then_some(())
+    })
+    .await;
+    let (status, said) = {
+        let again = publish(stage, &secret);
+        tokio::task::spawn_blocking(move || again.wait(Duration::from_secs(30))).await.expect("ends")
+    };
+    assert!(!status.success() && said.contains("Unknown stream key"), "{said}");
+    let newer = newer["secret"].as_str().expect("shown once").to_owned();
+    let encoder = publish(stage, &newer);
+    live(stage, "ana").await;
+    encoder.kill();
+    vec![PASSWORD.to_owned(), secret, newer, ana.cookie.expect("signed in")[18..].to_owned()]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_lets_in_whom_it_should() {
+    let stage = Stage::shared_with(open_to_all).await;
+    let admin = set_up(&stage).await;
+    let (owner, editor, moderator, stranger) = (
+        sign_up(&stage, "owner").await,
+        sign_up(&stage, "editor").await,
+        sign_up(&stage, "moderator").await,
+        sign_up(&stage, "stranger").await,
+    );
+    owner.post(&stage, "/api/v1/channels", json!({ "name": "show" })).await;
+    for login in ["editor", "moderator"] {
+        let path = format!("/api/v1/channels/show/roles/{login}");
+        assert_eq!(owner.status(&stage, Method::PUT, &path, Some(json!({ "role": login }))).await, 204);
+    }
+    let made = owner.post(&stage, "/api/v1/tokens", json!({ "scopes": ["channel:write"] })).await;
+    let token =
+        Person { cookie: None, token: Some(made["secret"].as_str().expect("shown once").to_owned()) };
+    let people = [&Person::default(), &stranger, &moderator, &editor, &owner, &token, &admin];
+    let channel = "/api/v1/channels/show";
+    let no_key = format!("{channel}/keys/key_none");
+    // Per person, in this order: nobody, a stranger, moderator, editor, owner, the owner's token for channel:write, an
+    // administrator.
+    let (public, signed_in) = ([200; 7], [401, 200, 200, 200, 200, 403, 200]);
+    let admins = [401, 403, 403, 403, 403, 403, 200];
+    let table: &[(Method, String, Option<Value>, [u16; 7])] = &[
+        (Method::GET, "/api/v1/setup".into(), None, public),
+        (Method::GET, "/api/v1/streams".into(), None, public),
+        (Method::GET, "/api/v1/info".into(), None, public),
+        (Method::GET, "/.well-known/jwks.json".into(), None, public),
+        (Method::GET, channel.into(), None, public),
+        (Method::GET, "/api/v1/me".into(), None, signed_in),
+        (Method::GET, "/api/v1/me/follows".into(), None, signed_in),
+        (Method::GET, "/api/v1/channels".into(), None, signed_in),
+        (Method::GET, "/api/v1/tokens".into(), None, signed_in),
+        (Method::GET, "/api/v1/channels?all=true".into(), None, admins),
+        (Method::GET, "/api/v1/users".into(), None, admins),
+        (Method::GET, "/api/v1/audit".into(), None, admins),
+        (Method::POST, "/api/v1/invites".into(), None, [401, 403, 403, 403, 403, 403, 201]),
+        (Method::PATCH, "/api/v1/users/stranger".into(), Some(json!({})), admins),
+        (Method::PUT, "/api/v1/drain".into(), Some(json!({ "draining": false })), [401, 403, 403, 403, 403, 403, 204]),
+        (Method::PATCH, channel.into(), Some(json!({ "title": "x" })), [401, 403, 403, 200, 200, 200, 200]),
+        (Method::GET, format!("{channel}/keys"), None, [401, 403, 403, 403, 200, 403, 200]),
+        (Method::POST, format!("{channel}/keys"), Some(json!({})), [401, 403, 403, 403, 201, 403, 201]),
+        (Method::DELETE, no_key.clone(), None, [401, 403, 403, 403, 404, 403, 404]),
+        (
+            Method::POST,
+            format!("{no_key}/rotate"),
+            Some(json!({ "overlapSeconds": 1 })),
+            [401, 403, 403, 403, 404, 403, 404],
+        ),
+        (Method::GET, format!("{channel}/roles"), None, [401, 403, 403, 403, 200, 403, 200]),
+        (
+            Method::PUT,
+            format!("{channel}/roles/editor"),
+            Some(json!({ "role": "editor" })),
+            [401, 403, 403, 403, 204, 403, 204],
+        ),
+        (Method::DELETE, format!("{channel}/roles/stranger"), None, [401, 403, 403, 403, 204, 403, 204]),
+        (
+            Method::PUT,
+            format!("{channel}/subscribers/bystander"),
+            Some(json!({ "tier": 1, "seconds": 60 })),
+            [401, 403, 403, 403, 404, 403, 404],
+        ),
+        (Method::DELETE, format!("{channel}/subscribers/stranger"), None, [401, 403, 403, 403, 204, 403, 204]),
+        (Method::GET, format!("{channel}/streams"), None, [401, 403, 200, 200, 200, 403, 200]),
+        (
+            Method::POST,
+            format!("{channel}/grants"),
+            Some(json!({ "subject": "x" })),
+            [401, 403, 403, 201, 201, 403, 201],
+        ),
+        (Method::DELETE, format!("{channel}/grants"), None, [401, 403, 403, 204, 204, 403, 204]),
+        (Method::DELETE, "/api/v1/streams/show".into(), None, [401, 403, 403, 404, 404, 403, 404]),
+        (Method::DELETE, "/api/v1/streams/show/viewers/p1".into(), None, [401, 403, 404, 404, 404, 403, 404]),
+        (
+            Method::PUT,
+            "/api/v1/streams/show/viewers/p1/layer".into(),
+            Some(json!({ "rid": "auto" })),
+            [401, 403, 404, 404, 404, 403, 404],
+        ),
+        (
+            Method::PUT,
+            format!("{channel}/follow"),
+            Some(json!({ "notify": true })),
+            [401, 204, 204, 204, 204, 403, 204],
+        ),
+        (Method::DELETE, format!("{channel}/follow"), None, [401, 204, 204, 204, 204, 403, 204]),
+    ];
+    for (method, path, body, expected) in table {
+        let mut seen = [0; 7];
+        for (place, person) in seen.iter_mut().zip(people) {
+            *place = person.status(&stage, method.clone(), path, body.clone()).await;
+        }
+        assert_eq!(seen, *expected, "{method} {path}");
+    }
+    // A session cannot be used from pages of others.
+    let cookie = owner.cookie.clone().expect("signed in");
+    let foreign = reqwest::Client::new()
+        .delete(stage.url(channel))
+        .header("cookie", cookie)
+        .header("sec-fetch-site", "cross-site");
+    assert_eq!(foreign.send().await.expect("HTTP answers").status(), 403);
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_channel_opens_by_grants_alone_and_no_viewer_costs_a_query() {
+    let stage = Stage::shared_with(open_to_all).await;
+    let ana = set_up(&stage).await;
+    ana.post(&stage, "/api/v1/channels", json!({ "name": "ana", "visibility": "signed" })).await;
+    let key = ana.post(&stage, "/api/v1/channels/ana/keys", json!({})).await;
+    let bob = sign_up(&stage, "bob").await;
+    assert_eq!(bob.status(&stage, Method::POST, "/api/v1/channels/ana/grants", Some(json!({}))).await, 403);
+    let encoder = publish(&stage, key["secret"].as_str().expect("shown once"));
+    live(&stage, "ana").await;
+    let listed = Person::default().get(&stage, "/api/v1/streams").await;
+    assert_eq!(listed["streams"], json!([]), "nobody else sees it");
+
+    let grant = ana.post(&stage, "/api/v1/channels/ana/grants", json!({ "subject": "viewer-7" })).await;
+    let (token, hls) = (grant["token"].as_str().expect("a token"), grant["hls"].as_str().expect("a path"));
+    let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
+    let get = async |path: &str| http.get(stage.url(path)).send().await.expect("HTTP answers");
+    eventually("the playlist is there", PATIENCE, async || {
+        (get(hls).await.status() == 200).then_some(())
+    })
+    .await;
+    let playlist = get(hls).await;
+    assert!(playlist.headers()["cache-control"].to_str().expect("ASCII").contains("private"));
+    for (path, status) in [
+        ("/hls/ana/master.m3u8".to_owned(), 401),
+        ("/hls/ana/master.m3u8?token=a.b.c".to_owned(), 401),
+        (format!("/hls/ana/master.m3u8?token={token}"), 307),
+        (format!("/hls/t/{}x/ana/master.m3u8", &token[..token.len() - 1]), 401),
+        (format!("/hls/t/{token}/main/master.m3u8"), 404),
+    ] {
+        assert_eq!(get(&path).await.status().as_u16(), status, "{path}");
+    }
+    let whep = async |token: Option<&str>| {
+        let mut request = http.post(stage.url("/whep/ana")).header("content-type", "application/sdp");
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        request.body("v=0\r\n").send().await.expect("HTTP answers").status().as_u16()
+    };
+    assert_eq!(whep(None).await, 401);
+    assert_ne!(whep(Some(token)).await, 401, "a bad offer, but let in");
+    let mut gateway = Gateway::hello(&stage).await;
+    let refused = gateway.ask(json!({ "type": "join", "ch": "stream:ana" })).await;
+    assert_eq!(refused["error"]["code"], "grant_needed", "{refused}");
+    let joined = gateway.ask(json!({ "type": "join", "ch": "stream:ana", "token": token })).await;
+    assert_eq!(joined["hls"], json!(hls), "{joined}");
+
+    let (before, begun) = (stage.server().database().queries(), Instant::now());
+    // The gateway answers 20 requests per second.
+    let mut pace = tokio::time::interval(Duration::from_millis(50));
+    for _ in 0..100 {
+        pace.tick().await;
+        assert_eq!(get(hls).await.status(), 200);
+        let joined = gateway.ask(json!({ "type": "join", "ch": "stream:ana", "token": token })).await;
+        assert_eq!(joined["type"], "joined");
+    }
+    let queries = stage.server().database().queries() - before;
+    // The node itself asks twice a second, and twice more in ten.
+    let background = (begun.elapsed().as_secs_f64() * 2.2) as u64 + 6;
+    println!("200 grant checks: {queries} queries; without any there would be up to {background}");
+    assert!(queries <= background, "{queries} queries for 200 checks, {background} without any");
+
+    // Void at once.
+    assert_eq!(ana.status(&stage, Method::DELETE, "/api/v1/channels/ana/grants", None).await, 204);
+    assert_eq!(get(hls).await.status(), 403);
+    assert_eq!(whep(Some(token)).await, 403);
+    let again = ana.post(&stage, "/api/v1/channels/ana/grants", json!({})).await;
+    assert_eq!(get(again["hls"].as_str().expect("a path")).await.status(), 200);
+    encoder.kill();
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_key_look_up_costs() {
+    let postgres = Postgres::start();
+    for url in [None, Some(postgres.database())] {
+        let data = tempfile::tempdir().expect("a directory");
+        let database = control::Database::open(url.as_deref(), data.path()).await.expect("opens");
+        let accounts = control::Accounts::new(database.clone(), control::Secrets::random(), Default::default());
+        let user = accounts.add_user("ana", "", PASSWORD.to_owned().into(), control::db::Role::User).await;
+        let owner_id = user.expect("made").id;
+        let visibility = control::db::Visibility::Public;
+        let new = control::db::NewChannel { owner_id: &owner_id, name: "ana", title: "", visibility };
+        let channel = database.add_channel(new, 0).await.expect("made");
+        accounts.add_stream_key(&channel.id, "", None).await.expect("made");
+        const LOOK_UPS: u32 = 2000;
+        let (before, begun, cpu) = (database.queries(), Instant::now(), cpu_seconds());
+        for n in 0..LOOK_UPS {
+            assert!(database.key_owner(&format!("{n:064x}"), 0).await.expect("asked").is_none());
+        }
+        let (took, cpu) = (begun.elapsed(), cpu_seconds() - cpu);
+        println!(
+            "{}: {:.0} us of CPU here, {:.0} us in all per key look-up",
+            database.engine().as_str(),
+            cpu * 1e6 / f64::from(LOOK_UPS),
+            took.as_micros() as f64 / f64::from(LOOK_UPS)
+        );
+        assert_eq!(database.queries() - before, u64::from(LOOK_UPS), "one query each");
+    }
+}
+
+/// CPU of this process so far.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
+    let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split_whitespace().collect();
+    let ticks: f64 = fields[11].parse::<f64>().expect("utime") + fields[12].parse::<f64>().expect("stime");
+    ticks / 100.0
+}
