@@ -377,7 +377,10 @@ impl Server {
         }
         if let Some(token) = &self.setup {
             // Once, to whoever reads the log of the server: that is the operator.
-            lines.push(format!("no account yet: make the first one at {base}/setup with the token {}", token.expose_secret()));
+            lines.push(format!(
+                "no account yet: make the first one at {base}/setup with the token {}",
+                token.expose_secret()
+            ));
         }
         lines
     }

@@ -109,7 +109,8 @@ impl Broadcasts {
             self.counters.busy.fetch_add(1, Ordering::Relaxed);
             return Ok(false);
         };
-        let row = Row { id, channel_id: channel_id.clone(), key_id: grant.key_id.clone(), end_reason: "ended" };
+        let row =
+            Row { id, channel_id: channel_id.clone(), key_id: grant.key_id.clone(), end_reason: "ended" };
         self.live().insert(grant.channel.clone(), row);
         Ok(true)
     }
@@ -153,7 +154,12 @@ impl Broadcasts {
     }
 
     /// Keeps the database and this node in step, until `stop`; then ends what is live.
-    pub(crate) async fn run(self: Arc<Self>, gateway: Arc<Gateway>, tasks: TaskTracker, stop: CancellationToken) {
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        gateway: Arc<Gateway>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) {
         let mut events = self.hub.subscribe();
         let mut refresh = tokio::time::interval(REFRESH_INTERVAL);
         let mut lease = tokio::time::interval(LEASE_INTERVAL);

@@ -17,7 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Runs a command to its end; what it printed.
 fn run(data: &Path, arguments: &[&str]) -> String {
     let (command, rest) = arguments.split_first().expect("a command");
-    let output = Command::new(BINARY).arg(command).arg("--data").arg(data).args(rest).output().expect("it runs");
+    let output =
+        Command::new(BINARY).arg(command).arg("--data").arg(data).args(rest).output().expect("it runs");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{arguments:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
     said
@@ -100,7 +101,11 @@ async fn a_killed_server_leaves_the_database_whole_and_the_channel_free() {
     // Again: nothing is lost, the dead Stream is marked, and the Channel is free at once.
     let mut server = serve(data.path());
     let database = Database::open(None, data.path()).await.expect("opens");
-    assert_eq!(database.deliveries_pending().await.expect("counted"), written, "each event is still in the box");
+    assert_eq!(
+        database.deliveries_pending().await.expect("counted"),
+        written,
+        "each event is still in the box"
+    );
     let past = database.past_streams(&channel.id, &Page::first(10)).await.expect("listed");
     let seen: Vec<_> = past.iter().map(|it| (it.id.as_str(), it.end_reason.as_deref())).collect();
     assert_eq!(seen, [(live.as_str(), Some("node_lost"))]);

@@ -22,7 +22,13 @@ struct Person {
 }
 
 impl Person {
-    async fn send(&self, stage: &Stage, method: Method, path: &str, body: Option<Value>) -> reqwest::Response {
+    async fn send(
+        &self,
+        stage: &Stage,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> reqwest::Response {
         let mut request = reqwest::Client::new().request(method, stage.url(path));
         if let Some(cookie) = &self.cookie {
             request = request.header("cookie", cookie);
@@ -136,7 +142,10 @@ async fn from_nothing_to_live(stage: &Stage) -> Vec<String> {
     let secret = key["secret"].as_str().expect("shown once").to_owned();
 
     let bob = sign_up(stage, "bob").await;
-    assert_eq!(bob.status(stage, Method::PUT, "/api/v1/channels/ana/follow", Some(json!({ "notify": true }))).await, 204);
+    assert_eq!(
+        bob.status(stage, Method::PUT, "/api/v1/channels/ana/follow", Some(json!({ "notify": true }))).await,
+        204
+    );
     let me = bob.get(stage, "/api/v1/me").await;
     let mut gateway = Gateway::open(stage).await;
     gateway.send(&json!({ "type": "hello", "v": 1, "token": me["gatewayToken"] })).await;
@@ -161,8 +170,12 @@ async fn from_nothing_to_live(stage: &Stage) -> Vec<String> {
     assert_eq!(ana.status(stage, Method::DELETE, &revoke, None).await, 204);
     let mut state = stream.watch_state();
     let ended = state.wait_for(|state| *state == StreamState::Ended);
-    tokio::time::timeout(Duration::from_secs(10), ended).await.expect("cut off").expect("the stream is there");
-    let (status, _) = tokio::task::spawn_blocking(move || encoder.wait(Duration::from_secs(30))).await.expect("ends");
+    tokio::time::timeout(Duration::from_secs(10), ended)
+        .await
+        .expect("cut off")
+        .expect("the stream is there");
+    let (status, _) =
+        tokio::task::spawn_blocking(move || encoder.wait(Duration::from_secs(30))).await.expect("ends");
     assert!(!status.success(), "the encoder hears of it");
     eventually("the row is ended", PATIENCE, async || {
         let past = ana.get(stage, "/api/v1/channels/ana/streams").await;
@@ -197,8 +210,7 @@ async fn every_route_lets_in_whom_it_should() {
         assert_eq!(owner.status(&stage, Method::PUT, &path, Some(json!({ "role": login }))).await, 204);
     }
     let made = owner.post(&stage, "/api/v1/tokens", json!({ "scopes": ["channel:write"] })).await;
-    let token =
-        Person { cookie: None, token: Some(made["secret"].as_str().expect("shown once").to_owned()) };
+    let token = Person { cookie: None, token: Some(made["secret"].as_str().expect("shown once").to_owned()) };
     let people = [&Person::default(), &stranger, &moderator, &editor, &owner, &token, &admin];
     let channel = "/api/v1/channels/show";
     let no_key = format!("{channel}/keys/key_none");
@@ -221,7 +233,12 @@ async fn every_route_lets_in_whom_it_should() {
         (Method::GET, "/api/v1/audit".into(), None, admins),
         (Method::POST, "/api/v1/invites".into(), None, [401, 403, 403, 403, 403, 403, 201]),
         (Method::PATCH, "/api/v1/users/stranger".into(), Some(json!({})), admins),
-        (Method::PUT, "/api/v1/drain".into(), Some(json!({ "draining": false })), [401, 403, 403, 403, 403, 403, 204]),
+        (
+            Method::PUT,
+            "/api/v1/drain".into(),
+            Some(json!({ "draining": false })),
+            [401, 403, 403, 403, 403, 403, 204],
+        ),
         (Method::PATCH, channel.into(), Some(json!({ "title": "x" })), [401, 403, 403, 200, 200, 200, 200]),
         (Method::GET, format!("{channel}/keys"), None, [401, 403, 403, 403, 200, 403, 200]),
         (Method::POST, format!("{channel}/keys"), Some(json!({})), [401, 403, 403, 403, 201, 403, 201]),
@@ -246,7 +263,12 @@ async fn every_route_lets_in_whom_it_should() {
             Some(json!({ "tier": 1, "seconds": 60 })),
             [401, 403, 403, 403, 404, 403, 404],
         ),
-        (Method::DELETE, format!("{channel}/subscribers/stranger"), None, [401, 403, 403, 403, 204, 403, 204]),
+        (
+            Method::DELETE,
+            format!("{channel}/subscribers/stranger"),
+            None,
+            [401, 403, 403, 403, 204, 403, 204],
+        ),
         (Method::GET, format!("{channel}/streams"), None, [401, 403, 200, 200, 200, 403, 200]),
         (
             Method::POST,
@@ -303,12 +325,11 @@ async fn a_signed_channel_opens_by_grants_alone_and_no_viewer_costs_a_query() {
 
     let grant = ana.post(&stage, "/api/v1/channels/ana/grants", json!({ "subject": "viewer-7" })).await;
     let (token, hls) = (grant["token"].as_str().expect("a token"), grant["hls"].as_str().expect("a path"));
-    let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
+    let http =
+        reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
     let get = async |path: &str| http.get(stage.url(path)).send().await.expect("HTTP answers");
-    eventually("the playlist is there", PATIENCE, async || {
-        (get(hls).await.status() == 200).then_some(())
-    })
-    .await;
+    eventually("the playlist is there", PATIENCE, async || (get(hls).await.status() == 200).then_some(()))
+        .await;
     let playlist = get(hls).await;
     assert!(playlist.headers()["cache-control"].to_str().expect("ASCII").contains("private"));
     for (path, status) in [
@@ -366,7 +387,8 @@ async fn what_a_key_look_up_costs() {
     for url in [None, Some(postgres.database())] {
         let data = tempfile::tempdir().expect("a directory");
         let database = control::Database::open(url.as_deref(), data.path()).await.expect("opens");
-        let accounts = control::Accounts::new(database.clone(), control::Secrets::random(), Default::default());
+        let accounts =
+            control::Accounts::new(database.clone(), control::Secrets::random(), Default::default());
         let user = accounts.add_user("ana", "", PASSWORD.to_owned().into(), control::db::Role::User).await;
         let owner_id = user.expect("made").id;
         let visibility = control::db::Visibility::Public;

@@ -80,7 +80,9 @@ where
             let actor = v1.accounts.token(&token.into(), remote).await?;
             return Ok(Self { actor: Some(actor.ok_or_else(Problem::unauthorized)?), remote, cookie: None });
         }
-        let Some(cookie) = cookie(&parts.headers) else { return Ok(Self { actor: None, remote, cookie: None }) };
+        let Some(cookie) = cookie(&parts.headers) else {
+            return Ok(Self { actor: None, remote, cookie: None });
+        };
         let actor = v1.accounts.session(&cookie).await?;
         if actor.is_some() && !parts.method.is_safe() && !same_site(&parts.headers) {
             return Err(Problem::forbidden("this request comes from another site: use an API token"));
@@ -103,7 +105,9 @@ fn same_site(headers: &HeaderMap) -> bool {
     }
     match (text(header::ORIGIN), text(header::HOST)) {
         (None, _) => true,
-        (Some(origin), Some(host)) => origin.split_once("://").is_some_and(|(_, authority)| authority == host),
+        (Some(origin), Some(host)) => {
+            origin.split_once("://").is_some_and(|(_, authority)| authority == host)
+        }
         (Some(_), None) => false,
     }
 }
@@ -116,7 +120,6 @@ pub(crate) fn set_cookie(value: &str, seconds: i64, secure: bool) -> Option<Head
     value.set_sensitive(true);
     Some(value)
 }
-
 
 #[cfg(test)]
 mod tests {

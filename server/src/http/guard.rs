@@ -142,6 +142,9 @@ mod tests {
         assert_eq!(grant_in_path("t/master.m3u8"), None);
         assert_eq!(grant_in_path("t/s0000000000000/v/index.m3u8"), None);
         assert_eq!(grant_in_path("ana/master.m3u8"), None);
-        assert_eq!(query_token(&Uri::from_static("/hls/a/master.m3u8?x=1&token=a.b.c")).as_deref(), Some("a.b.c"));
+        assert_eq!(
+            query_token(&Uri::from_static("/hls/a/master.m3u8?x=1&token=a.b.c")).as_deref(),
+            Some("a.b.c")
+        );
     }
 }

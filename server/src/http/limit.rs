@@ -74,7 +74,9 @@ pub(crate) async fn limit(State(limit): State<Arc<Limit>>, request: Request, nex
         None => {
             limit.refused.fetch_add(1, Ordering::Relaxed);
             let detail = format!("more than {} requests in a minute: wait {reset} s", limit.requests_max);
-            Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", detail).retry_after(reset).into_response()
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", detail)
+                .retry_after(reset)
+                .into_response()
         }
     };
     tell(response.headers_mut(), limit.requests_max, left.unwrap_or(0), reset);

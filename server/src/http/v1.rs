@@ -29,11 +29,11 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use self::docs::Security;
 use super::api::Api;
 use super::extract::channel_name;
 use super::limit::{self, Limit};
 use super::problem::{Problem, ProblemShape};
-use self::docs::Security;
 use crate::broadcasts::Broadcasts;
 
 /// What the API stands on.

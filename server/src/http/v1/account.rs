@@ -43,7 +43,8 @@ pub(super) async fn sign_up(
     Body(body): Body<SignUp>,
 ) -> Result<Response, Problem> {
     let SignUp { login, display_name, password, invite } = body;
-    let signed_in = v1.accounts.sign_up(&login, &display_name, password, invite.as_ref(), caller.remote).await?;
+    let signed_in =
+        v1.accounts.sign_up(&login, &display_name, password, invite.as_ref(), caller.remote).await?;
     Ok(session::signed(&v1, StatusCode::CREATED, &signed_in))
 }
 
@@ -96,7 +97,8 @@ pub(super) async fn change(
             Status::parse(status).ok_or_else(|| Problem::invalid("status is active or suspended"))?;
     }
     v1.accounts.database().set_user(&user.id, user.role, user.status, now_ms()).await?;
-    v1.audit(&caller, "user.change", &format!("{login} {} {}", user.role.as_str(), user.status.as_str())).await?;
+    v1.audit(&caller, "user.change", &format!("{login} {} {}", user.role.as_str(), user.status.as_str()))
+        .await?;
     v1.broadcasts.check();
     Ok(Json(Account::from(&user)))
 }

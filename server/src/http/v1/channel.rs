@@ -69,7 +69,9 @@ pub(super) async fn add(
     let actor = caller.may(Action::UseAccount)?;
     let name = ChannelName::parse(&body.name).map_err(|error| Problem::invalid(error.to_string()))?;
     if RESERVED_NAMES.contains(&name.as_str()) {
-        return Err(Problem::invalid(format!("{name} is an address of the server itself: choose another name")));
+        return Err(Problem::invalid(format!(
+            "{name} is an address of the server itself: choose another name"
+        )));
     }
     let new = NewChannel {
         owner_id: &actor.user.id,

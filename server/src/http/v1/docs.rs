@@ -16,7 +16,10 @@ pub(super) struct Security;
 impl Modify for Security {
     fn modify(&self, document: &mut OpenApi) {
         let components = document.components.get_or_insert_default();
-        let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("An API token, swt_…")).build();
+        let token = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("An API token, swt_…"))
+            .build();
         components.add_security_scheme("token", SecurityScheme::Http(token));
         let cookie = ApiKey::Cookie(ApiKeyValue::new("swiftwater_session"));
         components.add_security_scheme("session", SecurityScheme::ApiKey(cookie));
@@ -41,7 +44,11 @@ pub(super) async fn script() -> Response {
 }
 
 pub(super) async fn not_this_method() -> Problem {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", "This address does not answer this method: see Allow")
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method",
+        "This address does not answer this method: see Allow",
+    )
 }
 
 /// An id in a path: what cannot be one is of nothing.

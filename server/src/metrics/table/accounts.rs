@@ -15,7 +15,11 @@ pub(super) const ROWS: &[Row] = &[
         "swiftwater_stream_keys_limited_total",
         "Publishers refused because their network had shown too many wrong keys.",
     ),
-    counter("authority.plays_granted", "swiftwater_plays_granted_total", "Requests to watch that were granted."),
+    counter(
+        "authority.plays_granted",
+        "swiftwater_plays_granted_total",
+        "Requests to watch that were granted.",
+    ),
     counter(
         "authority.plays_denied",
         "swiftwater_plays_denied_total",
