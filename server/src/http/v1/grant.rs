@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use control::db::{Channel, ChannelChange, Visibility};
+use control::db::{Channel, ChannelChange, Role, User, Visibility};
 use control::{Action, GRANT_SECONDS_MAX};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -54,7 +54,7 @@ pub(super) async fn add(
     Body(body): Body<NewGrant>,
 ) -> Result<(StatusCode, Json<MadeGrant>), Problem> {
     let channel = v1.channel(&name).await?;
-    let actor = caller.may(Action::ReadAccount).or_else(|_| caller.actor())?;
+    caller.actor()?;
     let seconds = body.seconds.unwrap_or(SECONDS_DEFAULT);
     if !(1..=GRANT_SECONDS_MAX).contains(&seconds) {
         return Err(Problem::invalid(format!("seconds are 1 to {GRANT_SECONDS_MAX}")));
@@ -68,7 +68,8 @@ pub(super) async fn add(
             subject
         }
         None => {
-            may_watch(&v1, &caller, &channel).await?;
+            let actor = caller.may(Action::ReadAccount)?;
+            may_watch(&v1, &actor.user, &channel).await?;
             actor.user.id.clone()
         }
     };
@@ -78,11 +79,11 @@ pub(super) async fn add(
 }
 
 /// Whether somebody may watch with their own account.
-async fn may_watch(v1: &V1, caller: &Caller, channel: &Channel) -> Result<(), Problem> {
-    let (database, user) = (v1.accounts.database(), &caller.actor()?.user);
+async fn may_watch(v1: &V1, user: &User, channel: &Channel) -> Result<(), Problem> {
+    let database = v1.accounts.database();
     // Whoever works on the channel, and its guests of honour.
     if channel.owner_id.as_deref() == Some(&user.id)
-        || user.role >= control::db::Role::Moderator
+        || user.role >= Role::Moderator
         || database.channel_role(&channel.id, &user.id).await?.is_some()
     {
         return Ok(());
