@@ -4,10 +4,11 @@
 //! players send neither headers nor queries on. `Authorization: Bearer` and `?token=` open the door too; the second leads to
 //! the path.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
@@ -59,15 +60,22 @@ async fn pass(State(guard): State<Arc<Guard>>, request: Request) -> Response {
     }
 }
 
-async fn enter(guard: &Guard, mut request: Request, rewrite: bool, rest: &str) -> Response {
+async fn enter(guard: &Guard, request: Request, rewrite: bool, rest: &str) -> Response {
+    let (mut parts, body) = request.into_parts();
     if rewrite {
-        let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+        let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
         match Uri::try_from(format!("/hls/{rest}{query}")) {
-            Ok(uri) => *request.uri_mut() = uri,
+            Ok(uri) => parts.uri = uri,
             Err(_) => return Problem::not_found("There is nothing at this address").into_response(),
         }
     }
-    match guard.inner.clone().oneshot(request).await {
+    // Our own `rest` would count among the parts of the path that the routes inside read.
+    let client = parts.extensions.remove::<ConnectInfo<SocketAddr>>();
+    parts.extensions.clear();
+    if let Some(client) = client {
+        parts.extensions.insert(client);
+    }
+    match guard.inner.clone().oneshot(Request::from_parts(parts, body)).await {
         Ok(response) => response,
         Err(never) => match never {},
     }
@@ -122,7 +130,11 @@ fn keep_private(response: &mut Response) {
     let headers = response.headers_mut();
     let ours = headers.get(header::CACHE_CONTROL).and_then(|value| value.to_str().ok());
     let private = match ours {
-        Some(text) if !text.contains("no-store") => text.replace("public", "private"),
+        Some(text) if !text.contains("no-store") => {
+            let shared = |it: &&str| *it != "public" && *it != "private" && !it.starts_with("s-maxage");
+            let rest: Vec<&str> = text.split(',').map(str::trim).filter(shared).collect();
+            std::iter::once("private").chain(rest).collect::<Vec<_>>().join(", ")
+        }
         _ => "no-store".to_owned(),
     };
     if let Ok(value) = HeaderValue::from_str(&private) {
@@ -134,7 +146,40 @@ fn keep_private(response: &mut Response) {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::{Body, to_bytes};
+    use axum::extract::Path;
+    use axum::routing::get;
+
     use super::*;
+
+    #[tokio::test]
+    async fn the_routes_inside_read_their_own_parts_of_the_path() {
+        let name = ChannelName::parse("ana").expect("valid");
+        let channel = control::ChannelConfig { name, title: String::new(), keys: Vec::new() };
+        let read = |Path((channel, file)): Path<(String, String)>| async move { format!("{channel} {file}") };
+        let inner = Router::new().route("/hls/{channel}/{file}", get(read));
+        let router = hls(Arc::new(Authority::new(&[channel])), inner);
+        for address in ["/hls/ana/x.m4s", "/hls/t/a.b.c/ana/x.m4s"] {
+            let request = Request::get(address).body(Body::empty()).expect("a request");
+            let response = router.clone().oneshot(request).await.expect("infallible");
+            let body = to_bytes(response.into_body(), 1024).await.expect("a body");
+            assert_eq!(body, "ana x.m4s", "{address}");
+        }
+    }
+
+    #[test]
+    fn what_needs_a_grant_is_kept_by_nobody_for_others() {
+        for (given, kept) in [
+            ("public, max-age=1", "private, max-age=1"),
+            ("public, max-age=31536000, immutable", "private, max-age=31536000, immutable"),
+            ("max-age=0, s-maxage=5", "private, max-age=0"),
+            ("no-store", "no-store"),
+        ] {
+            let mut response = [(header::CACHE_CONTROL, given)].into_response();
+            keep_private(&mut response);
+            assert_eq!(response.headers()[header::CACHE_CONTROL], kept);
+        }
+    }
 
     #[test]
     fn a_grant_is_told_from_a_channel_called_t() {
