@@ -14,9 +14,9 @@ use sfu::PeerStats;
 use sfu::peer_stats::Role;
 
 use super::api::{Api, describe_track};
-use super::operator::Operator;
 use super::caller::Caller;
 use super::extract::InPath;
+use super::operator::Operator;
 use super::problem::{Problems, problem};
 
 /// Every WebRTC peer of a stream, and its address: for those who moderate the channel, and for clients on the server itself.
