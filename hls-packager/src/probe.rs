@@ -65,10 +65,11 @@ impl Targets {
 /// A part target that whole frames fill: the GOP in equal parts near the wanted length, and 2 % more so
 /// that millisecond stamps do not push a frame over it (an RTMP frame of 33.3 ms is 33 or 34). Fitted to audio
 /// frames too: what is left over at the end of a segment would be a part of its own, and players that take
-/// parts by time lose parts of two frames.
+/// parts by time lose parts of two frames. Of a GOP that is shorter than the wanted length, several make a part.
 fn part_target(wanted: Duration, gop: Option<Duration>, frame: Duration) -> Duration {
     let (wanted, frame) = (wanted.as_micros() as f64, (frame.as_micros() as f64).max(1.0));
-    let gop = gop.map_or(wanted, |gop| gop.as_micros() as f64);
+    let gop = gop.map_or(wanted, |gop| (gop.as_micros() as f64).max(frame));
+    let gop = gop * (wanted / gop).round().max(1.0);
     let parts = (gop / wanted).round().max(1.0);
     // A hundredth of a frame is not a frame: stamps are rounded.
     let frames_per_part = (gop / frame / parts - 0.01).ceil().max(1.0);
@@ -163,8 +164,10 @@ impl Probe {
         }
         let span = span(self.keyframe_at, self.video_last);
         let frame = self.frame_duration();
-        if expected.keyframes_on_request && (full || span >= ON_REQUEST_SPAN) {
-            return Some(Targets::on_request(config, frame, micros(self.audio_step)));
+        if expected.keyframes_on_request {
+            // Whatever its keyframes did so far: others asked for them, and so did we.
+            let enough = full || span >= ON_REQUEST_SPAN;
+            return enough.then(|| Targets::on_request(config, frame, micros(self.audio_step)));
         }
         let watched = Duration::from_millis(u64::from(config.measure_ms)) + LATE;
         (full || self.gop.is_some() || span >= watched)
@@ -219,6 +222,9 @@ mod tests {
             (Some(2001), 33_366, 2, 511),
             (Some(2000), 40_000, 2, 531),
             (Some(500), 33_333, 2, 510),
+            // Every frame is a keyframe; or a browser was asked for another one at once.
+            (Some(66), 66_667, 2, 477),
+            (Some(300), 33_333, 2, 612),
             (Some(4170), 16_667, 4, 545),
             (Some(2000), 200_000, 2, 612),
             (Some(2000), 1_000_000, 2, 1020),

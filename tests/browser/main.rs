@@ -3,6 +3,7 @@
 mod fallback;
 mod join;
 mod lips;
+mod players;
 mod publish;
 mod recording;
 mod relayed;

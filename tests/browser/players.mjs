@@ -1,0 +1,26 @@
+// Somebody else's player on somebody else's page plays our HLS.
+// Input: { url, player: hls.js | shaka | video.js | native, browser: chromium | firefox, seconds, settle, settings }.
+// `settle`: seconds from the first picture to the first look.
+
+import { input, report, withChromium } from './lib/chromium.mjs';
+import { withFirefox } from './lib/firefox.mjs';
+import { page } from './lib/players.mjs';
+
+/** `tab` is of playwright or of puppeteer: both can go to a page and evaluate in it. */
+async function play(tab, served) {
+  const opened = Date.now();
+  await tab.goto(served.url);
+  await tab.evaluate(([player, url, settings]) => begin(player, url, settings), [input.player, input.url, input.settings ?? {}]);
+  const playingMs = Date.now() - opened;
+  await new Promise((done) => setTimeout(done, 1000 * (input.settle ?? 0)));
+  return { playingMs, ...(await tab.evaluate((seconds) => look(seconds), input.seconds ?? 8)) };
+}
+
+const served = await page(input.player);
+try {
+  report(input.browser === 'firefox'
+    ? await withFirefox(input, async (browser) => play(await browser.newPage(), served))
+    : await withChromium(input, async (context) => play(await context.newPage(), served)));
+} finally {
+  served.close();
+}

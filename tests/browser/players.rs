@@ -1,0 +1,84 @@
+//! Players of others play our HLS: pixels are read, and what the players complain of.
+
+use media::Kind;
+use serde_json::{Value, json};
+use tests::source::StampedClip;
+use tests::stage::{CHANNEL, KEY};
+use tests::{Stage, run_script};
+
+use crate::{SCRIPT_TIMEOUT, number, seconds};
+
+/// Behind the burned-in clock: what part targets of 0.5 s promise, and room for a machine on which an encoder, a
+/// server and a browser share two cores.
+const LOW_LATENCY_MS_MAX: f64 = 2500.0 + 2000.0;
+/// HOLD-BACK is three target durations of 2 s.
+const LATENCY_MS_MAX: f64 = 6000.0 + 8000.0;
+
+async fn plays(player: &str, browser: &str, settings: Value, latency_max: f64) {
+    let _alone = crate::alone().await;
+    let stage = Stage::start().await;
+    let _clip = StampedClip::rtmp(&stage.rtmp_url(), 50);
+    stage.live(&[Kind::Video, Kind::Audio]).await;
+    let url = stage.url(&format!("/hls/{CHANNEL}/master.m3u8"));
+    for _ in 0..10 {
+        if reqwest::get(&url).await.is_ok_and(|response| response.status().is_success()) {
+            break;
+        }
+    }
+    let looked = seconds(10);
+    let input = json!({
+        "url": url, "player": player, "browser": browser, "seconds": looked, "settle": 6, "settings": settings,
+    });
+    let seen =
+        run_script("players.mjs", input, SCRIPT_TIMEOUT + std::time::Duration::from_secs(looked)).await;
+    eprintln!("{player} in {browser}: {seen:#}");
+    assert!(number(&seen, "stamped") > 15.0 * looked as f64, "the picture moves: {seen:#}");
+    assert_eq!(seen["backwards"], 0, "{seen:#}");
+    assert!(number(&seen, "latencyMedianMs") < latency_max, "{seen:#}");
+    let faults = seen["faults"].as_array().expect("a list");
+    assert!(faults.iter().all(|fault| !fault.as_str().unwrap_or_default().starts_with("fatal")), "{seen:#}");
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hls_js_plays_with_low_latency_in_chromium() {
+    plays("hls.js", "chromium", json!({}), LOW_LATENCY_MS_MAX).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hls_js_plays_with_low_latency_in_firefox() {
+    plays("hls.js", "firefox", json!({}), LOW_LATENCY_MS_MAX).await;
+}
+
+/// With low latency, Shaka 5.2 aborts its buffer before every part, and Chromium then drops the parts that begin without
+/// a keyframe (docs/hls.md).
+#[tokio::test(flavor = "multi_thread")]
+async fn shaka_plays_whole_segments() {
+    plays("shaka", "chromium", json!({ "streaming": { "lowLatencyMode": false } }), LATENCY_MS_MAX).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn video_js_plays_with_low_latency() {
+    plays("video.js", "chromium", json!({}), LOW_LATENCY_MS_MAX).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn layers_of_a_browser_are_variants_that_hls_js_goes_through() {
+    let _alone = crate::alone().await;
+    let stage = Stage::start().await;
+    let input = json!({ "origin": stage.url(""), "channel": CHANNEL, "key": KEY, "codec": "H264" });
+    let seen = run_script("variants.mjs", input, SCRIPT_TIMEOUT).await;
+    eprintln!("{seen:#}");
+    let text = seen["text"].as_str().expect("a playlist");
+    assert_eq!(text.matches("#EXT-X-STREAM-INF").count(), 3, "{text}");
+    for resolution in ["320x180", "640x360", "1280x720"] {
+        assert!(text.contains(&format!("RESOLUTION={resolution}")), "{text}");
+    }
+    let levels = seen["seen"].as_array().expect("levels");
+    assert_eq!(levels.len(), 3, "{seen:#}");
+    for level in levels {
+        // hls.js goes to the other Layer in the middle of a segment, and shows nothing of it until the next keyframe.
+        assert!(number(level, "stamped") > 30.0, "the picture moves: {level:#}");
+    }
+    stage.stop().await;
+}

@@ -1,0 +1,44 @@
+// Chromium publishes three Layers by WHIP; hls.js on a page of somebody else goes through their variants.
+// Input: { origin, channel, key, codec }. Tells the multivariant playlist, and for each level what was seen of it.
+
+import { input, report, withChromium } from './lib/chromium.mjs';
+import { page } from './lib/players.mjs';
+
+const master = `${input.origin}/hls/${input.channel}/master.m3u8`;
+const served = await page('hls.js');
+
+/** The multivariant playlist with all three; the last one read if they do not come within 40 s. */
+async function variants() {
+  const until = Date.now() + 40_000;
+  for (;;) {
+    const text = await fetch(master).then((answer) => answer.text());
+    if ((text.match(/#EXT-X-STREAM-INF/g) ?? []).length >= 3 || Date.now() > until) return text;
+    await new Promise((done) => setTimeout(done, 200));
+  }
+}
+
+try {
+  report(await withChromium(input, async (context) => {
+    const publisher = await context.newPage();
+    await publisher.goto(`${input.origin}/healthz`);
+    await publisher.evaluate(async ({ origin, channel, key, codec }) => {
+      const options = { url: `${origin}/whip/${channel}`, key, codec, bitrates: [150_000, 400_000, 1_500_000] };
+      window.publisher = await studio.publish(await studio.start({ fps: 15 }), options);
+    }, input);
+    const text = await variants();
+    const viewer = await context.newPage();
+    await viewer.goto(served.url);
+    await viewer.evaluate((url) => begin('hls.js', url, { startLevel: 0 }), master);
+    const levels = await viewer.evaluate(() => window.engine.levels.map((level) => level.height));
+    const seen = [];
+    for (const [level, height] of levels.entries()) {
+      const began = Date.now();
+      await viewer.evaluate((level) => { window.engine.nextLevel = level; }, level);
+      await viewer.waitForFunction((height) => document.querySelector('video').videoHeight === height, height, { timeout: 20_000 });
+      seen.push({ height, ms: Date.now() - began, ...(await viewer.evaluate(() => look(6))) });
+    }
+    return { text, seen };
+  }));
+} finally {
+  served.close();
+}
