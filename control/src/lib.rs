@@ -2,7 +2,8 @@
 //!
 //! Every protocol asks at one door: [`Authority`] turns a stream key or a wish to watch into a [`Grant`]
 //! or says why not. Channels and their stream keys come from the configuration and from the [`Database`], which
-//! [`account::Accounts`] fills.
+//! [`account::Accounts`] fills. A backend of the
+//! operator may be asked besides: [`hooks`].
 //!
 //! ```text
 //!   RTMP publish, WHIP POST ───────┐
@@ -12,13 +13,14 @@
 //! ```
 //!
 //! # What this crate may not know
-//! Protocols, sockets, packets. Of `media` it uses ids only.
+//! Protocols, packets, listening sockets. Of `media` it uses ids only.
 
 pub mod account;
 mod auth;
 mod channel;
 mod clock;
 pub mod db;
+pub mod hooks;
 
 pub use account::Accounts;
 pub use auth::authority::{Authority, Denied, GRANT_SECONDS_MAX, Request, Stats};

@@ -27,4 +27,4 @@ pub mod rtmp;
 pub mod whip;
 
 pub use error::Error;
-pub use request::{PublishRequest, Rejection, Transport};
+pub use request::{PublishRequest, Rejection, Transport, Written};

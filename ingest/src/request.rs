@@ -66,6 +66,24 @@ impl fmt::Display for Rejection {
     }
 }
 
+/// Where an encoder wants to publish in its own words, which are those of RTMP: for backends that know the words.
+/// WHIP says it in the same way: the path is that of the server URL, the bearer token the publish name.
+///
+/// ```text
+/// rtmp://host/live      KEY           WHIP /whip           Bearer KEY   app live      stream KEY
+/// rtmp://host/live/ana  KEY?a=b       WHIP /whip/ana?a=b   Bearer KEY   app live/ana  stream KEY  param ?a=b
+/// rtmp://host/live      ana?key=KEY   WHIP /whip/ana?key=KEY            app live      stream ana  param ?key=KEY
+/// ```
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The path of the server URL, without its query.
+    pub app: String,
+    /// The publish name, without its query. It may be the key.
+    pub stream: SecretString,
+    /// All parameters with their `?`, or nothing. The key may be among them.
+    pub param: SecretString,
+}
+
 /// An encoder at the door. Answer it with [`Self::accept`] or [`Self::reject`]; dropping it says
 /// [`Rejection::Unavailable`].
 pub struct PublishRequest {
@@ -82,6 +100,8 @@ pub struct PublishRequest {
     pub encoder: Option<String>,
     /// Other parameters of the URL as `a=b&c=d`, without keys and tokens.
     pub params: Option<String>,
+    /// What it wrote, as it wrote it.
+    pub written: Written,
     reply: oneshot::Sender<Result<StreamWriter, Rejection>>,
 }
 
@@ -119,6 +139,7 @@ pub(crate) struct Attempt {
     pub(crate) remote: SocketAddr,
     pub(crate) encoder: Option<String>,
     pub(crate) params: Option<String>,
+    pub(crate) written: Written,
 }
 
 /// The way to whoever decides.
@@ -135,9 +156,9 @@ impl Admission {
 
     /// Waits for the decision.
     pub(crate) async fn ask(&self, attempt: Attempt) -> Result<StreamWriter, Rejection> {
-        let Attempt { channel, key, transport, remote, encoder, params } = attempt;
+        let Attempt { channel, key, transport, remote, encoder, params, written } = attempt;
         let (reply, answer) = oneshot::channel();
-        let request = PublishRequest { channel, key, transport, remote, encoder, params, reply };
+        let request = PublishRequest { channel, key, transport, remote, encoder, params, written, reply };
         let decided = tokio::time::timeout(ADMISSION_TIMEOUT, async {
             self.requests.send(request).await.map_err(|_| Rejection::Unavailable)?;
             answer.await.unwrap_or(Err(Rejection::Unavailable))

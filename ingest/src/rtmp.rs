@@ -21,6 +21,7 @@ mod flv;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod listener;
+mod places;
 mod publication;
 mod reply;
 mod session;
@@ -44,11 +45,17 @@ pub struct Config {
     pub listen: SocketAddr,
     /// TCP connections at a time, admitted or not. One more is closed at once.
     pub connections_max: usize,
+    /// Of them, of one address (IPv6: of one /64). One more is refused with the reason. Loopback does not count.
+    pub connections_per_address_max: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { listen: (Ipv4Addr::UNSPECIFIED, 1935).into(), connections_max: 256 }
+        Self {
+            listen: (Ipv4Addr::UNSPECIFIED, 1935).into(),
+            connections_max: 256,
+            connections_per_address_max: 32,
+        }
     }
 }
 
@@ -58,8 +65,13 @@ impl Config {
     /// # Errors
     /// [`Error::Config`] with the setting's name.
     pub fn validate(&self) -> Result<(), Error> {
-        if self.connections_max == 0 {
-            return Err(Error::Config { setting: "rtmp.connections_max", why: "must be at least 1" });
+        for (setting, value) in [
+            ("rtmp.connections_max", self.connections_max),
+            ("rtmp.connections_per_address_max", self.connections_per_address_max),
+        ] {
+            if value == 0 {
+                return Err(Error::Config { setting, why: "must be at least 1" });
+            }
         }
         Ok(())
     }

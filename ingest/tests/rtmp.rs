@@ -445,7 +445,7 @@ async fn strangers_are_shown_the_door_and_nothing_is_left_of_them() {
 #[tokio::test]
 async fn one_connection_too_many_is_closed_at_once() {
     let (sender, _asked) = mpsc::channel(1);
-    let config = Config { listen: ([127, 0, 0, 1], 0).into(), connections_max: 1 };
+    let config = Config { listen: ([127, 0, 0, 1], 0).into(), connections_max: 1, ..Config::default() };
     let listener = Listener::bind(config).await.unwrap();
     let (addr, stats) = (listener.local_addr(), listener.stats());
     let shutdown = CancellationToken::new();
@@ -459,6 +459,33 @@ async fn one_connection_too_many_is_closed_at_once() {
     let mut answer = [0; 1];
     first.read_exact(&mut answer).await.unwrap();
     assert_eq!(answer, [3]);
+    shutdown.cancel();
+    task.await.unwrap();
+}
+
+/// Loopback has no limit, so this connects to another address of this machine, if it has one; nothing leaves it.
+#[tokio::test]
+async fn one_connection_too_many_of_an_address_hears_why() {
+    let probe = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    // An address for documentation: the kernel only looks up by which of ours it would go.
+    let own = probe.connect("192.0.2.1:9").and_then(|()| probe.local_addr()).map(|own| own.ip());
+    let Some(own) = own.ok().filter(|own| !own.is_loopback() && !own.is_unspecified()) else {
+        return println!("not tested: this machine has no address beside loopback");
+    };
+    let (sender, _asked) = mpsc::channel(1);
+    let listen = ([0, 0, 0, 0], 0).into();
+    let config = Config { listen, connections_per_address_max: 1, ..Config::default() };
+    let listener = Listener::bind(config).await.unwrap();
+    let (port, stats) = (listener.local_addr().port(), listener.stats());
+    let shutdown = CancellationToken::new();
+    let task = tokio::spawn(listener.run(sender, shutdown.clone()));
+    let mut first = TcpStream::connect((own, port)).await.unwrap();
+    first.write_all(&[3]).await.unwrap();
+    first.read_exact(&mut [0; 1]).await.unwrap();
+    let output = ffmpeg(5, &[], &format!("rtmp://{own}:{port}/live/{KEY}")).output().await.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("Too many RTMP connections from your address"), "{said}");
+    assert_eq!(stats.snapshot().connections_refused_address, 1);
     shutdown.cancel();
     task.await.unwrap();
 }

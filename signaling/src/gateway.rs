@@ -3,24 +3,25 @@
 mod connection;
 mod lanes;
 mod layers;
+mod origin;
 mod presence;
 mod session;
 mod sessions;
 mod stats;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{ConnectInfo, State, WebSocketUpgrade};
+use axum::extract::{State, WebSocketUpgrade};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use control::Authority;
 use control::db::Visibility;
+use control::hooks::Gate;
 use media::{ChannelName, Hub, HubEvent, Stream};
 use serde_json::{Value, json};
 use sfu::Sfu;
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use lanes::{Lane, Outbox};
+use origin::Origin;
 use presence::Presence;
 use sessions::Sessions;
 use stats::Counters;
@@ -56,6 +58,8 @@ pub struct GatewayParts {
     pub chat: Arc<chat::Service>,
     /// The door.
     pub authority: Arc<Authority>,
+    /// Asked besides, before somebody watches.
+    pub gate: Arc<Gate>,
 }
 
 /// The gateway of this node.
@@ -209,8 +213,7 @@ async fn upgrade(State(gateway): State<Arc<Gateway>>, parts: Parts, upgrade: Web
         return response;
     }
     let tracker = gateway.tasks.clone();
-    // In a test without a socket there is none.
-    let remote = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(remote)| remote.ip());
+    let origin = Origin::of(&parts);
     upgrade
         .protocols([PROTOCOL])
         // The defaults allocate 128 KiB per socket at once; with 1 KiB an idle viewer costs 3 KiB.
@@ -219,7 +222,7 @@ async fn upgrade(State(gateway): State<Arc<Gateway>>, parts: Parts, upgrade: Web
         .max_write_buffer_size(256 * 1024)
         .max_message_size(connection::FRAME_BYTES_MAX)
         .max_frame_size(connection::FRAME_BYTES_MAX)
-        .on_upgrade(move |socket| tracker.track_future(connection::run(gateway, remote, socket)))
+        .on_upgrade(move |socket| tracker.track_future(connection::run(gateway, origin, socket)))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the gateway is a shell: it ages parked sessions")]

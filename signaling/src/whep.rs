@@ -13,8 +13,9 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::any;
+use control::hooks::{Caller, Gate, Refusal};
 use control::{Authority, Denied};
-use ingest::whip::http::{Admitted, Endpoint, Offer, Problem, Stats, cors};
+use ingest::whip::http::{Admitted, Companion, Endpoint, Offer, Problem, Stats, cors};
 use media::{ChannelName, Codec, Hub};
 use secrecy::ExposeSecret;
 use sfu::Sfu;
@@ -33,6 +34,7 @@ pub struct Whep {
     hub: Arc<Hub>,
     sfu: Sfu,
     authority: Arc<Authority>,
+    gate: Option<Arc<Gate>>,
 }
 
 impl Whep {
@@ -40,13 +42,20 @@ impl Whep {
     /// without a slash at the end, if the operator configured one.
     pub fn new(hub: Arc<Hub>, sfu: Sfu, authority: Arc<Authority>, public_url: Option<Arc<str>>) -> Self {
         let endpoint = Endpoint::new("/whep", sfu.clone(), public_url).extended(EXTENSIONS);
-        Self { endpoint, hub, sfu, authority }
+        Self { endpoint, hub, sfu, authority, gate: None }
     }
 
     /// Says whether the server itself speaks HTTPS, so that its URLs can be absolute.
     #[must_use]
     pub fn secure(mut self, secure: bool) -> Self {
         self.endpoint = self.endpoint.secure(secure);
+        self
+    }
+
+    /// Asks at this gate as well.
+    #[must_use]
+    pub fn gated(mut self, gate: Arc<Gate>) -> Self {
+        self.gate = Some(gate);
         self
     }
 
@@ -87,6 +96,10 @@ impl Whep {
         if let Some(codec) = parsed.lacks(&stream) {
             return Err(cannot_decode(codec, &channel, &offer.origin));
         }
+        let visit = match &self.gate {
+            Some(gate) => Some(gate.play(&caller(&channel, offer)).await.map_err(|why| problem_of(&why))?),
+            None => None,
+        };
         let subscription =
             self.sfu.subscribe(stream, parsed).await.map_err(|error| Problem::of_sfu(&error))?;
         Ok(Admitted {
@@ -94,7 +107,24 @@ impl Whep {
             answer: subscription.answer,
             events: subscription.events,
             peer: subscription.peer,
+            companion: visit.map(|visit| Box::new(visit) as Companion),
         })
+    }
+}
+
+fn caller(channel: &ChannelName, offer: &Offer) -> Caller {
+    let bearer = offer.token.as_ref().filter(|_| offer.bearer);
+    let (remote, query) = (offer.remote.ip(), offer.query.expose_secret());
+    Caller::viewer("whep", remote, channel.clone(), query, bearer).on_page(offer.page.clone())
+}
+
+fn problem_of(refusal: &Refusal) -> Problem {
+    let detail = refusal.to_string();
+    match refusal {
+        Refusal::Forbidden(_) => Problem::new(StatusCode::FORBIDDEN, "forbidden", detail),
+        Refusal::Unavailable => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).retry_after(10)
+        }
     }
 }
 

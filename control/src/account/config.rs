@@ -1,9 +1,9 @@
 //! What an operator chooses about accounts.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Who may make an account.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SignUp {
     /// Everybody.
@@ -27,7 +27,7 @@ impl SignUp {
 }
 
 /// `[accounts]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Who may make an account.

@@ -63,6 +63,8 @@ pub(super) struct Connection {
     remote: SocketAddr,
     session: Session,
     publication: Option<Publication>,
+    /// Why it may not publish, whoever it is.
+    refusal: Option<&'static str>,
     shared: Arc<Shared>,
     started: Instant,
     last_read: Instant,
@@ -71,13 +73,20 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(socket: TcpStream, remote: SocketAddr, shared: Arc<Shared>) -> Self {
+    /// With a `refusal` it hears that as soon as it wants to publish.
+    pub(super) fn new(
+        socket: TcpStream,
+        remote: SocketAddr,
+        refusal: Option<&'static str>,
+        shared: Arc<Shared>,
+    ) -> Self {
         let started = now();
         Self {
             socket,
             remote,
             session: Session::new(),
             publication: None,
+            refusal,
             shared,
             started,
             last_read: started,
@@ -200,6 +209,9 @@ impl Connection {
             }
             let arrival = self.last_read;
             let (outcome, frames) = match (event, &mut self.publication) {
+                (Event::Publish(_), _) if self.refusal.is_some() => {
+                    return self.refuse(Code::Denied, self.refusal.unwrap_or_default()).map(Some);
+                }
                 (Event::Publish(credentials), _) => {
                     if let Some(end) = self.ask(credentials).await? {
                         return Ok(Some(end));
@@ -245,10 +257,10 @@ impl Connection {
     }
 
     async fn ask(&mut self, credentials: Credentials) -> Result<Option<End>, Error> {
-        let Credentials { channel, key, params } = credentials;
+        let Credentials { channel, key, params, written } = credentials;
         let encoder = self.session.encoder().map(str::to_owned);
-        let attempt =
-            Attempt { channel, key, transport: Transport::Rtmp, remote: self.remote, encoder, params };
+        let (transport, remote) = (Transport::Rtmp, self.remote);
+        let attempt = Attempt { channel, key, transport, remote, encoder, params, written };
         match self.shared.admission.ask(attempt).await {
             Ok(writer) => {
                 let stream = writer.stream();

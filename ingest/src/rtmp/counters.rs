@@ -54,6 +54,8 @@ counters! {
     connections_accepted,
     /// TCP connections closed at once because there were too many.
     connections_refused,
+    /// TCP connections refused because their address had as many as it may.
+    connections_refused_address,
     /// TCP connections that have ended; `connections_accepted` minus this are open.
     connections_ended,
     /// Publications admitted.

@@ -3,10 +3,10 @@
 use media::ChannelName;
 use secrecy::SecretString;
 
-use crate::{Error, percent};
+use crate::{Error, Written, percent};
 
 /// Names under which a key stands in a query.
-const KEY_NAMES: [&str; 3] = ["key", "token", "streamkey"];
+const KEY_NAMES: [&str; 4] = ["key", "token", "streamkey", "secret"];
 
 /// What the connection URL and the publish name say.
 #[derive(Debug)]
@@ -15,6 +15,7 @@ pub(crate) struct Credentials {
     pub(crate) key: SecretString,
     /// The other parameters.
     pub(crate) params: Option<String>,
+    pub(crate) written: Written,
 }
 
 /// Reads the key from `app` (the path of the server URL, with its query if it has one) and `name` (the
@@ -24,7 +25,7 @@ pub(crate) struct Credentials {
 /// rtmp://host/live             KEY              the key alone names the channel
 /// rtmp://host/live             KEY?a=b          with parameters
 /// rtmp://host/live/CHANNEL     KEY
-/// rtmp://host/live             CHANNEL?key=KEY  or ?token=KEY
+/// rtmp://host/live             CHANNEL?key=KEY  or ?token=KEY, ?secret=KEY
 /// rtmp://host/live/CHANNEL?key=KEY
 /// ```
 ///
@@ -35,6 +36,11 @@ pub(crate) fn parse(app: &str, name: &str) -> Result<Credentials, Error> {
     let (name_path, name_query) = name.split_once('?').unwrap_or((name, ""));
     let app_channel = app_path.trim_matches('/').split('/').nth(1).filter(|channel| !channel.is_empty());
     let name_path = name_path.trim_matches('/');
+    let written = Written {
+        app: app_path.trim_matches('/').to_owned(),
+        stream: name_path.to_owned().into(),
+        param: queries(name_query, app_query).into(),
+    };
 
     let mut key = None;
     let mut params = String::new();
@@ -64,7 +70,16 @@ pub(crate) fn parse(app: &str, name: &str) -> Result<Credentials, Error> {
         .map(ChannelName::parse)
         .transpose()
         .map_err(|error| Error::Unsupported(format!("The channel in the server URL is {error}")))?;
-    Ok(Credentials { channel, key: key.into(), params: (!params.is_empty()).then_some(params) })
+    Ok(Credentials { channel, key: key.into(), params: (!params.is_empty()).then_some(params), written })
+}
+
+/// Both queries as one, with its `?`.
+fn queries(name: &str, app: &str) -> String {
+    match (name, app) {
+        ("", "") => String::new(),
+        ("", one) | (one, "") => format!("?{one}"),
+        (name, app) => format!("?{name}&{app}"),
+    }
 }
 
 #[cfg(test)]
@@ -90,6 +105,21 @@ mod tests {
             assert_eq!(got.channel.as_ref().map(ChannelName::as_str), channel, "{app} {name}");
             assert_eq!(got.key.expose_secret(), key, "{app} {name}");
             assert_eq!(got.params.as_deref(), params, "{app} {name}");
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_kept() {
+        for (app, name, written) in [
+            ("live", "sk_abc", ("live", "sk_abc", "")),
+            ("live/ana/", "/sk_abc?a=1", ("live/ana", "sk_abc", "?a=1")),
+            ("live", "ana?key=sk_abc", ("live", "ana", "?key=sk_abc")),
+            ("live?a=1", "ana?secret=sk%5Fabc", ("live", "ana", "?secret=sk%5Fabc&a=1")),
+            ("live/ana?key=sk_abc", "", ("live/ana", "", "?key=sk_abc")),
+        ] {
+            let got = parse(app, name).unwrap().written;
+            let got = (got.app.as_str(), got.stream.expose_secret(), got.param.expose_secret());
+            assert_eq!(got, written, "{app} {name}");
         }
     }
 

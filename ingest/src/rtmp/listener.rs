@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::connection::{Connection, Shared};
+use super::places::{Entry, Places};
 use super::{Config, Stats};
 use crate::notice::Notices;
 use crate::request::Admission;
@@ -19,12 +20,16 @@ use crate::{Error, PublishRequest};
 /// Pause after a failed `accept`: the usual cause is that the process has no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What an encoder hears whose address has as many connections as it may.
+const ADDRESS_FULL: &str = "Too many RTMP connections from your address: stop an encoder there, or ask the operator to \
+    raise [rtmp] connections_per_address_max";
+
 /// Accepts encoders that speak RTMP.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
     local_addr: SocketAddr,
-    connections: Arc<Semaphore>,
+    places: Arc<Places>,
     stats: Arc<Stats>,
 }
 
@@ -38,8 +43,8 @@ impl Listener {
         let failed = |source| Error::Bind { address: config.listen, source };
         let socket = TcpListener::bind(config.listen).await.map_err(failed)?;
         let local_addr = socket.local_addr().map_err(failed)?;
-        let connections = Arc::new(Semaphore::new(config.connections_max));
-        Ok(Self { socket, local_addr, connections, stats: Arc::default() })
+        let places = Places::new(config.connections_max, config.connections_per_address_max);
+        Ok(Self { socket, local_addr, places, stats: Arc::default() })
     }
 
     /// Where it listens: the port, if the kernel chose it.
@@ -76,19 +81,30 @@ impl Listener {
                     continue;
                 }
             };
-            let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
-                self.stats.connections_refused.bump();
-                continue;
+            let (place, refusal) = match self.places.enter(remote.ip()) {
+                Entry::Place(place) => (place, None),
+                Entry::Refusal(place) => {
+                    self.stats.connections_refused_address.bump();
+                    (place, Some(ADDRESS_FULL))
+                }
+                Entry::AddressFull => {
+                    self.stats.connections_refused_address.bump();
+                    continue;
+                }
+                Entry::Full => {
+                    self.stats.connections_refused.bump();
+                    continue;
+                }
             };
             self.stats.connections_accepted.bump();
             // Our answers are small and an encoder waits for each of them.
             let _ = socket.set_nodelay(true);
-            let connection = Connection::new(socket, remote, Arc::clone(&shared));
+            let connection = Connection::new(socket, remote, refusal, Arc::clone(&shared));
             let (shutdown, stats) = (shutdown.clone(), Arc::clone(&self.stats));
             tasks.spawn(async move {
                 connection.run(shutdown).await;
                 stats.connections_ended.bump();
-                drop(permit);
+                drop(place);
             });
         }
         drop(self.socket);

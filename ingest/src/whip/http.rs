@@ -11,6 +11,6 @@ mod problem;
 mod resource;
 mod sessions;
 
-pub use endpoint::{Admitted, Endpoint, Offer, Stats};
+pub use endpoint::{Admitted, Companion, Endpoint, Offer, Stats};
 pub use headers::cors;
 pub use problem::Problem;

@@ -9,6 +9,7 @@ use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::any;
 use media::ChannelName;
+use secrecy::{ExposeSecret, SecretString};
 use sfu::Sfu;
 use sfu::sdp_publish::PublishOffer;
 use tokio::sync::mpsc;
@@ -17,7 +18,7 @@ use tracing::warn;
 use super::http::{Admitted, Endpoint, Offer, Problem, Stats, cors};
 use crate::clock::now;
 use crate::notice::Notices;
-use crate::request::{Admission, Attempt, PublishRequest, Rejection, Transport};
+use crate::request::{Admission, Attempt, PublishRequest, Rejection, Transport, Written};
 
 /// What the WHIP routes need.
 #[derive(Debug)]
@@ -87,6 +88,7 @@ impl Whip {
             .with_remote(offer.remote.ip());
         self.sfu.check_offer(&parsed).map_err(|error| Problem::of_sfu(&error))?;
         let attempt = Attempt {
+            written: written(channel.as_ref(), &key, offer),
             channel,
             key,
             transport: Transport::Whip,
@@ -97,8 +99,30 @@ impl Whip {
         let writer = self.admission.ask(attempt).await.map_err(|why| problem_of(&why))?;
         let channel = writer.stream().channel().clone();
         let ingestion = self.sfu.publish(writer, parsed).await.map_err(|error| Problem::of_sfu(&error))?;
-        Ok(Admitted { channel, answer: ingestion.answer, events: ingestion.events, peer: ingestion.peer })
+        Ok(Admitted {
+            channel,
+            answer: ingestion.answer,
+            events: ingestion.events,
+            peer: ingestion.peer,
+            companion: None,
+        })
     }
+}
+
+/// What RTMP would say for this.
+fn written(channel: Option<&ChannelName>, key: &SecretString, offer: &Offer) -> Written {
+    let app = |channel: Option<&ChannelName>| match channel {
+        Some(channel) => format!("live/{channel}"),
+        None => "live".to_owned(),
+    };
+    let query = offer.query.expose_secret();
+    let param = if query.is_empty() { String::new() } else { format!("?{query}") };
+    // A key in the query stands there; another one is the publish name.
+    let (app, stream) = match (offer.bearer, channel) {
+        (false, Some(channel)) => (app(None), channel.as_str().to_owned().into()),
+        (false, None) | (true, _) => (app(channel), key.clone()),
+    };
+    Written { app, stream, param: param.into() }
 }
 
 fn problem_of(why: &Rejection) -> Problem {

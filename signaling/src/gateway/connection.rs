@@ -1,6 +1,5 @@
 //! One socket: reads requests, writes what waits in its lanes, keeps the heartbeat.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,6 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
 use super::lanes::Lane;
+use super::origin::Origin;
 use super::session::Session;
 use super::{Gateway, Mailbox};
 use crate::protocol::{self, Refusal, Request};
@@ -54,7 +54,7 @@ enum Close {
 }
 
 /// Runs a socket from its upgrade to its end.
-pub(super) async fn run(gateway: Arc<Gateway>, remote: Option<IpAddr>, mut socket: WebSocket) {
+pub(super) async fn run(gateway: Arc<Gateway>, origin: Origin, mut socket: WebSocket) {
     let counters = &gateway.counters;
     counters.connections.fetch_add(1, Ordering::Relaxed);
     counters.opened.fetch_add(1, Ordering::Relaxed);
@@ -62,7 +62,7 @@ pub(super) async fn run(gateway: Arc<Gateway>, remote: Option<IpAddr>, mut socke
         Err(_) => Some(Close::HelloTimeout),
         Ok(Err(close)) => close,
         Ok(Ok(mut session)) => {
-            session.set_remote(remote);
+            session.set_origin(origin);
             session.attend(&gateway);
             let mailbox = session.mailbox();
             let wanted = gateway.sessions.activate(&session);

@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use chat::{Message, Refused, User};
-use control::{Denied, Grant};
+use control::{Denied, Grant, hooks};
 use media::{ChannelName, Kind, Reordering, Stream};
 use rand::RngCore;
 use serde_json::{Value, json};
@@ -19,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::lanes::Lane;
+use super::origin::Origin;
 use super::{Gateway, HOME, Mailbox, account_address, address, hls_url, layers, online};
 use crate::protocol::{Id, Refusal, Request, Since, with_re};
 
@@ -56,7 +56,7 @@ pub(super) struct Session {
     next_peer: u64,
     stats_asked: Option<Instant>,
     /// From where its socket comes.
-    remote: Option<IpAddr>,
+    origin: Origin,
     /// Ends the tasks that follow this session's peers.
     gone: CancellationToken,
 }
@@ -102,7 +102,7 @@ impl Session {
             peers: HashMap::new(),
             next_peer: 0,
             stats_asked: None,
-            remote: None,
+            origin: Origin::default(),
             gone: CancellationToken::new(),
         }
     }
@@ -131,8 +131,8 @@ impl Session {
     }
 
     /// It has a socket again, which comes from there.
-    pub(super) fn set_remote(&mut self, remote: Option<IpAddr>) {
-        self.remote = remote;
+    pub(super) fn set_origin(&mut self, origin: Origin) {
+        self.origin = origin;
     }
 
     /// What waits for the client.
@@ -308,10 +308,17 @@ impl Session {
         let offer = sfu::sdp::SubscribeOffer::parse(sdp)
             .map_err(|error| Refusal::new(re.clone(), "bad_request", format!("sdp: {error}")))?;
         let known = layers::known(&stream);
-        let offer = match self.remote {
+        let offer = match self.origin.remote {
             Some(remote) => offer.with_remote(remote),
             None => offer,
         };
+        let visit = gateway.parts.gate.play(&self.origin.caller(&channel)).await.map_err(|refusal| {
+            let text = refusal.to_string();
+            match refusal {
+                hooks::Refusal::Forbidden(_) => Refusal::new(re.clone(), "forbidden", text),
+                hooks::Refusal::Unavailable => Refusal::retryable(re.clone(), "unavailable", text),
+            }
+        })?;
         let subscription = gateway.parts.sfu.subscribe(stream, offer).await.map_err(|error| {
             let code = match &error {
                 sfu::Error::Capacity(sfu::Limit::Overload) => "overloaded",
@@ -330,6 +337,7 @@ impl Session {
                 () = gone.cancelled() => {}
                 () = watch => {}
             }
+            drop(visit);
         });
         let ice_servers = gateway.parts.sfu.ice_servers(Some(subscription.peer.id()));
         let frame = json!({ "type": "rtc.answer", "re": id, "pc": pc, "sdp": subscription.answer,

@@ -1,5 +1,6 @@
 //! The endpoint: takes offers, gives answers.
 
+use std::any::Any;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Request};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use media::ChannelName;
 use secrecy::SecretString;
@@ -29,7 +30,7 @@ pub(super) const BODY_BYTES_MAX: usize = 64 << 10;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest text that a client may tell about itself.
-const AGENT_CHARS_MAX: usize = 128;
+const TEXT_CHARS_MAX: usize = 128;
 
 /// Takes offers at `<prefix>` and keeps sessions at `<prefix>/s/{id}`.
 #[derive(Debug)]
@@ -69,6 +70,12 @@ pub struct Offer {
     pub sdp: String,
     /// The token: a stream key, or what a viewer shows.
     pub token: Option<SecretString>,
+    /// Whether the token came as `Authorization: Bearer`, not in the URL.
+    pub bearer: bool,
+    /// The query of the URL, with whatever secrets it has.
+    pub query: SecretString,
+    /// The page from which a browser asks, if it says so.
+    pub page: Option<String>,
     /// From where.
     pub remote: SocketAddr,
     /// What the client calls itself.
@@ -97,7 +104,12 @@ pub struct Admitted {
     pub events: mpsc::Receiver<PeerEvent>,
     /// The Peer.
     pub peer: PeerHandle,
+    /// Dropped when the Peer has ended: for whoever wants to know of it.
+    pub companion: Option<Companion>,
 }
+
+/// Something that lives as long as a Peer.
+pub type Companion = Box<dyn Any + Send>;
 
 impl Endpoint {
     /// An endpoint under `prefix`, for example `/whip`, for Peers of `sfu`. `public_url` is the server's URL
@@ -184,12 +196,16 @@ impl Endpoint {
             .with(name, value));
         }
         let token = headers::token(&parts.headers, &parts.uri);
+        let bearer = headers::bearer(&parts.headers).is_some();
+        let query = parts.uri.query().unwrap_or_default().to_owned().into();
+        let page = text(&parts.headers, &header::REFERER).or_else(|| text(&parts.headers, &header::ORIGIN));
         let sdp = read_text(&parts.headers, body).await?;
         let origin = match &self.public_url {
             Some(url) => url.as_ref().to_owned(),
             None => headers::origin(&parts.headers, &parts.uri, self.secure).unwrap_or_default(),
         };
-        Ok(Offer { sdp, token, remote, agent: agent(&parts.headers), origin })
+        let agent = text(&parts.headers, &header::USER_AGENT);
+        Ok(Offer { sdp, token, bearer, query, page, remote, agent, origin })
     }
 
     /// Refuses what came from `remote`; what could be guessing is counted against it.
@@ -207,7 +223,7 @@ impl Endpoint {
 
     /// Answers an offer: 201 with the answer, and the session under a URL of its own.
     pub fn created(&self, offer: Offer, admitted: Admitted) -> Response {
-        let Admitted { channel, answer, events, peer } = admitted;
+        let Admitted { channel, answer, events, peer, companion } = admitted;
         let ice_servers = self.sfu.ice_servers(Some(peer.id()));
         let opening = Opening {
             protocol: self.prefix.trim_start_matches('/'),
@@ -217,6 +233,7 @@ impl Endpoint {
             token: offer.token,
             peer,
             events,
+            companion,
         };
         let Some((id, tag)) = self.sessions.open(opening) else {
             let full = "This server has no room for another session";
@@ -294,9 +311,10 @@ pub(super) async fn read_text(headers: &HeaderMap, body: Body) -> Result<String,
         .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "sdp-malformed", "The body is not UTF-8"))
 }
 
-fn agent(headers: &HeaderMap) -> Option<String> {
-    let agent = headers.get(header::USER_AGENT)?.to_str().ok()?;
-    Some(agent.chars().take(AGENT_CHARS_MAX).collect())
+/// What a client tells about itself.
+fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let text = headers.get(name)?.to_str().ok()?;
+    Some(text.chars().take(TEXT_CHARS_MAX).collect())
 }
 
 /// The value of the first such line of an SDP.

@@ -11,6 +11,8 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
+use super::endpoint::Companion;
+
 /// Sessions of one endpoint: more than the Peers of a node, so that the SFU is what says no. One more is
 /// answered with 503.
 const SESSIONS_MAX: usize = 32_768;
@@ -51,6 +53,7 @@ pub(super) struct Opening {
     pub(super) token: Option<SecretString>,
     pub(super) peer: PeerHandle,
     pub(super) events: mpsc::Receiver<PeerEvent>,
+    pub(super) companion: Option<Companion>,
 }
 
 /// The sessions of one endpoint. A session leaves when its Peer ends, whoever ends it.
@@ -63,7 +66,7 @@ pub(super) struct Sessions {
 impl Sessions {
     /// Keeps a Peer; says the session's id and tag. `None`: no room.
     pub(super) fn open(&self, opening: Opening) -> Option<(String, String)> {
-        let Opening { protocol, channel, remote_ufrag, head, token, peer, mut events } = opening;
+        let Opening { protocol, channel, remote_ufrag, head, token, peer, mut events, companion } = opening;
         // 128 bits of a generator made for secrets: the URL is a capability.
         let id = format!("{:032x}", rand::random::<u128>());
         let tag = quoted(peer.ufrag());
@@ -100,6 +103,7 @@ impl Sessions {
             info!(%channel, peer = %peer_id, protocol, why, "WebRTC peer left");
             let ended = table.lock().unwrap_or_else(PoisonError::into_inner).remove(&watched);
             drop(ended);
+            drop(companion);
         });
         Some((id, tag))
     }
