@@ -1,14 +1,15 @@
 //! The composition root: the process, top to bottom.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::map_request;
+use axum::middleware::{from_fn_with_state, map_request};
 use axum_server::Handle;
+use control::hooks::{Gate, Webhooks};
 use control::{Accounts, Authority, ChannelConfig, Database, Secrets, StreamKey};
 use hls_packager::{Packager, Recordings};
 use media::{ChannelName, Hub};
@@ -24,13 +25,14 @@ use crate::admission::Admission;
 use crate::broadcasts::Broadcasts;
 use crate::config::Config;
 use crate::http::api::Api;
+use crate::http::audience::{self, Audience};
 use crate::http::connections::Connections;
 use crate::http::health::Health;
 use crate::http::limit::Limit;
 use crate::http::patience;
 use crate::http::v1::V1;
 use crate::metrics::Metrics;
-use crate::{admission, demo, first_run, http, lifecycle, node, tls};
+use crate::{admission, announcer, demo, first_run, http, lifecycle, node, tls};
 
 /// Largest request body: an SDP offer is a few kilobytes; WHIP refuses above 64 KiB itself.
 const BODY_BYTES_MAX: usize = 256 * 1024;
@@ -86,6 +88,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// Webhooks.
+    #[error(transparent)]
+    Webhooks(#[from] control::hooks::WebhookError),
     /// Audio conversion.
     #[error(transparent)]
     Transcode(#[from] transcode::Error),
@@ -133,6 +138,7 @@ impl Server {
         let (database, secrets) = open(&config).await?;
         let authority = Authority::with_database(&channels, database.clone(), secrets.clone()).await?;
         let authority = Arc::new(authority);
+        let webhooks = Webhooks::new(database.clone(), secrets.clone(), &config.webhooks)?;
         let accounts = Accounts::new(database.clone(), secrets, config.accounts.clone());
         let setup = accounts.offer_setup().await?;
 
@@ -158,19 +164,33 @@ impl Server {
             stop.clone(),
         ));
 
+        tasks.spawn(announcer::run(
+            Arc::clone(&hub),
+            Arc::clone(&authority),
+            Arc::clone(&webhooks),
+            stop.clone(),
+        ));
+        tasks.spawn(Arc::clone(&webhooks).run(stop.clone()));
+
         // The way in: every publisher passes admission.
         let (requests, admissions) = mpsc::channel(admission::REQUESTS_MAX);
         let publishers_refused = Arc::new(AtomicU64::new(0));
         let draining = Arc::new(AtomicBool::new(false));
-        let admission = Admission {
+        let gate = Gate::new(config.hooks.clone(), tasks.clone())
+            .map_err(|why| crate::config::Error::Invalid { section: "hooks", why })?;
+        tasks.spawn(Arc::clone(&gate).run(stop.clone()));
+        let admission = Arc::new(Admission {
             authority: Arc::clone(&authority),
             broadcasts: Arc::clone(&broadcasts),
             hub: Arc::clone(&hub),
+            gate: Arc::clone(&gate),
             publishers_max: config.publish.publishers_max,
             draining: Arc::clone(&draining),
             refused: Arc::clone(&publishers_refused),
             turn: tokio::sync::Mutex::default(),
-        };
+            visits: Mutex::default(),
+        });
+        tasks.spawn(Arc::clone(&admission).follow(stop.clone()));
         tasks.spawn(admission.run(admissions, tasks.clone()));
         let rtmp = ingest::rtmp::Listener::bind(config.rtmp.clone()).await?;
         let rtmp_address = rtmp.local_addr();
@@ -184,6 +204,7 @@ impl Server {
             sfu: sfu.clone(),
             chat: Arc::clone(&chat),
             authority: Arc::clone(&authority),
+            gate: Arc::clone(&gate),
         });
         tasks.spawn(Arc::clone(&gateway).run(stop.clone()));
         tasks.spawn(Arc::clone(&broadcasts).run(Arc::clone(&gateway), tasks.clone(), stop.clone()));
@@ -198,6 +219,7 @@ impl Server {
             accounts,
             authority: Arc::clone(&authority),
             broadcasts: Arc::clone(&broadcasts),
+            webhooks: Arc::clone(&webhooks),
             hub: Arc::clone(&hub),
             sfu: sfu.clone(),
             secure: secured || public_url.as_deref().is_some_and(|url| url.starts_with("https://")),
@@ -219,7 +241,7 @@ impl Server {
             Arc::new(ingest::whip::Whip::new(requests, sfu.clone(), public_url.clone()).secure(secured));
         let whep =
             signaling::whep::Whep::new(Arc::clone(&hub), sfu.clone(), Arc::clone(&authority), public_url);
-        let whep = Arc::new(whep.secure(secured));
+        let whep = Arc::new(whep.secure(secured).gated(Arc::clone(&gate)));
         let proxied = config.http.public_url.is_some();
         // Behind a proxy all of them are the proxy's.
         let per_address_max = config.http.connections_per_address_max;
@@ -233,6 +255,8 @@ impl Server {
             broadcasts,
             database: database.clone(),
             api: Arc::clone(&limit),
+            hooks: Arc::clone(&gate),
+            webhooks,
             sfu: sfu.clone(),
             packager: Arc::clone(&packager),
             recordings: recordings.clone(),
@@ -249,13 +273,19 @@ impl Server {
         });
         let health =
             Health { stopping: Arc::clone(&stopping), draining, database: database.clone(), metrics };
+        let mut hls = hls_packager::routes(packager);
+        if gate.minds_viewers() {
+            let audience = Audience::new(gate, Arc::clone(&hub));
+            tasks.spawn(Arc::clone(&audience).run(stop.clone()));
+            hls = hls.layer(from_fn_with_state(audience, audience::let_in));
+        }
         let routes = Router::new()
             .merge(http::v1::routes(v1, api, limit))
             .merge(http::health::routes(health))
             .merge(ingest::whip::routes(whip))
             .merge(signaling::whep::routes(whep))
             .merge(signaling::routes(gateway))
-            .merge(http::guard::hls(authority, hls_packager::routes(packager)))
+            .merge(http::guard::hls(authority, hls))
             .merge(recorded)
             .fallback(http::player::pages)
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX));

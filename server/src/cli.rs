@@ -1,6 +1,9 @@
 //! The command line.
 
 mod accounts;
+mod config;
+mod doctor;
+mod healthcheck;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -11,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::config::{Config, Tls};
-use crate::{Server, demo, telemetry};
+use crate::{Server, demo, descriptors, service, telemetry};
 
 /// Swiftwater: live streaming with sub-second latency. RTMP and WHIP in, WebRTC and Low-Latency HLS out.
 #[derive(Debug, Parser)]
@@ -27,8 +30,6 @@ enum Command {
     Serve(Serve),
     /// Publish a built-in moving picture by RTMP, to see the whole path without an encoder.
     Demo(Demo),
-    /// Read the configuration and say whether it can be used.
-    Check(Check),
     /// Make and change accounts.
     User {
         #[command(flatten)]
@@ -64,6 +65,17 @@ enum Command {
         /// A file that does not exist yet.
         to: PathBuf,
     },
+    /// Look at the configuration.
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Look at this machine: ports, addresses, clock, limits, disk. To be run before the server, with its
+    /// configuration.
+    Doctor(doctor::Doctor),
+    /// Succeed if the server on this machine is healthy.
+    Healthcheck(config::Source),
+    /// The same as `config check`.
+    #[command(hide = true)]
+    Check(config::Source),
 }
 
 #[derive(Debug, Args)]
@@ -107,13 +119,6 @@ struct Demo {
     gop: u32,
 }
 
-#[derive(Debug, Args)]
-struct Check {
-    /// Configuration file.
-    #[arg(long, short)]
-    config: Option<PathBuf>,
-}
-
 /// Runs the command to its end. Ctrl-C and SIGTERM stop it gracefully.
 pub fn run(cli: Cli) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -129,13 +134,10 @@ pub fn run(cli: Cli) -> ExitCode {
             telemetry::init(&crate::config::Log::default());
             runtime.block_on(demo_until_signal(args))
         }
-        Command::Check(check) => {
-            let config = Config::load(check.config.as_deref()).and_then(|config| config.validate());
-            match config {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => fail(&error.to_string()),
-            }
-        }
+        Command::Config(command) => config::run(&command),
+        Command::Doctor(doctor) => runtime.block_on(doctor::run(&doctor)),
+        Command::Healthcheck(source) => healthcheck::run(&source),
+        Command::Check(source) => config::check(&source),
         Command::User { place, command } => finish(runtime.block_on(accounts::user(place, command))),
         Command::Channel { place, command } => finish(runtime.block_on(accounts::channel(place, command))),
         Command::Key { place, command } => finish(runtime.block_on(accounts::key(place, command))),
@@ -180,6 +182,7 @@ impl Serve {
 
 async fn serve_until_signal(config: Config) -> ExitCode {
     telemetry::init(&config.log);
+    descriptors::raise();
     let server = match Server::start(config).await {
         Ok(server) => server,
         Err(error) => return fail(&error.to_string()),
@@ -187,7 +190,9 @@ async fn serve_until_signal(config: Config) -> ExitCode {
     for line in server.greeting() {
         info!("{line}");
     }
+    service::notify(service::READY);
     signal().await;
+    service::notify(service::STOPPING);
     info!("stopping: viewers are told, files are closed");
     server.stop().await;
     ExitCode::SUCCESS
@@ -226,6 +231,12 @@ async fn signal() {
         _ = tokio::signal::ctrl_c() => {}
         () = terminate => {}
     }
+}
+
+/// Writes to standard output, where the answer of a command belongs.
+fn say(text: &str) {
+    // A reader that has gone (`| head`) is no error.
+    let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
 }
 
 fn fail(text: &str) -> ExitCode {

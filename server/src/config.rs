@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Names that are pages or parts of the API, so that a channel of that name could not be watched.
 pub(crate) const RESERVED_NAMES: [&str; 10] =
     ["api", "assets", "healthz", "hls", "live", "metrics", "readyz", "vod", "whep", "whip"];
 
 /// Everything that can be set. The annotated `swiftwater.example.toml` is its manual.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Pages, API, gateway, WHIP, WHEP and HLS.
@@ -22,6 +22,10 @@ pub struct Config {
     pub api: Api,
     /// Publishers of any protocol.
     pub publish: Publish,
+    /// A backend that is asked who may come in.
+    pub hooks: control::hooks::Config,
+    /// Messages to those who want to hear of events.
+    pub webhooks: control::hooks::WebhookConfig,
     /// RTMP ingest.
     pub rtmp: ingest::rtmp::Config,
     /// WebRTC.
@@ -47,7 +51,7 @@ pub struct Config {
 }
 
 /// `[http]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Http {
     /// Address and port. `[::]` is IPv4 and IPv6.
@@ -82,7 +86,7 @@ impl Default for Http {
 }
 
 /// How HTTP is secured.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tls {
     /// Plain HTTP: for localhost, or behind a proxy that does TLS.
@@ -95,7 +99,7 @@ pub enum Tls {
 }
 
 /// `[api]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Api {
     /// Tell everybody who is watching, with addresses. Otherwise those may ask who moderate the channel, and clients on
@@ -112,7 +116,7 @@ impl Default for Api {
 }
 
 /// `[publish]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Publish {
     /// How long a Stream waits for a publisher that left, in seconds.
@@ -131,7 +135,7 @@ impl Default for Publish {
 const RECONNECT_GRACE_S_MAX: u64 = 300;
 
 /// `[data]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Data {
     /// Directory for everything that is kept.
@@ -145,19 +149,27 @@ impl Default for Data {
 }
 
 /// `[database]`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Database {
     /// `postgres://…`, or `sqlite:FILE`. Without one: `swiftwater.db` in the data directory. Not shown in logs: it may hold
     /// a password.
+    #[serde(serialize_with = "redacted")]
     pub url: Option<SecretString>,
     /// The file with the secret under which keys are kept. Without one: `secret.key` in the data directory, made at the
     /// first start. Nodes with the same database need the same.
     pub secret_file: Option<PathBuf>,
 }
 
+fn redacted<S: Serializer>(url: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
+    match url {
+        Some(_) => serializer.serialize_some("[redacted]"),
+        None => serializer.serialize_none(),
+    }
+}
+
 /// `[log]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// What is logged, for example `info` or `info,sfu=debug`.
@@ -173,7 +185,7 @@ impl Default for Log {
 }
 
 /// How log lines are written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogFormat {
     /// For people.
@@ -253,6 +265,7 @@ impl Config {
             let why = "publishers_max: 0 would refuse everybody".to_owned();
             return Err(Error::Invalid { section: "publish", why });
         }
+        self.hooks.validate().map_err(|why| Error::Invalid { section: "hooks", why })?;
         self.rtmp.validate().map_err(|why| Error::Invalid { section: "rtmp", why: why.to_string() })?;
         self.rtc.validate().map_err(|why| Error::Invalid { section: "rtc", why: why.to_string() })?;
         self.hls.validate().map_err(|why| Error::Invalid { section: "hls", why: why.to_string() })?;

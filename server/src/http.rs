@@ -1,6 +1,7 @@
 //! HTTP: API, pages, health and metrics. Media and signaling bring their own routes.
 
 pub(crate) mod api;
+pub(crate) mod audience;
 mod caller;
 pub(crate) mod connections;
 mod extract;

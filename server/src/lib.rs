@@ -12,17 +12,20 @@
 mod admission;
 #[cfg(feature = "count-allocations")]
 pub mod allocations;
+mod announcer;
 mod app;
 mod broadcasts;
 pub mod cli;
 pub mod config;
 pub mod demo;
+mod descriptors;
 mod first_run;
 mod http;
 mod lifecycle;
 mod metrics;
 mod node;
 mod notices;
+mod service;
 mod telemetry;
 mod tls;
 

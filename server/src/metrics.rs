@@ -9,6 +9,7 @@ mod table;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use control::hooks::{Gate, Webhooks};
 use control::{Authority, Database};
 use hls_packager::{Packager, Recordings};
 use media::{Hub, StreamState};
@@ -31,6 +32,8 @@ pub(crate) struct Metrics {
     pub(crate) broadcasts: Arc<Broadcasts>,
     pub(crate) database: Database,
     pub(crate) api: Arc<Limit>,
+    pub(crate) hooks: Arc<Gate>,
+    pub(crate) webhooks: Arc<Webhooks>,
     pub(crate) sfu: Sfu,
     pub(crate) packager: Arc<Packager>,
     pub(crate) recordings: Option<Arc<Recordings>>,
@@ -55,6 +58,8 @@ impl Metrics {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             numbers.add("process", &json!({ "tasks": runtime.metrics().num_alive_tasks() }));
         }
+        numbers.add("hooks", &self.hooks.stats());
+        numbers.add("webhooks", &self.webhooks.stats());
         numbers.add("http", &self.http.stats());
         numbers.add("api", &json!({ "limited": self.api.refused() }));
         numbers.add("authority", &self.authority.stats());

@@ -5,6 +5,7 @@ mod channel;
 mod docs;
 mod follow;
 mod grant;
+mod hook;
 mod instance;
 mod key;
 mod member;
@@ -21,6 +22,7 @@ use axum::http::{HeaderName, Method, header};
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use control::db::Channel;
+use control::hooks::Webhooks;
 use control::{Accounts, Authority};
 use media::Hub;
 use sfu::Sfu;
@@ -41,6 +43,7 @@ pub(crate) struct V1 {
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) authority: Arc<Authority>,
     pub(crate) broadcasts: Arc<Broadcasts>,
+    pub(crate) webhooks: Arc<Webhooks>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) sfu: Sfu,
     /// Browsers reach us by HTTPS: cookies say so.
@@ -103,6 +106,11 @@ pub(crate) fn routes(v1: Arc<V1>, api: Api, limited: Arc<Limit>) -> Router {
         .routes(routes!(stream::end))
         .routes(routes!(stream::kick))
         .routes(routes!(stream::set_layer))
+        .routes(routes!(hook::list, hook::add))
+        .routes(routes!(hook::change, hook::remove))
+        .routes(routes!(hook::test))
+        .routes(routes!(hook::deliveries))
+        .routes(routes!(hook::replay))
         .routes(routes!(instance::audit))
         .routes(routes!(instance::drain))
         .with_state(v1)

@@ -1,6 +1,6 @@
 //! HLS, audio conversion, RTMP, HTTP, the gateway, WHIP and WHEP.
 
-use super::row::{Row, closed, counter, gauge};
+use super::row::{Row, closed, counter, gauge, publisher, told, viewer};
 
 pub(super) const ROWS: &[Row] = &[
     // HLS.
@@ -174,6 +174,55 @@ pub(super) const ROWS: &[Row] = &[
         "swiftwater_transcode_panics_total",
         "Jobs that a codec's panic ended: a defect.",
     ),
+    // Hooks.
+    publisher("hooks.publish_allowed", "allowed", "It let them in, or only wants to hear of their end."),
+    publisher("hooks.publish_refused", "refused", "It refused them."),
+    publisher("hooks.publish_failed", "failed", "It gave no clear answer in time."),
+    viewer("hooks.play_allowed", "allowed", "It let them in, or only wants to hear of their end."),
+    viewer("hooks.play_refused", "refused", "It refused them."),
+    viewer("hooks.play_failed", "failed", "It gave no clear answer in time."),
+    told("hooks.told", "told", "It was told."),
+    told("hooks.tell_failed", "failed", "It did not take it."),
+    told("hooks.tell_dropped", "dropped", "Too many waited: it was not told."),
+    counter(
+        "hooks.opened",
+        "swiftwater_hooks_opened_total",
+        "Let in without a clear answer, because of fail_open.",
+    ),
+    counter(
+        "hooks.cached",
+        "swiftwater_hooks_cached_total",
+        "Decisions that needed no question of their own.",
+    ),
+    counter("hooks.requests", "swiftwater_hooks_requests_total", "Questions sent to hook backends."),
+    counter(
+        "hooks.request_micros",
+        "swiftwater_hooks_request_microseconds_total",
+        "How long they took, in sum.",
+    ),
+    gauge("hooks.in_flight", "swiftwater_hooks_requests_in_flight", "Questions that wait for an answer."),
+    gauge("hooks.telling", "swiftwater_hooks_telling", "Ends that hook backends are still to be told of."),
+    gauge("hooks.decisions", "swiftwater_hooks_decisions", "Decisions in the cache."),
+    // Webhooks.
+    counter("webhooks.queued", "swiftwater_webhooks_queued_total", "Webhook messages put into the outbox."),
+    counter(
+        "webhooks.delivered",
+        "swiftwater_webhooks_delivered_total",
+        "Webhook messages that a receiver took.",
+    ),
+    counter("webhooks.failed", "swiftwater_webhooks_failed_total", "Attempts to deliver one that failed."),
+    counter(
+        "webhooks.dead",
+        "swiftwater_webhooks_dead_total",
+        "Webhook messages given up after the last attempt.",
+    ),
+    counter(
+        "webhooks.disabled",
+        "swiftwater_webhooks_disabled_total",
+        "Hooks turned off because they failed for five days, or said that they are gone.",
+    ),
+    counter("webhooks.errors", "swiftwater_webhooks_errors_total", "Statements of the outbox that failed."),
+    gauge("webhooks.pending", "swiftwater_webhooks_pending", "Webhook messages that wait."),
     // RTMP.
     counter(
         "rtmp.connections_accepted",
@@ -184,6 +233,11 @@ pub(super) const ROWS: &[Row] = &[
         "rtmp.connections_refused",
         "swiftwater_rtmp_connections_refused_total",
         "TCP connections closed at once because there were too many.",
+    ),
+    counter(
+        "rtmp.connections_refused_address",
+        "swiftwater_rtmp_connections_refused_address_total",
+        "TCP connections refused because their address had as many as it may.",
     ),
     counter(
         "rtmp.connections_ended",

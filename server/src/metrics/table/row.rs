@@ -90,3 +90,32 @@ pub(super) const fn closed(path: &'static str, limit: &'static str, help: &'stat
         ..counter(path, "swiftwater_http_connections_refused_total", help)
     }
 }
+
+/// A publisher about whom a hook backend was asked, by what it said.
+pub(super) const fn publisher(path: &'static str, outcome: &'static str, help: &'static str) -> Row {
+    Row {
+        label: Some(("outcome", outcome)),
+        family: Some("Publishers that a hook backend was asked about, by what came of it."),
+        ..counter(path, "swiftwater_hooks_publishers_total", help)
+    }
+}
+
+/// A viewer about whom a hook backend was asked, by what it said.
+pub(super) const fn viewer(path: &'static str, outcome: &'static str, help: &'static str) -> Row {
+    Row {
+        label: Some(("outcome", outcome)),
+        family: Some(
+            "Viewers that a hook backend was asked about, by what came of it; without those of the cache.",
+        ),
+        ..counter(path, "swiftwater_hooks_viewers_total", help)
+    }
+}
+
+/// An end that a hook backend should hear of, by what became of that.
+pub(super) const fn told(path: &'static str, outcome: &'static str, help: &'static str) -> Row {
+    Row {
+        label: Some(("outcome", outcome)),
+        family: Some("Ends of publishers and viewers for a hook backend, by what became of telling it."),
+        ..counter(path, "swiftwater_hooks_told_total", help)
+    }
+}
