@@ -8,6 +8,7 @@ mod flood;
 mod garbage;
 mod gateway;
 mod hls;
+mod hooks;
 mod hostile;
 mod http;
 mod keys;

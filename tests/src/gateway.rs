@@ -32,7 +32,12 @@ impl Gateway {
 
     /// The same over a TCP connection with options of the test's own.
     pub async fn over(tcp: TcpStream, stage: &Stage) -> Self {
-        let url = format!("ws://{}/api/v1/ws", stage.http_address());
+        Self::connect(tcp, stage, "").await
+    }
+
+    /// With `?` and a query in its URL.
+    async fn connect(tcp: TcpStream, stage: &Stage, query: &str) -> Self {
+        let url = format!("ws://{}/api/v1/ws{query}", stage.http_address());
         let mut request = url.into_client_request().expect("a request");
         let protocol = HeaderValue::from_static("live.v1.json");
         request.headers_mut().insert("sec-websocket-protocol", protocol);
@@ -43,7 +48,13 @@ impl Gateway {
 
     /// Opens a socket and is welcomed.
     pub async fn hello(stage: &Stage) -> Self {
-        let mut gateway = Self::open(stage).await;
+        Self::hello_with(stage, "").await
+    }
+
+    /// The same with `?` and a query in its URL.
+    pub async fn hello_with(stage: &Stage, query: &str) -> Self {
+        let tcp = TcpStream::connect(stage.http_address()).await.expect("HTTP listens");
+        let mut gateway = Self::connect(tcp, stage, query).await;
         gateway.send(&json!({ "type": "hello", "v": 1 })).await;
         gateway.until("welcome").await;
         gateway

@@ -8,6 +8,7 @@
 //! A browser test looks at pixels: the pictures carry a machine-readable strip with a frame counter and the
 //! wall clock at which they were made. Nothing sleeps to synchronise; waits are for events, with a deadline.
 
+pub mod backend;
 pub mod browser;
 pub mod exposition;
 pub mod gateway;
