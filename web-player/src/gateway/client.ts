@@ -341,7 +341,8 @@ export class GatewayClient {
   }
 }
 
-/** The gateway of the server that this page came from. */
-export function gatewayUrl(location: { protocol: string; host: string }): string {
-  return `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/api/v1/ws?v=1`;
+/** The gateway of the server that this page came from. The page's query goes along: a hook backend may know it. */
+export function gatewayUrl(location: { protocol: string; host: string; search?: string }): string {
+  const query = location.search?.replace('?', '&') ?? '';
+  return `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/api/v1/ws?v=1${query}`;
 }
