@@ -269,7 +269,10 @@ async fn followers(place: Place<'_>) {
     db.follow(&bo.id, &channel.id, true, NOW).await.expect("follows");
     db.follow(&bo.id, &channel.id, true, NOW).await.expect("twice is once");
     db.follow(&cy.id, &channel.id, false, NOW).await.expect("quietly");
-    assert_eq!(db.followers_to_tell(&channel.id, &Page::first(10)).await.expect("listed"), [bo.id.clone()]);
+    assert_eq!(
+        db.followers_to_tell(&channel.id, &Page::first(10)).await.expect("listed"),
+        std::slice::from_ref(&bo.id)
+    );
     assert_eq!(db.follower_count(&channel.id).await.expect("counted"), 2);
     assert_eq!(db.followed(&bo.id, &Page::first(10)).await.expect("listed"), ["ana"]);
     db.unfollow(&bo.id, &channel.id).await.expect("unfollows");

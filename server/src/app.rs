@@ -268,8 +268,15 @@ impl Server {
         };
         let recorded = recordings.as_ref().map_or_else(Router::new, |recordings| {
             let operator = http::operator::Operator { proxied, exposed: false };
-            hls_packager::vod_routes(Arc::clone(recordings))
-                .merge(http::recordings::routes(Arc::clone(recordings), operator))
+            let shelf = http::recordings::Shelf {
+                recordings: Arc::clone(recordings),
+                authority: Arc::clone(&authority),
+                unknown_is_open: gate.knows_keys(),
+                operator,
+            };
+            let vod = hls_packager::vod_routes(Arc::clone(recordings));
+            http::guard::vod(Arc::clone(&authority), Arc::clone(recordings), gate.knows_keys(), vod)
+                .merge(http::recordings::routes(shelf))
         });
         let health =
             Health { stopping: Arc::clone(&stopping), draining, database: database.clone(), metrics };

@@ -314,14 +314,18 @@ async fn every_route_lets_in_whom_it_should() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signed_channel_opens_by_grants_alone_and_no_viewer_costs_a_query() {
-    let stage = Stage::shared_with(open_to_all).await;
+    let stage = Stage::shared_with(|config| {
+        open_to_all(config);
+        config.publish.reconnect_grace_s = 1;
+    })
+    .await;
     let ana = set_up(&stage).await;
     ana.post(&stage, "/api/v1/channels", json!({ "name": "ana", "visibility": "signed" })).await;
     let key = ana.post(&stage, "/api/v1/channels/ana/keys", json!({})).await;
     let bob = sign_up(&stage, "bob").await;
     assert_eq!(bob.status(&stage, Method::POST, "/api/v1/channels/ana/grants", Some(json!({}))).await, 403);
     let encoder = publish(&stage, key["secret"].as_str().expect("shown once"));
-    live(&stage, "ana").await;
+    let recording = live(&stage, "ana").await.id().to_string();
     let listed = Person::default().get(&stage, "/api/v1/streams").await;
     assert_eq!(listed["streams"], json!([]), "nobody else sees it");
 
@@ -358,20 +362,26 @@ async fn a_signed_channel_opens_by_grants_alone_and_no_viewer_costs_a_query() {
     let joined = gateway.ask(json!({ "type": "join", "ch": "stream:ana", "token": token })).await;
     assert_eq!(joined["hls"], json!(hls), "{joined}");
 
-    let (before, begun) = (stage.server().database().queries(), Instant::now());
     // The gateway answers 20 requests per second.
     let mut pace = tokio::time::interval(Duration::from_millis(50));
+    let count = || stage.server().database().queries();
+    // What the node asks for itself meanwhile: leases, what is to be delivered.
+    let before = count();
+    for _ in 0..100 {
+        pace.tick().await;
+    }
+    let background = count() - before;
+    let before = count();
     for _ in 0..100 {
         pace.tick().await;
         assert_eq!(get(hls).await.status(), 200);
         let joined = gateway.ask(json!({ "type": "join", "ch": "stream:ana", "token": token })).await;
         assert_eq!(joined["type"], "joined");
     }
-    let queries = stage.server().database().queries() - before;
-    // The node itself asks twice a second, and twice more in ten.
-    let background = (begun.elapsed().as_secs_f64() * 2.2) as u64 + 6;
-    eprintln!("200 grant checks: {queries} queries; without any there would be up to {background}");
-    assert!(queries <= background, "{queries} queries for 200 checks, {background} without any");
+    let queries = count() - before;
+    eprintln!("200 grant checks: {queries} queries; without any there were {background}");
+    // On a busy machine the checks take longer, so that the node asks more often meanwhile.
+    assert!(queries < background + 50, "{queries} queries for 200 checks, {background} without any");
 
     // Void at once.
     assert_eq!(ana.status(&stage, Method::DELETE, "/api/v1/channels/ana/grants", None).await, 204);
@@ -379,7 +389,37 @@ async fn a_signed_channel_opens_by_grants_alone_and_no_viewer_costs_a_query() {
     assert_eq!(whep(Some(token)).await, 403);
     let again = ana.post(&stage, "/api/v1/channels/ana/grants", json!({})).await;
     assert_eq!(get(again["hls"].as_str().expect("a path")).await.status(), 200);
+
+    // What the channel leaves stands behind the same door, and who may not watch it does not hear of it.
     encoder.kill();
+    let path = format!("/api/v1/recordings/{recording}");
+    eventually("the recording is ready", PATIENCE, async || {
+        // The operator, on the server itself, sees all of them.
+        (Person::default().get(&stage, &path).await["state"] == "ready").then_some(())
+    })
+    .await;
+    let again = again["token"].as_str().expect("a token");
+    for (path, status) in [
+        (format!("/vod/{recording}/master.m3u8"), 401),
+        (format!("/vod/{recording}/video.mp4"), 401),
+        (format!("/vod/t/{token}/{recording}/video.mp4"), 403),
+        (format!("/vod/{recording}/master.m3u8?token={again}"), 307),
+        (format!("/vod/t/{again}/{recording}/master.m3u8"), 200),
+        (format!("/vod/t/{again}/{recording}/video/index.m3u8"), 200),
+        (format!("/vod/t/{again}/{recording}/video.mp4"), 200),
+        (format!("/vod/t/{again}/00000000000000000000000000/master.m3u8"), 404),
+    ] {
+        assert_eq!(get(&path).await.status().as_u16(), status, "{path}");
+    }
+    let seen = async |path: &str, token: Option<&str>| {
+        let request = http.get(stage.url(path)).header("x-forwarded-for", "203.0.113.9");
+        let request = if let Some(token) = token { request.bearer_auth(token) } else { request };
+        let response = request.send().await.expect("HTTP answers");
+        (response.status().as_u16(), response.json::<Value>().await.expect("JSON"))
+    };
+    assert_eq!(seen("/api/v1/recordings", None).await.1["recordings"], json!([]));
+    assert_eq!(seen("/api/v1/recordings", Some(again)).await.1["recordings"][0]["id"], json!(recording));
+    assert_eq!((seen(&path, None).await.0, seen(&path, Some(again)).await.0), (404, 200));
     stage.stop().await;
 }
 

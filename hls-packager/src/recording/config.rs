@@ -13,6 +13,8 @@ use crate::Error;
 pub struct RecordingConfig {
     /// Record every Stream.
     pub enabled: bool,
+    /// Channels that are not recorded: the demo would fill the disk with test pictures.
+    pub except: Vec<String>,
     /// Where; `recordings` in the data directory if it is not set.
     pub dir: Option<PathBuf>,
     /// Make one MP4 file of each recording that ended, for download. It takes as much room as the segments.
@@ -35,6 +37,7 @@ impl Default for RecordingConfig {
     fn default() -> Self {
         Self {
             enabled: true,
+            except: vec!["demo".to_owned()],
             dir: None,
             mp4: true,
             sync: true,

@@ -115,8 +115,12 @@ impl Recordings {
         Ok(library)
     }
 
-    /// Records a Stream until its Tap ends. Without a thread or a folder for it, nothing is recorded.
+    /// Records a Stream until its Tap ends. Without a thread or a folder for it, or for a Channel that is excepted,
+    /// nothing is recorded.
     pub(crate) fn begin(self: &Arc<Self>, stream: &Stream) -> Tap {
+        if self.config.except.iter().any(|name| name == stream.channel().as_str()) {
+            return Tap::default();
+        }
         let zero = MediaTime::zero(Timescale::MICROS);
         let unix_us = stream.clock().ntp(zero).as_unix_micros();
         let id = stream.id();

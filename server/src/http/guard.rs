@@ -1,6 +1,6 @@
-//! The door of HLS: a channel that is not for everybody needs a grant on every request.
+//! The doors of HLS and of recordings: a channel that is not for everybody needs a grant on every request.
 //!
-//! The grant stands in the path, `/hls/t/{grant}/{channel}/…`, so that all URLs of the playlists below inherit it: native
+//! The grant stands in the path, `/hls/t/{grant}/{channel}/…` and `/vod/t/{grant}/{recording}/…`, so that all URLs of the playlists below inherit it: native
 //! players send neither headers nor queries on. `Authorization: Bearer` and `?token=` open the door too; the second leads to
 //! the path.
 
@@ -13,32 +13,77 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use control::{Authority, Denied};
-use media::ChannelName;
+use hls_packager::Recordings;
+use media::{ChannelName, StreamId};
 use tower::ServiceExt;
 
 use super::problem::Problem;
 
-/// What the door stands in front of.
+/// A door, and what it stands in front of.
 struct Guard {
     authority: Arc<Authority>,
     inner: Router,
+    prefix: &'static str,
+    /// Where a recording's id says the Channel.
+    recordings: Option<Arc<Recordings>>,
+    /// A Channel that nobody here knows is for everybody: a backend decides about Channels.
+    unknown_is_open: bool,
+}
+
+/// What a path is about.
+enum Subject {
+    /// Nothing that the door knows: what is inside says so in its own words.
+    Nothing,
+    /// A recording of nobody knows whom.
+    Nobodys,
+    Channel(ChannelName),
 }
 
 /// `inner` answers below `/hls/`; nobody gets there without passing the door.
 pub(crate) fn hls(authority: Arc<Authority>, inner: Router) -> Router {
-    Router::new().route("/hls/{*rest}", any(pass)).with_state(Arc::new(Guard { authority, inner }))
+    // The packager says in its own words that there is nothing live.
+    door(Guard { authority, inner, prefix: "/hls/", recordings: None, unknown_is_open: true })
+}
+
+/// The same below `/vod/`, for recordings. `unknown_is_open`: a Channel that is in no table is for everybody, because a
+/// backend decides about Channels; else what a Channel that was removed has left is for nobody.
+pub(crate) fn vod(
+    authority: Arc<Authority>,
+    recordings: Arc<Recordings>,
+    unknown_is_open: bool,
+    inner: Router,
+) -> Router {
+    door(Guard { authority, inner, prefix: "/vod/", recordings: Some(recordings), unknown_is_open })
+}
+
+fn door(guard: Guard) -> Router {
+    Router::new().route(&format!("{}{{*rest}}", guard.prefix), any(pass)).with_state(Arc::new(guard))
+}
+
+impl Guard {
+    fn subject(&self, first: &str) -> Subject {
+        let Some(recordings) = &self.recordings else {
+            return ChannelName::parse(first).map_or(Subject::Nothing, Subject::Channel);
+        };
+        match StreamId::parse(first).and_then(|id| recordings.get(id)) {
+            None => Subject::Nothing,
+            Some(found) => ChannelName::parse(&found.channel).map_or(Subject::Nobodys, Subject::Channel),
+        }
+    }
 }
 
 async fn pass(State(guard): State<Arc<Guard>>, request: Request) -> Response {
-    let rest = request.uri().path().strip_prefix("/hls/").unwrap_or_default();
+    let rest = request.uri().path().strip_prefix(guard.prefix).unwrap_or_default();
     let (in_path, rest) = match grant_in_path(rest) {
         Some((token, rest)) => (Some(token.to_owned()), rest.to_owned()),
         None => (None, rest.to_owned()),
     };
-    let channel = rest.split('/').next().and_then(|name| ChannelName::parse(name).ok());
     // A preflight has no grant, and carries nothing.
-    let Some(channel) = channel.filter(|_| request.method() != Method::OPTIONS) else {
-        return enter(&guard, request, in_path.is_some(), &rest).await;
+    let asks = request.method() != Method::OPTIONS;
+    let channel = match rest.split('/').next().map(|first| guard.subject(first)) {
+        Some(Subject::Channel(channel)) if asks => channel,
+        Some(Subject::Nobodys) if asks => return removed(),
+        _ => return enter(&guard, request, in_path.is_some(), &rest).await,
     };
     let in_query = in_path.is_none().then(|| query_token(request.uri())).flatten();
     let token = in_path.clone().or_else(|| bearer(&request)).or_else(|| in_query.clone());
@@ -47,24 +92,33 @@ async fn pass(State(guard): State<Arc<Guard>>, request: Request) -> Response {
         Ok(grant) if grant.public => enter(&guard, request, in_path.is_some(), &rest).await,
         Ok(_) => {
             if let Some(token) = in_query {
-                return to_path(&token, &rest);
+                return to_path(guard.prefix, &token, &rest);
             }
             let mut response = enter(&guard, request, in_path.is_some(), &rest).await;
             // What caches keep for others would be open to others.
             keep_private(&mut response);
             response
         }
-        // The packager says in its own words that there is nothing.
-        Err(Denied::NoChannel { .. }) => enter(&guard, request, in_path.is_some(), &rest).await,
+        Err(Denied::NoChannel { .. }) if guard.unknown_is_open => {
+            enter(&guard, request, in_path.is_some(), &rest).await
+        }
+        Err(Denied::NoChannel { .. }) => removed(),
         Err(denied) => refuse(&denied),
     }
+}
+
+/// A recording whose Channel is not there any more, so that nobody can say who may watch it.
+fn removed() -> Response {
+    let mut response = Problem::not_found("The channel of this recording was removed").into_response();
+    open_to_pages(&mut response);
+    response
 }
 
 async fn enter(guard: &Guard, request: Request, rewrite: bool, rest: &str) -> Response {
     let (mut parts, body) = request.into_parts();
     if rewrite {
         let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-        match Uri::try_from(format!("/hls/{rest}{query}")) {
+        match Uri::try_from(format!("{}{rest}{query}", guard.prefix)) {
             Ok(uri) => parts.uri = uri,
             Err(_) => return Problem::not_found("There is nothing at this address").into_response(),
         }
@@ -97,9 +151,9 @@ fn query_token(uri: &Uri) -> Option<String> {
     pairs.find(|(name, _)| *name == "token").map(|(_, value)| value.to_owned())
 }
 
-fn to_path(token: &str, rest: &str) -> Response {
+fn to_path(prefix: &str, token: &str, rest: &str) -> Response {
     let mut response = StatusCode::TEMPORARY_REDIRECT.into_response();
-    if let Ok(location) = HeaderValue::from_str(&format!("/hls/t/{token}/{rest}")) {
+    if let Ok(location) = HeaderValue::from_str(&format!("{prefix}t/{token}/{rest}")) {
         response.headers_mut().insert(header::LOCATION, location);
     }
     open_to_pages(&mut response);

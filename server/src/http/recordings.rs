@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Path, Query, State};
+use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use control::{Authority, Denied};
 use hls_packager::{Recording, RecordingState, Recordings, RemoveError};
-use media::StreamId;
+use media::{ChannelName, StreamId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -22,10 +24,43 @@ const LIMIT: usize = 50;
 /// Recordings in one answer at most: about 400 bytes each.
 const LIMIT_MAX: usize = 200;
 
+/// What the routes show, and to whom.
 #[derive(Clone)]
-struct Shelf {
-    recordings: Arc<Recordings>,
-    operator: Operator,
+pub(crate) struct Shelf {
+    pub(crate) recordings: Arc<Recordings>,
+    pub(crate) authority: Arc<Authority>,
+    /// Recordings of a Channel that is in no table are for everybody.
+    pub(crate) unknown_is_open: bool,
+    pub(crate) operator: Operator,
+}
+
+impl Shelf {
+    /// Whether this caller may know of a recording: whoever may watch it, and the operator.
+    async fn shows(&self, recording: &Recording, caller: &Caller) -> bool {
+        if caller.operator {
+            return true;
+        }
+        let Ok(channel) = ChannelName::parse(&recording.channel) else { return false };
+        let asked = control::Request::Play { channel: &channel, token: caller.token.as_deref() };
+        match self.authority.authorize(asked).await {
+            Ok(_) => true,
+            Err(Denied::NoChannel { .. }) => self.unknown_is_open,
+            Err(_) => false,
+        }
+    }
+
+    fn caller(&self, client: SocketAddr, headers: &HeaderMap) -> Caller {
+        let text = headers.get(AUTHORIZATION).and_then(|it| it.to_str().ok());
+        let token = text.and_then(|text| text.strip_prefix("Bearer ")).map(|token| token.trim().to_owned());
+        Caller { operator: self.operator.is(client, headers), token }
+    }
+}
+
+/// Who asks.
+struct Caller {
+    operator: bool,
+    /// A grant to watch.
+    token: Option<String>,
 }
 
 /// The query of a list.
@@ -38,15 +73,17 @@ struct Page {
     limit: Option<usize>,
 }
 
-pub(crate) fn routes(recordings: Arc<Recordings>, operator: Operator) -> Router {
+pub(crate) fn routes(shelf: Shelf) -> Router {
     Router::new()
         .route("/api/v1/recordings", get(list))
         .route("/api/v1/recordings/{recording}", get(one).delete(remove))
-        .with_state(Shelf { recordings, operator })
+        .with_state(shelf)
 }
 
 async fn list(
     State(shelf): State<Shelf>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
     page: Result<Query<Page>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
     let page = match page {
@@ -64,19 +101,40 @@ async fn list(
         }
         cursor => cursor.flatten(),
     };
+    let caller = shelf.caller(client, &headers);
+    let (mut shown, mut before) = (Vec::new(), before);
     // One more than asked for, to know whether that is all.
-    let mut found = shelf.recordings.list(page.channel.as_deref(), before, limit + 1);
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let next = found.last().filter(|_| more).map(|last| last.id.clone());
-    let found: Vec<Value> = found.iter().map(describe).collect();
-    Json(json!({ "recordings": found, "nextCursor": next })).into_response()
+    while shown.len() <= limit {
+        let found = shelf.recordings.list(page.channel.as_deref(), before, LIMIT_MAX);
+        let Some(oldest) = found.last().and_then(|last| StreamId::parse(&last.id)) else { break };
+        before = Some(oldest);
+        for recording in found {
+            if shown.len() <= limit && shelf.shows(&recording, &caller).await {
+                shown.push(recording);
+            }
+        }
+    }
+    let more = shown.len() > limit;
+    shown.truncate(limit);
+    let next = shown.last().filter(|_| more).map(|last| last.id.clone());
+    let shown: Vec<Value> = shown.iter().map(describe).collect();
+    Json(json!({ "recordings": shown, "nextCursor": next })).into_response()
 }
 
-async fn one(State(shelf): State<Shelf>, Path(recording): Path<String>) -> Response {
-    match StreamId::parse(&recording).and_then(|id| shelf.recordings.get(id)) {
-        Some(found) => Json(describe(&found)).into_response(),
-        None => missing(),
+async fn one(
+    State(shelf): State<Shelf>,
+    Path(recording): Path<String>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+) -> Response {
+    let Some(found) = StreamId::parse(&recording).and_then(|id| shelf.recordings.get(id)) else {
+        return missing();
+    };
+    if shelf.shows(&found, &shelf.caller(client, &headers)).await {
+        Json(describe(&found)).into_response()
+    } else {
+        // Whoever may not watch it does not hear that it is there.
+        missing()
     }
 }
 
