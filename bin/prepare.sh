@@ -49,7 +49,9 @@ need_modules() {
 build_pages() {
   local sum
   need_modules "$root/web-player"
-  sum=$(cd "$root/web-player" && git ls-files -z --cached --others --exclude-standard 2>/dev/null | xargs -0 cat | sha256sum)
+  # Without git: whoever unpacked an archive may not have it.
+  sum=$(cd "$root/web-player" && find . \( -name node_modules -o -name dist \) -prune -o -type f -print0 |
+    sort -z | xargs -0 sha256sum | sha256sum)
   [ "$(cat "$root/web-player/dist/.built" 2>/dev/null)" = "$sum" ] && return
   (cd "$root/web-player" && npm run --silent build)
   printf '%s' "$sum" >"$root/web-player/dist/.built"

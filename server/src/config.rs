@@ -9,8 +9,9 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize, Serializer};
 
 /// Names that are pages or parts of the API, so that a channel of that name could not be watched.
-pub(crate) const RESERVED_NAMES: [&str; 10] =
-    ["api", "assets", "healthz", "hls", "live", "metrics", "readyz", "vod", "whep", "whip"];
+pub(crate) const RESERVED_NAMES: [&str; 12] = [
+    "account", "api", "assets", "healthz", "hls", "live", "metrics", "readyz", "setup", "vod", "whep", "whip",
+];
 
 /// Everything that can be set. The annotated `swiftwater.example.toml` is its manual.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

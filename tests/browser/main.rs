@@ -1,5 +1,6 @@
 //! End to end with a real browser: what a viewer sees and hears.
 
+mod account;
 mod fallback;
 mod join;
 mod lips;

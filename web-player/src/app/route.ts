@@ -1,12 +1,14 @@
-export type Route = { page: 'home' } | { page: 'live' } | { page: 'watch'; channel: string } | { page: 'missing' };
+export type Route = { page: 'home' } | { page: 'live' } | { page: 'account' } | { page: 'watch'; channel: string } | { page: 'missing' };
 
-/** The server serves this shell for `/`, `/live` and `/{channel}`; what is shown is decided here. */
+/** The server serves this shell for `/`, `/live`, `/account`, `/setup` and `/{channel}`; what is shown is decided here. */
 export function routeOf(path: string): Route {
   const parts = path.split('/').filter((part) => part !== '');
   const first = parts[0];
   if (first === undefined) return { page: 'home' };
   if (parts.length > 1) return { page: 'missing' };
   if (first === 'live') return { page: 'live' };
+  // The server's log names the second one, until the first account is made.
+  if (first === 'account' || first === 'setup') return { page: 'account' };
   try {
     // The server knows names in lower case only.
     return { page: 'watch', channel: decodeURIComponent(first).toLowerCase() };
