@@ -132,7 +132,8 @@ mod tests {
         kept.remove(0);
         assert!(matches!(enter(&places, "192.0.2.1"), Entry::Place(_)), "a place that was given up");
         kept.clear();
-        assert_eq!((places.lock().all, places.lock().refusals, places.lock().networks.len()), (0, 0, 0));
+        let taken = places.lock();
+        assert_eq!((taken.all, taken.refusals, taken.networks.len()), (0, 0, 0));
     }
 
     #[test]
