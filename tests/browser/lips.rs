@@ -60,6 +60,13 @@ async fn a_browsers_sound_is_heard_with_its_picture() {
     let seen = look(&stage, CHANNEL, Some(KEY), false).await;
     assert_together(&seen, "webrtc");
     assert_as_near(&seen);
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browsers_sound_is_heard_with_its_picture_by_hls() {
+    let _alone = crate::alone().await;
+    let stage = Stage::start().await;
     assert_together(&look(&stage, CHANNEL, Some(KEY), true).await, "hls");
     stage.stop().await;
 }

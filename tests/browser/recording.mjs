@@ -18,6 +18,7 @@ report(await withChromium(input, async (context) => {
       });
       await event('loadedmetadata');
       const places = [];
+      const shown = () => video.getVideoPlaybackQuality().totalVideoFrames;
       for (const part of [0, 0.7, 0.3]) {
         const to = video.duration * part;
         if (part > 0) {
@@ -26,10 +27,11 @@ report(await withChromium(input, async (context) => {
           await seeked;
         }
         await video.play();
-        // A second of it, sound and picture.
-        while (video.currentTime < to + 1 && !video.ended) await event('timeupdate');
-        const quality = video.getVideoPlaybackQuality();
-        places.push({ to, at: video.currentTime, frames: quality.totalVideoFrames, sound: video.webkitAudioDecodedByteCount });
+        // A second of it, sound and picture, and up to three where the machine is slow to begin with pictures.
+        const enough = shown() + 11;
+        const plays = () => video.currentTime >= to + 1 && (shown() >= enough || video.currentTime >= to + 3);
+        while (!plays() && !video.ended) await event('timeupdate');
+        places.push({ to, at: video.currentTime, frames: shown(), sound: video.webkitAudioDecodedByteCount });
         video.pause();
       }
       seen.push({ url, duration: video.duration, width: video.videoWidth, places });
