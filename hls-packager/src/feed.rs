@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use crate::Config;
 use crate::name::{Name, VIDEO_MAX};
+use crate::presentation::KeyframeAdvice;
 use crate::probe::Expected;
 use crate::session::Session;
 
@@ -207,14 +208,17 @@ impl Feed<'_> {
             for source in &mut self.sources {
                 source.wants_keyframe |= presentation.poll_keyframe_request(source.name);
             }
-            let dependent = presentation.dependent_segments() > 0;
-            if dependent && !std::mem::replace(&mut self.warned, true) {
-                let (channel, stream) = (&self.session.channel, self.session.stream);
-                if presentation.leader_dependent_segments() > 0 {
+            let advice = presentation.keyframe_advice().filter(|_| !self.warned);
+            let (channel, stream) = (&self.session.channel, self.session.stream);
+            self.warned |= advice.is_some();
+            match advice {
+                Some(KeyframeAdvice::TooFarApart) => {
                     warn!(%channel, %stream, "keyframes are too far apart for HLS: set the encoder's keyframe interval to 2 s");
-                } else {
+                }
+                Some(KeyframeAdvice::NotAligned) => {
                     warn!(%channel, %stream, "the layers have their keyframes at different times: HLS switches less well");
                 }
+                None => {}
             }
         });
         self.sources.iter_mut().for_each(|source| source.ask(at));

@@ -36,6 +36,19 @@ const AUDIO_QUEUE_MAX: usize = 1024;
 /// `tfdt` negative.
 const BASELINE_SECONDS: i64 = 10;
 
+/// Segments without a keyframe that the streamer is not told of: the boundary may have been made by sound that began before
+/// its picture (the demo's does), or an encoder was late once. With keyframes too far apart there is one every few seconds.
+const DEPENDENT_TOLERATED: u64 = 1;
+
+/// What is wrong with the keyframes for HLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyframeAdvice {
+    /// Segments of the Layer that makes the list of cuts begin without one.
+    TooFarApart,
+    /// Those of other Layers do.
+    NotAligned,
+}
+
 /// A Layer.
 #[derive(Debug)]
 struct Video {
@@ -209,9 +222,16 @@ impl Presentation {
         self.skipped + self.lines().map(|line| line.dependent).sum::<u64>()
     }
 
-    /// Those of the Layer that makes the list of cuts.
-    pub(crate) fn leader_dependent_segments(&self) -> u64 {
-        self.skipped + self.videos[self.leader].line.as_ref().map_or(0, |line| line.dependent)
+    /// What the streamer should know of the keyframes.
+    pub(crate) fn keyframe_advice(&self) -> Option<KeyframeAdvice> {
+        let line = self.videos[self.leader].line.as_ref();
+        let of_leader = self.skipped + line.map_or(0, |line| line.dependent);
+        if of_leader > DEPENDENT_TOLERATED {
+            Some(KeyframeAdvice::TooFarApart)
+        } else {
+            let of_others = self.dependent_segments() - of_leader;
+            (of_others > DEPENDENT_TOLERATED).then_some(KeyframeAdvice::NotAligned)
+        }
     }
 
     /// Frames that found no place.

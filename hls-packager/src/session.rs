@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::Config;
 use crate::name::Name;
-use crate::presentation::Presentation;
+use crate::presentation::{KeyframeAdvice, Presentation};
 use crate::stats::{State, Stats, Status};
 
 /// hls.js gives a blocked playlist up after max(3 x PART-TARGET, 0.8 x TARGETDURATION); we answer when
@@ -136,13 +136,17 @@ impl Session {
         if let Some(codec) = unsupported {
             notes.push(format!("HLS does not carry {codec} video; it plays by WebRTC"));
         }
-        if presentation.leader_dependent_segments() > 0 {
-            notes.push("keyframes are too far apart for HLS: set the keyframe interval to 2 s".to_owned());
-        } else if presentation.dependent_segments() > 0 {
-            notes.push(
-                "the layers have their keyframes at different times: HLS switches less well".to_owned(),
-            );
-        }
+        notes.extend(presentation.keyframe_advice().map(|advice| {
+            match advice {
+                KeyframeAdvice::TooFarApart => {
+                    "keyframes are too far apart for HLS: set the keyframe interval to 2 s"
+                }
+                KeyframeAdvice::NotAligned => {
+                    "the layers have their keyframes at different times: HLS switches less well"
+                }
+            }
+            .to_owned()
+        }));
         let targets = presentation.targets();
         Status {
             channel: self.channel.to_string(),

@@ -10,6 +10,7 @@ use super::sim::{Sim, expected};
 use super::source::{Source, video_config};
 use crate::name::Name;
 use crate::playlist::Multivariant;
+use crate::presentation::KeyframeAdvice;
 use crate::probe::Expected;
 use crate::variant;
 
@@ -87,7 +88,7 @@ fn hls_r5_a_layer_without_a_keyframe_at_the_boundary_is_cut_without() {
     }
     assert!(!sim.presentation.all_independent(), "M19");
     super::judge::judge("three unaligned layers", &sim);
-    assert_eq!(sim.presentation.leader_dependent_segments(), 0, "the streamer is told something else");
+    assert_eq!(sim.presentation.keyframe_advice(), Some(KeyframeAdvice::NotAligned));
     assert!(!master(&sim).independent_segments);
 }
 

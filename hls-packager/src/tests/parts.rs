@@ -9,6 +9,7 @@ use super::reader::List;
 use super::sim::{Sim, expected};
 use super::source::Source;
 use crate::name::Name;
+use crate::presentation::KeyframeAdvice;
 use crate::probe::Expected;
 
 /// Every kind of source that plays without a hole. `sim` checks all rules on all of their playlists.
@@ -135,6 +136,9 @@ fn hls_m19_a_long_gop_is_cut_and_independence_is_not_claimed() {
         assert!(!sim.presentation.all_independent());
         let count = sim.presentation.dependent_segments();
         assert!(dependent.contains(&count), "{count}");
+        // One alone is no reason to send the streamer to the settings.
+        let told = sim.presentation.keyframe_advice() == Some(KeyframeAdvice::TooFarApart);
+        assert_eq!(told, count > 1, "{count}");
     }
 }
 
