@@ -3,9 +3,18 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/swiftwater
-# One target directory for all clones, outside of them: a second clone builds in seconds.
+# One target directory for all clones, outside of them: a second clone builds our crates only.
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
-mkdir -p "$cache"
+mkdir -p "$cache" "$CARGO_TARGET_DIR"
+
+# Cargo takes what another clone built for its own wherever that is younger than this clone's files: another commit, and
+# another clone's paths inside of tests. So what a clone built of our crates is not for the next one; dependencies are.
+if [ "$(cat "$CARGO_TARGET_DIR/.clone" 2>/dev/null)" != "$root" ]; then
+  for crate in "$root"/*/Cargo.toml; do
+    rm -rf "$CARGO_TARGET_DIR"/*/.fingerprint/"$(sed -n '/^name/{s/^name = "\(.*\)"/\1/p;q}' "$crate")"-*
+  done
+  printf '%s' "$root" >"$CARGO_TARGET_DIR/.clone"
+fi
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }

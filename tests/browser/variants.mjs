@@ -17,6 +17,22 @@ async function variants() {
   }
 }
 
+/** What a person would look at when a level does not come. */
+async function situation(publisher, viewer) {
+  const player = await viewer.evaluate(() => ({
+    height: document.querySelector('video').videoHeight, time: document.querySelector('video').currentTime,
+    level: engine.currentLevel, loading: engine.loadLevel, next: engine.nextLevel, faults: window.faults,
+    levels: engine.levels.map((it) => it.url[0]),
+  }));
+  const layers = await publisher.evaluate(async () => [...(await window.publisher.peer.getStats()).values()]
+    .filter((it) => it.type === 'outbound-rtp' && it.kind === 'video')
+    .map(({ rid, active, frameHeight, framesPerSecond, keyFramesEncoded, qualityLimitationReason }) => (
+      { rid, active, frameHeight, framesPerSecond, keyFramesEncoded, qualityLimitationReason })));
+  const playlists = [];
+  for (const level of player.levels) playlists.push(`${level}\n${await fetch(level).then((answer) => answer.text())}`);
+  return JSON.stringify({ player, layers }, null, 1) + playlists.join('\n');
+}
+
 try {
   report(await withChromium(input, async (context) => {
     const publisher = await context.newPage();
@@ -34,7 +50,8 @@ try {
     for (const [level, height] of levels.entries()) {
       const began = Date.now();
       await viewer.evaluate((level) => { window.engine.nextLevel = level; }, level);
-      await viewer.waitForFunction((height) => document.querySelector('video').videoHeight === height, height, { timeout: 20_000 });
+      await viewer.waitForFunction((height) => document.querySelector('video').videoHeight === height, height, { timeout: 20_000 })
+        .catch(async (error) => { throw new Error(`${height} lines: ${error.message}\n${await situation(publisher, viewer)}`); });
       seen.push({ height, ms: Date.now() - began, ...(await viewer.evaluate(() => look(6))) });
     }
     return { text, seen };
