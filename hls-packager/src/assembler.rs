@@ -208,9 +208,14 @@ impl Assembler {
         let real = real.unwrap_or(known).max(1);
         // A frame that lasts longer than a part (a source that paused, a still) is cut short in its part;
         // the segment counts all of it, so that playlists keep time.
-        let duration = real.min(self.rule.target);
+        let mut duration = real.min(self.rule.target);
         if self.rule.overflows(self.filled, duration) {
-            self.end_part(out);
+            if self.rule.may_end(self.filled) {
+                self.end_part(out);
+            } else {
+                // A part this short may only be the last one (section 4.4.4.9): the long frame fills it.
+                duration = self.rule.target - self.filled;
+            }
         }
         let decode_time = u64::try_from(held.dts.ticks().saturating_add(self.offset_ticks)).unwrap_or(0);
         if self.samples.is_empty() {

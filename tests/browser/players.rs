@@ -77,7 +77,6 @@ async fn layers_of_a_browser_are_variants_that_hls_js_goes_through() {
     let levels = seen["seen"].as_array().expect("levels");
     assert_eq!(levels.len(), 3, "{seen:#}");
     for level in levels {
-        // hls.js goes to the other Layer in the middle of a segment, and shows nothing of it until the next keyframe.
         assert!(number(level, "stamped") > 30.0, "the picture moves: {level:#}");
     }
     stage.stop().await;

@@ -94,6 +94,26 @@ fn hls_l07_part_never_exceeds_target() {
 }
 
 #[test]
+fn hls_l08_a_frame_that_lasts_long_fills_the_part_that_it_is_in() {
+    // Of each 97 pictures some are missing, all at once: a busy encoder, a line that loses.
+    for lost in [20..23, 31..40, 7..25] {
+        for millisecond_stamps in [false, true] {
+            let source = Source { millisecond_stamps, ..Source::default() };
+            let mut sim = Sim::new(expected(&source));
+            sim.clipped = true;
+            let frames = source.frames(sim.origin).into_iter().filter(|(kind, frame)| {
+                let number = (frame.dts.as_micros() * 3 + 50_000) / 100_000;
+                *kind == Kind::Audio || frame.keyframe || !lost.contains(&(number % 97))
+            });
+            sim.feed_frames(frames.collect());
+            sim.finish();
+            super::judge::judge("frames that last long", &sim);
+            assert_eq!(sim.presentation.dropped(), 0);
+        }
+    }
+}
+
+#[test]
 fn hls_l09_independent_parts_begin_with_their_keyframe() {
     for (name, source) in sources(12.0) {
         let sim = Sim::run(&source);
