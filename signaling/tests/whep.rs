@@ -1,5 +1,5 @@
 //! WHEP, row by row of the conformance list (draft-ietf-wish-whep), against a real SFU. What WHEP shares with
-//! WHIP to the letter (media types, limits, problems) is tested in `ingest/tests/whip.rs`.
+//! WHIP to the letter (media types, limits, problems) is tested in `ingest/tests/whip/`.
 #![expect(clippy::disallowed_methods, reason = "tests read the clock")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
