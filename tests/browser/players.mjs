@@ -1,6 +1,6 @@
 // Somebody else's player on somebody else's page plays our HLS.
-// Input: { url, player: hls.js | shaka | video.js | native, browser: chromium | firefox, seconds, settle, settings }.
-// `settle`: seconds from the first picture to the first look.
+// Input: { url, player: hls.js | shaka | video.js | native, browser: chromium | firefox, seconds, settle, settings, back }.
+// `settle`: seconds from the first picture to the first look. `back`, of hls.js: then so many seconds back, and to the end again.
 
 import { input, report, withChromium } from './lib/chromium.mjs';
 import { withFirefox } from './lib/firefox.mjs';
@@ -13,7 +13,9 @@ async function play(tab, served) {
   await tab.evaluate(([player, url, settings]) => begin(player, url, settings), [input.player, input.url, input.settings ?? {}]);
   const playingMs = Date.now() - opened;
   await new Promise((done) => setTimeout(done, 1000 * (input.settle ?? 0)));
-  return { playingMs, ...(await tab.evaluate((seconds) => look(seconds), input.seconds ?? 8)) };
+  const seen = await tab.evaluate((seconds) => look(seconds), input.seconds ?? 8);
+  const travelled = input.back ? await tab.evaluate((seconds) => travel(seconds), input.back) : {};
+  return { playingMs, ...seen, ...travelled };
 }
 
 const served = await page(input.player);

@@ -1,5 +1,7 @@
 //! Players of others play our HLS: pixels are read, and what the players complain of.
 
+use std::time::Duration;
+
 use media::Kind;
 use serde_json::{Value, json};
 use tests::source::StampedClip;
@@ -11,13 +13,26 @@ use crate::{SCRIPT_TIMEOUT, number, seconds};
 /// Behind the burned-in clock: what part targets of 0.5 s promise, and room for a machine on which an encoder, a
 /// server and a browser share two cores.
 const LOW_LATENCY_MS_MAX: f64 = 2500.0 + 2000.0;
+/// The default of the configuration.
+const PART_TARGET: Duration = Duration::from_millis(500);
+
 /// HOLD-BACK is three target durations of 2 s.
 const LATENCY_MS_MAX: f64 = 6000.0 + 8000.0;
 
 async fn plays(player: &str, browser: &str, settings: Value, latency_max: f64) {
+    plays_parts_of(PART_TARGET, player, browser, settings, latency_max).await;
+}
+
+async fn plays_parts_of(
+    part_target: Duration,
+    player: &str,
+    browser: &str,
+    settings: Value,
+    latency_max: f64,
+) {
     let _alone = crate::alone().await;
-    let stage = Stage::start().await;
-    let _clip = StampedClip::rtmp(&stage.rtmp_url(), 50);
+    let stage = Stage::start_with(|config| config.hls.part_target_ms = part_target.as_millis() as u32).await;
+    let _clip = StampedClip::rtmp_at(30, &stage.rtmp_url(), 60);
     stage.live(&[Kind::Video, Kind::Audio]).await;
     let url = stage.url(&format!("/hls/{CHANNEL}/master.m3u8"));
     for _ in 0..10 {
@@ -28,13 +43,23 @@ async fn plays(player: &str, browser: &str, settings: Value, latency_max: f64) {
     let looked = seconds(10);
     let input = json!({
         "url": url, "player": player, "browser": browser, "seconds": looked, "settle": 6, "settings": settings,
+        "back": (player == "hls.js").then_some(looked),
     });
-    let seen =
-        run_script("players.mjs", input, SCRIPT_TIMEOUT + std::time::Duration::from_secs(looked)).await;
+    let seen = run_script("players.mjs", input, SCRIPT_TIMEOUT + Duration::from_secs(looked)).await;
     eprintln!("{player} in {browser}: {seen:#}");
     assert!(number(&seen, "stamped") > 15.0 * looked as f64, "the picture moves: {seen:#}");
     assert_eq!(seen["backwards"], 0, "{seen:#}");
     assert!(number(&seen, "latencyMedianMs") < latency_max, "{seen:#}");
+    if player == "hls.js" {
+        let (rewound, returned) = (&seen["rewound"], &seen["returned"]);
+        let far = 1000.0 * looked as f64;
+        let went = number(rewound, "latencyMedianMs") - number(&seen, "latencyMedianMs");
+        assert!((went - far).abs() < 2500.0, "went {went} ms back: {seen:#}");
+        for there in [rewound, returned] {
+            assert!(number(there, "stamped") > 45.0, "the picture moves: {seen:#}");
+        }
+        assert!(number(returned, "latencyMedianMs") < latency_max, "{seen:#}");
+    }
     let faults = seen["faults"].as_array().expect("a list");
     assert!(faults.iter().all(|fault| !fault.as_str().unwrap_or_default().starts_with("fatal")), "{seen:#}");
     stage.stop().await;
@@ -43,6 +68,13 @@ async fn plays(player: &str, browser: &str, settings: Value, latency_max: f64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn hls_js_plays_with_low_latency_in_chromium() {
     plays("hls.js", "chromium", json!({}), LOW_LATENCY_MS_MAX).await;
+}
+
+/// hls.js waits a second more for good whenever it stalled, unless it is told how long a part is.
+#[tokio::test(flavor = "multi_thread")]
+async fn hls_js_plays_parts_of_200_ms() {
+    let settings = json!({ "liveSyncOnStallIncrease": 0.2 });
+    plays_parts_of(Duration::from_millis(200), "hls.js", "chromium", settings, LOW_LATENCY_MS_MAX).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

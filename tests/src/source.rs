@@ -48,6 +48,10 @@ impl StampedClip {
     /// Starts. `encode`: arguments of the encoder after its inputs, for example codecs and the target.
     /// Input 0 is the stamped picture, input 1 the sound of the clip, in a loop.
     pub fn start(ffmpeg: &str, encode: &[&str]) -> Self {
+        Self::start_at(FPS, ffmpeg, encode)
+    }
+
+    fn start_at(fps: u64, ffmpeg: &str, encode: &[&str]) -> Self {
         let clip = clip();
         let mut decoder = Command::new("ffmpeg")
             .args(["-hide_banner", "-nostdin", "-loglevel", "error", "-stream_loop", "-1", "-i"])
@@ -69,7 +73,7 @@ impl StampedClip {
                 "-s",
                 "1280x720",
             ])
-            .args(["-r", "25", "-thread_queue_size", "64", "-i", "-"])
+            .args(["-r", &fps.to_string(), "-thread_queue_size", "64", "-i", "-"])
             .args(["-stream_loop", "-1", "-thread_queue_size", "64", "-i"])
             .arg(&clip)
             .args(["-map", "0:v", "-map", "1:a"])
@@ -82,18 +86,23 @@ impl StampedClip {
         let frames = decoder.stdout.take().expect("piped");
         let sink = encoder.stdin.take().expect("piped");
         let stopped = Arc::clone(&stop);
-        let stamper = std::thread::spawn(move || stamp(frames, sink, &stopped));
+        let stamper = std::thread::spawn(move || stamp(frames, sink, fps, &stopped));
         Self { stop, stamper: Some(stamper), decoder, encoder }
     }
 
     /// By RTMP, H.264 without B-frames and AAC at 44.1 kHz, a keyframe every `gop` frames.
     pub fn rtmp(url: &str, gop: u32) -> Self {
+        Self::rtmp_at(FPS, url, gop)
+    }
+
+    /// The same at `fps` pictures per second: with 30 of them RTMP's whole milliseconds are off by up to half a one.
+    pub fn rtmp_at(fps: u64, url: &str, gop: u32) -> Self {
         let gop = gop.to_string();
         let video =
             ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-bf", "0", "-g", &gop];
         let rate = ["-b:v", "2500k", "-maxrate", "2500k", "-bufsize", "2500k"];
         let audio = ["-c:a", "aac", "-ar", "44100", "-ac", "2", "-b:a", "128k", "-f", "flv", url];
-        Self::start("ffmpeg", &[&video[..], &rate[..], &audio[..]].concat())
+        Self::start_at(fps, "ffmpeg", &[&video[..], &rate[..], &audio[..]].concat())
     }
 
     /// By WHIP from ffmpeg 9, H.264 without B-frames and Opus, a keyframe every `gop` frames. It sends none when it is
@@ -122,16 +131,16 @@ impl Drop for StampedClip {
     }
 }
 
-/// Draws counter and clock into each frame at the moment at which it goes to the encoder, at 25 per second.
+/// Draws counter and clock into each frame at the moment at which it goes to the encoder, at `fps` per second.
 #[expect(clippy::disallowed_methods, reason = "a live source runs by the clock")]
-fn stamp(mut frames: ChildStdout, mut sink: ChildStdin, stop: &AtomicBool) {
+fn stamp(mut frames: ChildStdout, mut sink: ChildStdin, fps: u64, stop: &AtomicBool) {
     let mut frame = vec![0u8; WIDTH * HEIGHT * 3 / 2];
     let started = Instant::now();
     for counter in 0u64.. {
         if stop.load(Ordering::Relaxed) || frames.read_exact(&mut frame).is_err() {
             return;
         }
-        let due = started + Duration::from_micros(counter * 1_000_000 / FPS);
+        let due = started + Duration::from_micros(counter * 1_000_000 / fps);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         draw(&mut frame, &strip::encode(counter as u32, wall.as_millis() as u64));

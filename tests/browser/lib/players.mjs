@@ -88,6 +88,23 @@ async function look(seconds) {
   };
 }
 
+/** Runs inside the page: hls.js goes `seconds` back, and to the end again. What is seen there, and how long each jump took. */
+async function travel(seconds) {
+  const video = document.querySelector('video');
+  const to = async (time) => {
+    const began = performance.now();
+    video.currentTime = time;
+    await new Promise((done) => video.addEventListener('seeked', done, { once: true }));
+    await new Promise((done) => video.requestVideoFrameCallback(done));
+    const ms = performance.now() - began;
+    // Which frame it shows: a place counts from the beginning of a playlist, not from the clock.
+    return { ms, ...(await look(4)) };
+  };
+  const rewound = await to(Math.max(0, video.currentTime - seconds));
+  const returned = await to(window.engine.liveSyncPosition);
+  return { rewound, returned };
+}
+
 /** Serves the page of `player` on a port of the kernel's choice; resolves with its address and how to end it. */
 export async function page(player) {
   const files = BUNDLES[player];
@@ -95,7 +112,7 @@ export async function page(player) {
   const engine = files === null ? '' : readFileSync(bundle(...files), 'utf8');
   const html = `<!doctype html><meta charset="utf-8"><title>${player}</title>
 <video muted autoplay playsinline style="width: 640px"></video>
-<script src="/engine.js"></script><script>(${probe.toString()})(); ${begin.toString()} ${look.toString()}</script>`;
+<script src="/engine.js"></script><script>(${probe.toString()})(); ${begin.toString()} ${look.toString()} ${travel.toString()}</script>`;
   const server = createServer((request, response) => {
     const script = request.url === '/engine.js';
     response.setHeader('content-type', script ? 'text/javascript' : 'text/html');
