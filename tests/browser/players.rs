@@ -16,6 +16,9 @@ const LOW_LATENCY_MS_MAX: f64 = 2500.0 + 2000.0;
 /// The default of the configuration.
 const PART_TARGET: Duration = Duration::from_millis(500);
 
+/// Who goes back goes to before his first look.
+const BEFORE_SECONDS: u64 = 4;
+
 /// HOLD-BACK is three target durations of 2 s.
 const LATENCY_MS_MAX: f64 = 6000.0 + 8000.0;
 
@@ -31,7 +34,12 @@ async fn plays_parts_of(
     latency_max: f64,
 ) {
     let _alone = crate::alone().await;
-    let stage = Stage::start_with(|config| config.hls.part_target_ms = part_target.as_millis() as u32).await;
+    let stage = Stage::start_with(|config| {
+        config.hls.part_target_ms = part_target.as_millis() as u32;
+        // Who goes back is soon served from the recording.
+        config.hls.window_segments = 6;
+    })
+    .await;
     let _clip = StampedClip::rtmp_at(30, &stage.rtmp_url(), 60);
     stage.live(&[Kind::Video, Kind::Audio]).await;
     let url = stage.url(&format!("/hls/{CHANNEL}/master.m3u8"));
@@ -43,7 +51,7 @@ async fn plays_parts_of(
     let looked = seconds(10);
     let input = json!({
         "url": url, "player": player, "browser": browser, "seconds": looked, "settle": 6, "settings": settings,
-        "back": (player == "hls.js").then_some(looked),
+        "back": (player == "hls.js").then_some(looked + BEFORE_SECONDS),
     });
     let seen = run_script("players.mjs", input, SCRIPT_TIMEOUT + Duration::from_secs(looked)).await;
     eprintln!("{player} in {browser}: {seen:#}");
@@ -52,7 +60,7 @@ async fn plays_parts_of(
     assert!(number(&seen, "latencyMedianMs") < latency_max, "{seen:#}");
     if player == "hls.js" {
         let (rewound, returned) = (&seen["rewound"], &seen["returned"]);
-        let far = 1000.0 * looked as f64;
+        let far = 1000.0 * (looked + BEFORE_SECONDS) as f64;
         let went = number(rewound, "latencyMedianMs") - number(&seen, "latencyMedianMs");
         assert!((went - far).abs() < 2500.0, "went {went} ms back: {seen:#}");
         for there in [rewound, returned] {
@@ -67,19 +75,19 @@ async fn plays_parts_of(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hls_js_plays_with_low_latency_in_chromium() {
-    plays("hls.js", "chromium", json!({}), LOW_LATENCY_MS_MAX).await;
+    plays("hls.js", "chromium", json!({ "backBufferLength": 4 }), LOW_LATENCY_MS_MAX).await;
 }
 
 /// hls.js waits a second more for good whenever it stalled, unless it is told how long a part is.
 #[tokio::test(flavor = "multi_thread")]
 async fn hls_js_plays_parts_of_200_ms() {
-    let settings = json!({ "liveSyncOnStallIncrease": 0.2 });
+    let settings = json!({ "liveSyncOnStallIncrease": 0.2, "backBufferLength": 4 });
     plays_parts_of(Duration::from_millis(200), "hls.js", "chromium", settings, LOW_LATENCY_MS_MAX).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hls_js_plays_with_low_latency_in_firefox() {
-    plays("hls.js", "firefox", json!({}), LOW_LATENCY_MS_MAX).await;
+    plays("hls.js", "firefox", json!({ "backBufferLength": 4 }), LOW_LATENCY_MS_MAX).await;
 }
 
 /// With low latency, Shaka 5.2 aborts its buffer before every part, and Chromium then drops the parts that begin without

@@ -93,12 +93,15 @@ async function travel(seconds) {
   const video = document.querySelector('video');
   const to = async (time) => {
     const began = performance.now();
+    const there = new Promise((done) => video.addEventListener('seeked', done, { once: true }))
+      .then(() => new Promise((done) => video.requestVideoFrameCallback(done)));
     video.currentTime = time;
-    await new Promise((done) => video.addEventListener('seeked', done, { once: true }));
-    await new Promise((done) => video.requestVideoFrameCallback(done));
+    const arrived = await Promise.race([there.then(() => true), probe.sleep(30_000).then(() => false)]);
     const ms = performance.now() - began;
+    const seen = await look(4);
+    if (!arrived) throw new Error(`no picture at ${time}: ${JSON.stringify({ ...seen, readyState: video.readyState, seeking: video.seeking })}`);
     // Which frame it shows: a place counts from the beginning of a playlist, not from the clock.
-    return { ms, ...(await look(4)) };
+    return { ms, ...seen };
   };
   const rewound = await to(Math.max(0, video.currentTime - seconds));
   const returned = await to(window.engine.liveSyncPosition);
