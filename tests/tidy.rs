@@ -220,3 +220,20 @@ fn nothing_is_left_for_later_in_silence() {
         }
     }
 }
+
+/// What is routed past the document would be tried by nobody: neither by the table of who may do what
+/// (`tests/e2e/access.rs`), which looks for every operation of the document, nor by schemathesis.
+#[test]
+fn every_route_of_the_api_is_in_its_document() {
+    let mut bare = Vec::new();
+    for name in crates() {
+        for file in files(&root().join(name).join("src"), &["rs"]) {
+            let text = fs::read_to_string(&file).expect("readable");
+            let routes = product(&text).split(".route(").skip(1);
+            let path =
+                |route: &str| route.trim_start().strip_prefix('"')?.split('"').next().map(str::to_owned);
+            bare.extend(routes.filter_map(path).filter(|path| path.starts_with("/api")));
+        }
+    }
+    assert_eq!(bare, ["/api/v1/openapi.json", "/api/docs", "/api/docs.js"], "use `OpenApiRouter::routes`");
+}

@@ -25,8 +25,8 @@ pub use error::Error;
 /// Random bytes of cookies, tokens and codes: 256 bits and more.
 const SECRET_BYTES: usize = 35;
 
-/// What API tokens begin with, so that scanners find them in the wrong places.
-const TOKEN_PREFIX: &str = "swt_";
+/// What API tokens begin with, so that scanners find them in the wrong places and nobody takes them for grants.
+pub const TOKEN_PREFIX: &str = "swt_";
 
 /// Failed logins of one network, and at one account from anywhere: the second is wider, since anybody can use it up to keep
 /// the owner out.

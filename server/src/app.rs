@@ -267,17 +267,15 @@ impl Server {
             whep: Arc::clone(&whep),
         };
         let recorded = recordings.as_ref().map_or_else(Router::new, |recordings| {
-            let operator = http::operator::Operator { proxied, exposed: false };
-            let shelf = http::recordings::Shelf {
-                recordings: Arc::clone(recordings),
-                authority: Arc::clone(&authority),
-                unknown_is_open: gate.knows_keys(),
-                operator,
-            };
             let vod = hls_packager::vod_routes(Arc::clone(recordings));
             http::guard::vod(Arc::clone(&authority), Arc::clone(recordings), gate.knows_keys(), vod)
-                .merge(http::recordings::routes(shelf))
         });
+        let shelf = http::recordings::Shelf {
+            v1: Arc::clone(&v1),
+            recordings: recordings.clone(),
+            unknown_is_open: gate.knows_keys(),
+            operator: http::operator::Operator { proxied, exposed: false },
+        };
         let health =
             Health { stopping: Arc::clone(&stopping), draining, database: database.clone(), metrics };
         let mut hls = hls_packager::routes(packager);
@@ -287,7 +285,7 @@ impl Server {
             hls = hls.layer(from_fn_with_state(audience, audience::let_in));
         }
         let routes = Router::new()
-            .merge(http::v1::routes(v1, api, limit))
+            .merge(http::v1::routes(v1, api, shelf, limit))
             .merge(http::health::routes(health))
             .merge(ingest::whip::routes(whip))
             .merge(signaling::whep::routes(whep))

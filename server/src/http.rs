@@ -15,4 +15,5 @@ mod peers;
 pub(crate) mod player;
 pub(crate) mod problem;
 pub(crate) mod recordings;
+pub(crate) mod streams;
 pub(crate) mod v1;

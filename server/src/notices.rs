@@ -2,13 +2,14 @@
 
 use media::{Kind, Reordering, Stream};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// A keyframe interval beyond this is worth a notice: new viewers and HLS wait for keyframes, and two
 /// seconds is what every platform asks for. Half a second of tolerance for encoders that round.
 const KEYFRAME_INTERVAL_MICROS_MAX: i64 = 2_500_000;
 
 /// One piece of advice.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Notice {
     /// Stable name.
     pub(crate) code: &'static str,

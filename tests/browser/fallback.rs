@@ -78,6 +78,6 @@ async fn b_frames_fall_back_to_hls_and_the_page_says_what_to_change() {
     assert_plays_by_hls(&seen, "B-frames");
     let streams: Value =
         reqwest::get(stage.url("/api/v1/streams")).await.expect("API").json().await.expect("JSON");
-    assert_eq!(streams["streams"][0]["notices"][0]["code"], "b_frames", "{streams:#}");
+    assert_eq!(streams["items"][0]["notices"][0]["code"], "b_frames", "{streams:#}");
     stage.stop().await;
 }

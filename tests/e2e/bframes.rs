@@ -74,6 +74,6 @@ async fn verdict(stream: &media::Stream, wanted: Reordering) {
 async fn notices(stage: &Stage) -> Option<Value> {
     let answer = reqwest::get(stage.url("/api/v1/streams")).await.expect("HTTP answers");
     let mut answer: Value = answer.json().await.expect("JSON");
-    let notices = answer["streams"][0]["notices"].take();
+    let notices = answer["items"][0]["notices"].take();
     notices.as_array().is_some_and(|notices| !notices.is_empty()).then_some(notices)
 }

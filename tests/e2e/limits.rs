@@ -63,7 +63,7 @@ async fn who_is_too_much_for_the_line_is_told_to_play_by_hls() {
     // What a viewer needs is known once the stream was measured.
     eventually("the picture's bit rate is known", Duration::from_secs(20), async || {
         let streams = reqwest::get(stage.url("/api/v1/streams")).await.ok()?.json::<Value>().await.ok()?;
-        streams["streams"][0]["video"]["layers"][0]["bitrateBps"].as_u64().filter(|bps| *bps > 128_000)
+        streams["items"][0]["video"]["layers"][0]["bitrateBps"].as_u64().filter(|bps| *bps > 128_000)
     })
     .await;
     let (problem, retry) = refused(&stage).await;

@@ -97,7 +97,7 @@ async fn a_stream_that_ended_plays_by_hls_and_as_mp4_and_can_be_removed() {
 
     let list = reqwest::get(stage.url("/api/v1/recordings?limit=1")).await.expect("an answer");
     let list: Value = list.json().await.expect("JSON");
-    assert_eq!((&list["recordings"][0]["id"], &list["nextCursor"]), (&Value::from(id.clone()), &Value::Null));
+    assert_eq!((&list["items"][0]["id"], &list["next"]), (&Value::from(id.clone()), &Value::Null));
     assert_eq!(client.delete(&url).send().await.expect("an answer").status(), 204);
     for gone in [&url, &mp4] {
         let answer = client.get(gone).send().await.expect("an answer");
@@ -194,7 +194,7 @@ async fn recovered(data: &Path) -> (BTreeSet<String>, BTreeSet<String>) {
     let ready = eventually("the recording is ready", Duration::from_secs(60), async || {
         let list =
             reqwest::get(format!("{base}/api/v1/recordings")).await.ok()?.json::<Value>().await.ok()?;
-        let found = list["recordings"][0].clone();
+        let found = list["items"][0].clone();
         (found["state"] == "ready" || found["state"] == "failed").then_some(found)
     })
     .await;

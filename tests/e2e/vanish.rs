@@ -71,5 +71,5 @@ async fn a_viewer_that_vanishes_is_gone_when_its_consent_expires() {
 async fn streams(stage: &Stage) -> serde_json::Value {
     let answer = reqwest::get(stage.url("/api/v1/streams")).await.expect("HTTP answers");
     let mut answer: serde_json::Value = answer.json().await.expect("JSON");
-    answer["streams"].take()
+    answer["items"].take()
 }

@@ -88,7 +88,7 @@ start_publishers() {
     esac
     publishers+=($!)
   done
-  until live=$(curl -fs "http://127.0.0.1:$http/api/v1/streams" | grep -o '"state":"live"' | wc -l) && [ "$live" = "$3" ]; do
+  until live=$(curl -fs "http://127.0.0.1:$http/api/v1/streams?limit=100" | grep -o '"state":"live"' | wc -l) && [ "$live" = "$3" ]; do
     for channel in "${publishers[@]}"; do
       kill -0 "$channel" || { cat "$work/server.log" >&2; exit 1; }
     done

@@ -141,3 +141,10 @@ impl Stage {
         }
     }
 }
+
+/// Where HTTP listens.
+impl From<&Stage> for SocketAddr {
+    fn from(stage: &Stage) -> Self {
+        stage.http
+    }
+}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::{ConnectInfo, FromRef, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
+use control::account::TOKEN_PREFIX;
 use control::db::Channel;
 use control::{Action, Actor, Standing};
 use secrecy::SecretString;
@@ -53,6 +54,37 @@ impl Caller {
     }
 }
 
+/// Whoever asks for what a grant opens besides: with a grant for a token they are nobody that the API knows.
+pub(crate) struct Guest {
+    pub(crate) caller: Caller,
+    pub(crate) grant: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Guest
+where
+    Arc<V1>: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let text = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let bearer = text.and_then(|text| text.strip_prefix("Bearer ")).map(str::trim);
+        match bearer.filter(|token| !token.starts_with(TOKEN_PREFIX)).map(str::to_owned) {
+            Some(grant) => {
+                let caller = Caller { actor: None, remote: remote(parts), cookie: None };
+                Ok(Self { caller, grant: Some(grant) })
+            }
+            None => Ok(Self { caller: Caller::from_request_parts(parts, state).await?, grant: None }),
+        }
+    }
+}
+
+/// Where it comes from. In a test without a socket there is none.
+fn remote(parts: &Parts) -> IpAddr {
+    let remote = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    remote.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |ConnectInfo(remote)| remote.ip())
+}
+
 fn refused(actor: &Actor, action: Action) -> Problem {
     match (&actor.scopes, action.scope()) {
         (Some(_), None) => Problem::forbidden("API tokens may not do this: sign in"),
@@ -71,9 +103,7 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let v1 = Arc::<V1>::from_ref(state);
-        let remote = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        // In a test without a socket there is none.
-        let remote = remote.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |ConnectInfo(remote)| remote.ip());
+        let remote = remote(parts);
         if let Some(authorization) = parts.headers.get(header::AUTHORIZATION) {
             let token = authorization.to_str().ok().and_then(|it| it.strip_prefix("Bearer "));
             let token = token.ok_or_else(Problem::unauthorized)?.trim().to_owned();

@@ -1,4 +1,4 @@
-//! Who may see and do what is the operator's alone, as long as the API has no login.
+//! Who needs no account: the operator, on the server itself.
 
 use std::net::SocketAddr;
 

@@ -1,173 +1,275 @@
 //! `/api/v1/recordings`: what streams have left.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Path, Query, State};
-use axum::http::header::AUTHORIZATION;
+use axum::Json;
+use axum::extract::{ConnectInfo, FromRef, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
-use control::{Authority, Denied};
+use control::{Action, Denied};
 use hls_packager::{Recording, RecordingState, Recordings, RemoveError};
 use media::{ChannelName, StreamId};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use super::caller::Guest;
+use super::extract::{Cursor, InPath, Params};
 use super::operator::Operator;
-use super::problem::problem;
+use super::problem::{Problem, Problems};
+use super::v1::V1;
 
-/// Recordings in one answer, if the client does not say.
-const LIMIT: usize = 50;
-
-/// Recordings in one answer at most: about 400 bytes each.
-const LIMIT_MAX: usize = 200;
+/// Recordings looked at in one go: those that the caller may not see are left out.
+const LOOK_AT: usize = 200;
 
 /// What the routes show, and to whom.
 #[derive(Clone)]
 pub(crate) struct Shelf {
-    pub(crate) recordings: Arc<Recordings>,
-    pub(crate) authority: Arc<Authority>,
+    pub(crate) v1: Arc<V1>,
+    /// None if nothing is recorded.
+    pub(crate) recordings: Option<Arc<Recordings>>,
     /// Recordings of a Channel that is in no table are for everybody.
     pub(crate) unknown_is_open: bool,
     pub(crate) operator: Operator,
 }
 
-impl Shelf {
-    /// Whether this caller may know of a recording: whoever may watch it, and the operator.
-    async fn shows(&self, recording: &Recording, caller: &Caller) -> bool {
-        if caller.operator {
+impl FromRef<Shelf> for Arc<V1> {
+    fn from_ref(shelf: &Shelf) -> Self {
+        Arc::clone(&shelf.v1)
+    }
+}
+
+pub(crate) fn routes(shelf: Shelf) -> OpenApiRouter {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(show, remove)).with_state(shelf)
+}
+
+/// A recording.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct RecordingShape {
+    /// The id of its stream.
+    id: String,
+    channel: String,
+    /// `live`, `processing`, `ready` or `failed`.
+    state: &'static str,
+    /// Unix milliseconds.
+    started_at: u64,
+    /// Unix milliseconds; null while it is live, as all that is known at its end.
+    ended_at: Option<u64>,
+    duration_ms: Option<u64>,
+    /// On disk, segments and MP4 file.
+    bytes: u64,
+    /// Holes that a full or slow disk left.
+    holes: u64,
+    /// How long they are together.
+    holes_ms: u64,
+    /// It was put together after a crash.
+    repaired: bool,
+    /// RFC 6381.
+    codecs: Vec<String>,
+    width: Option<u32>,
+    height: Option<u32>,
+    mp4_bytes: Option<u64>,
+    /// Why it failed, or why there is no MP4 file.
+    error: Option<String>,
+    /// Where it plays by HLS, once it does.
+    hls: Option<String>,
+    /// Where its MP4 file is, once there is one.
+    mp4: Option<String>,
+}
+
+impl From<Recording> for RecordingShape {
+    fn from(it: Recording) -> Self {
+        let plays = matches!(it.state, RecordingState::Processing | RecordingState::Ready);
+        let base = format!("/vod/{}", it.id);
+        Self {
+            channel: it.channel,
+            state: it.state.as_str(),
+            started_at: it.started_at,
+            ended_at: it.ended_at,
+            duration_ms: it.duration_ms,
+            bytes: it.bytes,
+            holes: it.holes,
+            holes_ms: it.holes_ms,
+            repaired: it.repaired,
+            codecs: it.codecs,
+            width: it.width,
+            height: it.height,
+            mp4_bytes: it.mp4_bytes,
+            error: it.error,
+            hls: plays.then(|| format!("{base}/master.m3u8")),
+            mp4: it.mp4_bytes.map(|_| format!("{base}/video.mp4")),
+            id: it.id,
+        }
+    }
+}
+
+/// A piece of the recordings.
+#[derive(Serialize, ToSchema)]
+struct RecordingList {
+    items: Vec<RecordingShape>,
+    /// The cursor of the next piece; null if this is the last.
+    next: Option<String>,
+}
+
+/// Whose recordings.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Whose {
+    /// A channel's; left out, those of all.
+    #[serde(default)]
+    #[param(required = false)]
+    channel: Option<String>,
+}
+
+/// Who asks, and what of it was found out.
+struct Asker<'a> {
+    shelf: &'a Shelf,
+    guest: &'a Guest,
+    operator: bool,
+    /// By Channel whether they may see its recordings: a list has many of few.
+    known: HashMap<String, bool>,
+}
+
+impl<'a> Asker<'a> {
+    fn new(shelf: &'a Shelf, guest: &'a Guest, client: SocketAddr, headers: &HeaderMap) -> Self {
+        Self { shelf, guest, operator: shelf.operator.is(client, headers), known: HashMap::new() }
+    }
+
+    /// Whether they may know of a recording: whoever may watch it, who moderates the Channel, and the operator.
+    async fn sees(&mut self, recording: &Recording) -> bool {
+        if self.operator {
             return true;
         }
-        let Ok(channel) = ChannelName::parse(&recording.channel) else { return false };
-        let asked = control::Request::Play { channel: &channel, token: caller.token.as_deref() };
-        match self.authority.authorize(asked).await {
+        if let Some(sees) = self.known.get(&recording.channel) {
+            return *sees;
+        }
+        let sees = self.sees_channel(&recording.channel).await;
+        self.known.insert(recording.channel.clone(), sees);
+        sees
+    }
+
+    async fn sees_channel(&self, channel: &str) -> bool {
+        let (v1, caller) = (&self.shelf.v1, &self.guest.caller);
+        let Ok(name) = ChannelName::parse(channel) else { return false };
+        let asked = control::Request::Play { channel: &name, token: self.guest.grant.as_deref() };
+        match v1.authority.authorize(asked).await {
             Ok(_) => true,
-            Err(Denied::NoChannel { .. }) => self.unknown_is_open,
-            Err(_) => false,
+            Err(Denied::NoChannel { .. }) => {
+                self.shelf.unknown_is_open || caller.may(Action::Administer).is_ok()
+            }
+            Err(_) => match v1.authority.channel(&name) {
+                Some(known) => caller.may_on(v1, Action::ModerateChannel, &known).await.is_ok(),
+                None => false,
+            },
         }
     }
 
-    fn caller(&self, client: SocketAddr, headers: &HeaderMap) -> Caller {
-        let text = headers.get(AUTHORIZATION).and_then(|it| it.to_str().ok());
-        let token = text.and_then(|text| text.strip_prefix("Bearer ")).map(|token| token.trim().to_owned());
-        Caller { operator: self.operator.is(client, headers), token }
+    /// Whether they may remove it.
+    async fn owns(&self, recording: &Recording) -> Result<(), Problem> {
+        let (v1, caller) = (&self.shelf.v1, &self.guest.caller);
+        if self.operator {
+            return Ok(());
+        }
+        let name = ChannelName::parse(&recording.channel).ok();
+        match name.and_then(|name| v1.authority.channel(&name)) {
+            Some(channel) => drop(caller.may_on(v1, Action::OwnChannel, &channel).await?),
+            None => drop(caller.may(Action::Administer)?),
+        }
+        Ok(())
+    }
+
+    /// A recording by its id. Who may not watch it does not hear that it is there.
+    async fn find(&mut self, id: &str) -> Result<(StreamId, Recording), Problem> {
+        let missing = || Problem::new(StatusCode::NOT_FOUND, "no-recording", "There is no such recording");
+        let id = StreamId::parse(id).ok_or_else(missing)?;
+        let found = self.shelf.recordings.as_ref().and_then(|recordings| recordings.get(id));
+        let found = found.ok_or_else(missing)?;
+        if self.sees(&found).await { Ok((id, found)) } else { Err(missing()) }
     }
 }
 
-/// Who asks.
-struct Caller {
-    operator: bool,
-    /// A grant to watch.
-    token: Option<String>,
-}
-
-/// The query of a list.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Page {
-    channel: Option<String>,
-    /// Where the page before ended.
-    cursor: Option<String>,
-    limit: Option<usize>,
-}
-
-pub(crate) fn routes(shelf: Shelf) -> Router {
-    Router::new()
-        .route("/api/v1/recordings", get(list))
-        .route("/api/v1/recordings/{recording}", get(one).delete(remove))
-        .with_state(shelf)
-}
-
+/// The recordings that the caller may watch, newest first. Of a channel that is not for everybody: with a grant to watch
+/// as the bearer token, or for those who moderate the channel. On the server itself: all of them.
+#[utoipa::path(get, path = "/api/v1/recordings", tag = "recording", params(Whose, Cursor),
+    responses((status = 200, body = RecordingList), Problems))]
 async fn list(
     State(shelf): State<Shelf>,
     ConnectInfo(client): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
-    page: Result<Query<Page>, axum::extract::rejection::QueryRejection>,
-) -> Response {
-    let page = match page {
-        Ok(Query(page)) => page,
-        Err(error) => return problem(StatusCode::BAD_REQUEST, "bad-query", &error.body_text()),
-    };
-    let limit = page.limit.unwrap_or(LIMIT);
-    if !(1..=LIMIT_MAX).contains(&limit) {
-        return problem(StatusCode::BAD_REQUEST, "bad-query", &format!("limit must be 1 to {LIMIT_MAX}"));
-    }
-    let before = match page.cursor.as_deref().map(StreamId::parse) {
-        Some(None) => {
-            let why = "cursor must be the nextCursor of an answer";
-            return problem(StatusCode::BAD_REQUEST, "bad-query", why);
-        }
+    guest: Guest,
+    Params(whose): Params<Whose>,
+    Params(cursor): Params<Cursor>,
+) -> Result<Json<RecordingList>, Problem> {
+    let page = cursor.page()?;
+    let limit = page.limit as usize;
+    let mut before = match page.after.as_deref().map(StreamId::parse) {
+        Some(None) => return Err(Problem::invalid("cursor is the `next` of the piece before")),
         cursor => cursor.flatten(),
     };
-    let caller = shelf.caller(client, &headers);
-    let (mut shown, mut before) = (Vec::new(), before);
+    let mut asker = Asker::new(&shelf, &guest, client, &headers);
+    let mut shown = Vec::new();
     // One more than asked for, to know whether that is all.
-    while shown.len() <= limit {
-        let found = shelf.recordings.list(page.channel.as_deref(), before, LIMIT_MAX);
+    while let Some(recordings) = shelf.recordings.as_ref().filter(|_| shown.len() <= limit) {
+        let found = recordings.list(whose.channel.as_deref(), before, LOOK_AT);
         let Some(oldest) = found.last().and_then(|last| StreamId::parse(&last.id)) else { break };
         before = Some(oldest);
         for recording in found {
-            if shown.len() <= limit && shelf.shows(&recording, &caller).await {
-                shown.push(recording);
+            if shown.len() <= limit && asker.sees(&recording).await {
+                shown.push(RecordingShape::from(recording));
             }
         }
     }
-    let more = shown.len() > limit;
+    let next = (shown.len() > limit).then(|| shown[limit - 1].id.clone());
     shown.truncate(limit);
-    let next = shown.last().filter(|_| more).map(|last| last.id.clone());
-    let shown: Vec<Value> = shown.iter().map(describe).collect();
-    Json(json!({ "recordings": shown, "nextCursor": next })).into_response()
+    Ok(Json(RecordingList { items: shown, next }))
 }
 
-async fn one(
+/// A recording.
+#[utoipa::path(get, path = "/api/v1/recordings/{recording}", tag = "recording", params(("recording" = String, Path)),
+    responses((status = 200, body = RecordingShape), Problems))]
+async fn show(
     State(shelf): State<Shelf>,
-    Path(recording): Path<String>,
     ConnectInfo(client): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
-) -> Response {
-    let Some(found) = StreamId::parse(&recording).and_then(|id| shelf.recordings.get(id)) else {
-        return missing();
-    };
-    if shelf.shows(&found, &shelf.caller(client, &headers)).await {
-        Json(describe(&found)).into_response()
-    } else {
-        // Whoever may not watch it does not hear that it is there.
-        missing()
-    }
+    guest: Guest,
+    InPath(id): InPath<String>,
+) -> Result<Json<RecordingShape>, Problem> {
+    let (_, found) = Asker::new(&shelf, &guest, client, &headers).find(&id).await?;
+    Ok(Json(found.into()))
 }
 
+/// Removes a recording with its files. For the channel's owner and administrators, and on the server itself.
+#[utoipa::path(delete, path = "/api/v1/recordings/{recording}", tag = "recording",
+    params(("recording" = String, Path)), responses((status = 204), Problems))]
 async fn remove(
     State(shelf): State<Shelf>,
-    Path(recording): Path<String>,
     ConnectInfo(client): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
-) -> Response {
-    if !shelf.operator.is(client, &headers) {
-        let why = "Recordings are removed by the operator: ask from the server itself (127.0.0.1)";
-        return problem(StatusCode::FORBIDDEN, "forbidden", why);
+    guest: Guest,
+    InPath(id): InPath<String>,
+) -> Result<StatusCode, Problem> {
+    let mut asker = Asker::new(&shelf, &guest, client, &headers);
+    if !asker.operator {
+        guest.caller.actor()?;
     }
-    let Some(id) = StreamId::parse(&recording) else { return missing() };
-    // It renames a folder: a disk that stands still holds nobody else up.
-    let removed = tokio::task::spawn_blocking(move || shelf.recordings.remove(id)).await;
-    match removed.unwrap_or(Err(RemoveError::Missing)) {
-        Ok(()) => StatusCode::NO_CONTENT.into_response(),
-        Err(RemoveError::Missing) => missing(),
-        Err(error @ RemoveError::Live) => problem(StatusCode::CONFLICT, "live", &error.to_string()),
+    let (id, found) = asker.find(&id).await?;
+    asker.owns(&found).await?;
+    if let Some(recordings) = shelf.recordings.clone() {
+        // It renames a folder: a disk that stands still holds nobody else up.
+        let removed = tokio::task::spawn_blocking(move || recordings.remove(id)).await;
+        match removed.unwrap_or(Err(RemoveError::Missing)) {
+            // Gone meanwhile, as was wanted.
+            Ok(()) | Err(RemoveError::Missing) => {}
+            Err(error @ RemoveError::Live) => {
+                return Err(Problem::new(StatusCode::CONFLICT, "live", error.to_string()));
+            }
+        }
     }
-}
-
-fn missing() -> Response {
-    problem(StatusCode::NOT_FOUND, "no-recording", "There is no such recording")
-}
-
-/// A recording, and where to get what there is of it.
-fn describe(recording: &Recording) -> Value {
-    let mut value = json!(recording);
-    let plays = matches!(recording.state, RecordingState::Processing | RecordingState::Ready);
-    let base = format!("/vod/{}", recording.id);
-    value["hls"] = json!(plays.then(|| format!("{base}/master.m3u8")));
-    value["mp4"] = json!(recording.mp4_bytes.map(|_| format!("{base}/video.mp4")));
-    value
+    if guest.caller.actor().is_ok() {
+        shelf.v1.audit(&guest.caller, "recording.remove", &format!("{} {}", found.channel, found.id)).await?;
+    }
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -23,7 +23,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use control::db::Channel;
 use control::hooks::Webhooks;
-use control::{Accounts, Authority};
+use control::{Accounts, Action, Authority};
 use media::Hub;
 use sfu::Sfu;
 use tower_http::cors::{Any, CorsLayer};
@@ -33,9 +33,11 @@ use utoipa_axum::routes;
 
 use self::docs::Security;
 use super::api::Api;
+use super::caller::Caller;
 use super::extract::channel_name;
 use super::limit::{self, Limit};
 use super::problem::{Problem, ProblemShape};
+use super::recordings::{self, Shelf};
 use crate::broadcasts::Broadcasts;
 
 /// What the API stands on.
@@ -61,8 +63,20 @@ impl V1 {
         self.authority.channel(&name).ok_or_else(|| Problem::not_found(format!("there is no channel {name}")))
     }
 
+    /// The same, if the caller may do this to it.
+    async fn channel_for(
+        &self,
+        caller: &Caller,
+        action: Action,
+        name: &str,
+    ) -> Result<Arc<Channel>, Problem> {
+        let channel = self.channel(name).await?;
+        caller.may_on(self, action, &channel).await?;
+        Ok(channel)
+    }
+
     /// Notes who changed what.
-    async fn audit(&self, caller: &super::caller::Caller, action: &str, target: &str) -> Result<(), Problem> {
+    async fn audit(&self, caller: &Caller, action: &str, target: &str) -> Result<(), Problem> {
         let actor = caller.actor()?;
         let remote = caller.remote.to_string();
         let database = self.accounts.database();
@@ -79,7 +93,7 @@ impl V1 {
 struct Document;
 
 /// The routes, and `/api/v1/openapi.json` and `/api/docs` about them.
-pub(crate) fn routes(v1: Arc<V1>, api: Api, limited: Arc<Limit>) -> Router {
+pub(crate) fn routes(v1: Arc<V1>, api: Api, shelf: Shelf, limited: Arc<Limit>) -> Router {
     let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(session::setup_state, session::set_up))
         .routes(routes!(session::log_in, session::log_out))
@@ -115,6 +129,7 @@ pub(crate) fn routes(v1: Arc<V1>, api: Api, limited: Arc<Limit>) -> Router {
         .routes(routes!(instance::drain))
         .with_state(v1)
         .merge(super::api::routes(api))
+        .merge(recordings::routes(shelf))
         .split_for_parts();
     let text: Arc<str> = document.to_json().unwrap_or_default().into();
     // Tokens may be used from any page; cookies are for pages of ours, so no credentials.

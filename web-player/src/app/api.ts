@@ -43,8 +43,8 @@ export async function fetchInfo(): Promise<Info> {
 }
 
 export async function fetchStreams(): Promise<LiveStream[]> {
-  const body = await get('/api/v1/streams');
-  const streams = (Array.isArray(body.streams) ? body.streams : []).flatMap((value: unknown) => {
+  const body = await get('/api/v1/streams?limit=100');
+  const streams = (Array.isArray(body.items) ? body.items : []).flatMap((value: unknown) => {
     const stream = liveStream(value);
     return stream === null ? [] : [stream];
   });

@@ -43,7 +43,7 @@ export async function startMock({ port = 0, scenario = 'live', hls = null, answe
 }
 
 const STREAMS = () => ({
-  streams: [
+  items: [
     { channel: 'demo', id: 'st_1', startedAt: Date.now() - 754_000, transport: 'rtmp', viewers: 3, video: { codec: 'h264', width: 1280, height: 720 }, notices: [] },
     { channel: 'riverbank', id: 'st_2', startedAt: Date.now() - 5_154_000, transport: 'whip', viewers: 1284, video: { codec: 'h264', width: 1920, height: 1080 }, notices: ['The encoder uses B-frames: set B-frames to 0 for the lowest delay.'] },
     { channel: 'a-rather-long-channel-name-for-a-phone', id: 'st_3', startedAt: Date.now() - 31_000, transport: 'rtmp', viewers: 1, video: null, notices: [] },
@@ -55,7 +55,7 @@ async function serve(state, request, response) {
   const json = (body) => response.writeHead(200, { 'Content-Type': 'application/json' }).end(JSON.stringify(body));
   const problem = (status, title, detail) =>
     response.writeHead(status, { 'Content-Type': 'application/problem+json' }).end(JSON.stringify({ type: 'about:blank', title, status, detail }));
-  if (url.pathname === '/api/v1/streams') return json(state.scenario === 'offline' ? { streams: [] } : STREAMS());
+  if (url.pathname === '/api/v1/streams') return json(state.scenario === 'offline' ? { items: [] } : STREAMS());
   if (url.pathname === '/api/v1/info') {
     return json({ rtmpUrl: 'rtmp://stream.example.org:1935/live', whipUrl: 'https://stream.example.org/whip', demoChannel: 'demo', version: '0.1.0' });
   }

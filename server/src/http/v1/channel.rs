@@ -119,8 +119,7 @@ pub(super) async fn change(
     InPath(name): InPath<String>,
     Body(body): Body<Change>,
 ) -> Result<Json<ChannelShape>, Problem> {
-    let channel = v1.channel(&name).await?;
-    caller.may_on(&v1, Action::EditChannel, &channel).await?;
+    let channel = v1.channel_for(&caller, Action::EditChannel, &name).await?;
     let configured = channel.owner_id.is_none();
     if configured && body.title.is_some() {
         return Err(v1.configured(&channel));
@@ -144,8 +143,7 @@ pub(super) async fn remove(
     caller: Caller,
     InPath(name): InPath<String>,
 ) -> Result<StatusCode, Problem> {
-    let channel = v1.channel(&name).await?;
-    caller.may_on(&v1, Action::OwnChannel, &channel).await?;
+    let channel = v1.channel_for(&caller, Action::OwnChannel, &name).await?;
     if channel.owner_id.is_none() {
         return Err(v1.configured(&channel));
     }
@@ -187,8 +185,7 @@ pub(super) async fn past(
     InPath(name): InPath<String>,
     Params(cursor): Params<Cursor>,
 ) -> Result<Json<PastStreams>, Problem> {
-    let channel = v1.channel(&name).await?;
-    caller.may_on(&v1, Action::ModerateChannel, &channel).await?;
+    let channel = v1.channel_for(&caller, Action::ModerateChannel, &name).await?;
     let page = cursor.page()?;
     let streams = v1.accounts.database().past_streams(&channel.id, &page).await?;
     let next = next(&streams, page.limit, |stream| &stream.id);

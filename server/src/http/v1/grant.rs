@@ -112,8 +112,7 @@ pub(super) async fn void(
     caller: Caller,
     InPath(name): InPath<String>,
 ) -> Result<StatusCode, Problem> {
-    let channel = v1.channel(&name).await?;
-    caller.may_on(&v1, Action::GrantPlayback, &channel).await?;
+    let channel = v1.channel_for(&caller, Action::GrantPlayback, &name).await?;
     let change = ChannelChange { next_epoch: true, ..ChannelChange::default() };
     v1.accounts.database().change_channel(&channel.id, change, now_ms()).await?;
     v1.authority.refresh().await?;
@@ -121,8 +120,27 @@ pub(super) async fn void(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The public key by which grants are checked elsewhere (RFC 7517).
-#[utoipa::path(get, path = "/.well-known/jwks.json", tag = "grant", responses((status = 200, body = Value)))]
+/// Public keys, for the OpenAPI document.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "the document alone reads it")]
+pub(super) struct KeySet {
+    keys: Vec<PublicKey>,
+}
+
+/// One of them (RFC 8037).
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "the document alone reads it")]
+struct PublicKey {
+    kty: String,
+    crv: String,
+    alg: String,
+    r#use: String,
+    kid: String,
+    x: String,
+}
+
+/// The public keys by which grants are checked elsewhere (RFC 7517).
+#[utoipa::path(get, path = "/.well-known/jwks.json", tag = "grant", responses((status = 200, body = KeySet), Problems))]
 pub(super) async fn jwks(State(v1): State<Arc<V1>>) -> Json<Value> {
     Json(v1.authority.jwks())
 }

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use control::Action;
 use control::db::{Channel, Delivery, Hook};
 use control::hooks::{EVENT_TYPES, Event, WebhookError};
@@ -143,18 +144,38 @@ impl V1 {
             caller.may(Action::Administer)?;
             return Ok(None);
         };
-        let channel = self.channel(name).await?;
-        caller.may_on(self, Action::OwnChannel, &channel).await?;
-        Ok(Some(channel))
+        Ok(Some(self.channel_for(caller, Action::OwnChannel, name).await?))
     }
+}
 
-    /// One of them.
-    async fn hook(&self, caller: &Caller, whose: &Whose, id: &str) -> Result<Hook, Problem> {
-        let channel = self.hooks_of(caller, whose).await?;
-        let hook = self.accounts.database().hook(checked_id(id)?).await?;
+/// A hook that is named in a path, which the caller may see to.
+pub(super) struct Named {
+    v1: Arc<V1>,
+    caller: Caller,
+    hook: Hook,
+}
+
+impl FromRequestParts<Arc<V1>> for Named {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, v1: &Arc<V1>) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, v1).await?;
+        let Params(whose) = Params::<Whose>::from_request_parts(parts, v1).await?;
+        let InPath(path) = InPath::<InUrl>::from_request_parts(parts, v1).await?;
+        let channel = v1.hooks_of(&caller, &whose).await?;
+        let hook = v1.accounts.database().hook(checked_id(&path.id)?).await?;
         let fits = hook.channel_id.as_deref() == channel.as_ref().map(|channel| channel.id.as_str());
-        if fits { Ok(hook) } else { Err(Problem::not_found("there is no such hook")) }
+        if !fits {
+            return Err(Problem::not_found("there is no such hook"));
+        }
+        Ok(Self { v1: Arc::clone(v1), caller, hook })
     }
+}
+
+/// Path of a hook, and of what belongs to it.
+#[derive(Deserialize)]
+struct InUrl {
+    id: String,
 }
 
 /// The hooks of a channel, or of the instance.
@@ -194,45 +215,29 @@ pub(super) async fn add(
 /// Turns a hook on or off.
 #[utoipa::path(patch, path = "/api/v1/hooks/{id}", tag = "hook", params(("id" = String, Path), Whose),
     request_body = HookChange, responses((status = 204), Problems))]
-pub(super) async fn change(
-    State(v1): State<Arc<V1>>,
-    caller: Caller,
-    InPath(id): InPath<String>,
-    Params(whose): Params<Whose>,
-    Body(body): Body<HookChange>,
-) -> Result<StatusCode, Problem> {
-    let hook = v1.hook(&caller, &whose, &id).await?;
+pub(super) async fn change(named: Named, Body(body): Body<HookChange>) -> Result<StatusCode, Problem> {
+    let Named { v1, caller, hook } = &named;
     let reason = (!body.enabled).then_some("turned off by its owner");
     v1.accounts.database().enable_hook(&hook.id, reason).await?;
-    v1.audit(&caller, if body.enabled { "hook.enable" } else { "hook.disable" }, &hook.id).await?;
+    v1.audit(caller, if body.enabled { "hook.enable" } else { "hook.disable" }, &hook.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Removes a hook with its log.
 #[utoipa::path(delete, path = "/api/v1/hooks/{id}", tag = "hook", params(("id" = String, Path), Whose),
     responses((status = 204), Problems))]
-pub(super) async fn remove(
-    State(v1): State<Arc<V1>>,
-    caller: Caller,
-    InPath(id): InPath<String>,
-    Params(whose): Params<Whose>,
-) -> Result<StatusCode, Problem> {
-    let hook = v1.hook(&caller, &whose, &id).await?;
+pub(super) async fn remove(named: Named) -> Result<StatusCode, Problem> {
+    let Named { v1, caller, hook } = &named;
     v1.accounts.database().remove_hook(&hook.id).await?;
-    v1.audit(&caller, "hook.remove", &hook.id).await?;
+    v1.audit(caller, "hook.remove", &hook.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Sends a `webhook.test`, whatever the hook subscribed to.
 #[utoipa::path(post, path = "/api/v1/hooks/{id}/test", tag = "hook", params(("id" = String, Path), Whose),
     responses((status = 202), Problems))]
-pub(super) async fn test(
-    State(v1): State<Arc<V1>>,
-    caller: Caller,
-    InPath(id): InPath<String>,
-    Params(whose): Params<Whose>,
-) -> Result<StatusCode, Problem> {
-    let hook = v1.hook(&caller, &whose, &id).await?;
+pub(super) async fn test(named: Named) -> Result<StatusCode, Problem> {
+    let Named { v1, hook, .. } = &named;
     let at = now_ms();
     let event = Event {
         id: format!("evt_test_{at}"),
@@ -241,7 +246,7 @@ pub(super) async fn test(
         at,
         data: json!({ "hook": hook.id, "events": EVENT_TYPES }),
     };
-    v1.webhooks.announce_to(&hook, &event).await?;
+    v1.webhooks.announce_to(hook, &event).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -249,13 +254,10 @@ pub(super) async fn test(
 #[utoipa::path(get, path = "/api/v1/hooks/{id}/deliveries", tag = "hook",
     params(("id" = String, Path), Whose, Cursor), responses((status = 200, body = DeliveryList), Problems))]
 pub(super) async fn deliveries(
-    State(v1): State<Arc<V1>>,
-    caller: Caller,
-    InPath(id): InPath<String>,
-    Params(whose): Params<Whose>,
+    named: Named,
     Params(cursor): Params<Cursor>,
 ) -> Result<Json<DeliveryList>, Problem> {
-    let hook = v1.hook(&caller, &whose, &id).await?;
+    let Named { v1, hook, .. } = &named;
     let page = cursor.page()?;
     let entries = v1.accounts.database().deliveries(&hook.id, &page).await?;
     let next = next(&entries, page.limit, |entry| &entry.id);
@@ -266,14 +268,12 @@ pub(super) async fn deliveries(
 #[utoipa::path(post, path = "/api/v1/hooks/{id}/deliveries/{delivery}/replay", tag = "hook",
     params(("id" = String, Path), ("delivery" = String, Path), Whose), responses((status = 202), Problems))]
 pub(super) async fn replay(
-    State(v1): State<Arc<V1>>,
-    caller: Caller,
-    InPath((id, delivery)): InPath<(String, String)>,
-    Params(whose): Params<Whose>,
+    named: Named,
+    InPath((_, delivery)): InPath<(String, String)>,
 ) -> Result<StatusCode, Problem> {
-    let hook = v1.hook(&caller, &whose, &id).await?;
+    let Named { v1, caller, hook } = &named;
     let delivery = checked_id(&delivery)?;
     v1.accounts.database().replay_delivery(&hook.id, delivery, now_ms()).await?;
-    v1.audit(&caller, "hook.replay", delivery).await?;
+    v1.audit(caller, "hook.replay", delivery).await?;
     Ok(StatusCode::ACCEPTED)
 }

@@ -24,8 +24,7 @@ pub(super) async fn list(
     caller: Caller,
     InPath(name): InPath<String>,
 ) -> Result<Json<KeyList>, Problem> {
-    let channel = v1.channel(&name).await?;
-    caller.may_on(&v1, Action::OwnChannel, &channel).await?;
+    let channel = v1.channel_for(&caller, Action::OwnChannel, &name).await?;
     let keys = v1.accounts.database().stream_keys(&channel.id).await?;
     Ok(Json(KeyList { items: keys.into_iter().map(Key::from).collect() }))
 }
@@ -58,8 +57,7 @@ pub(super) async fn add(
     InPath(name): InPath<String>,
     Body(body): Body<NewKey>,
 ) -> Result<(StatusCode, Json<MadeKey>), Problem> {
-    let channel = v1.channel(&name).await?;
-    caller.may_on(&v1, Action::OwnChannel, &channel).await?;
+    let channel = v1.channel_for(&caller, Action::OwnChannel, &name).await?;
     let (key, secret) = v1.accounts.add_stream_key(&channel.id, &body.name, body.seconds).await?;
     v1.audit(&caller, "key.create", &key.id).await?;
     Ok((StatusCode::CREATED, Json(MadeKey { secret: secret.expose().to_owned(), key: key.into() })))
@@ -83,8 +81,7 @@ pub(super) async fn rotate(
     InPath((name, id)): InPath<(String, String)>,
     Body(body): Body<Rotation>,
 ) -> Result<(StatusCode, Json<MadeKey>), Problem> {
-    let channel = v1.channel(&name).await?;
-    caller.may_on(&v1, Action::OwnChannel, &channel).await?;
+    let channel = v1.channel_for(&caller, Action::OwnChannel, &name).await?;
     let id = checked_id(&id)?;
     let (key, secret) = v1.accounts.rotate_stream_key(&channel.id, id, body.overlap_seconds).await?;
     v1.audit(&caller, "key.rotate", id).await?;
@@ -99,8 +96,7 @@ pub(super) async fn revoke(
     caller: Caller,
     InPath((name, id)): InPath<(String, String)>,
 ) -> Result<StatusCode, Problem> {
-    let channel = v1.channel(&name).await?;
-    caller.may_on(&v1, Action::OwnChannel, &channel).await?;
+    let channel = v1.channel_for(&caller, Action::OwnChannel, &name).await?;
     let id = checked_id(&id)?;
     v1.accounts.database().revoke_stream_key(&channel.id, id, now_ms()).await?;
     v1.broadcasts.check();

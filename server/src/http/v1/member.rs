@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use control::Action;
-use control::db::ChannelRole;
+use control::db::{Channel, ChannelRole, User};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -39,13 +40,39 @@ pub(super) async fn roles(
     InPath(name): InPath<String>,
     Params(cursor): Params<Cursor>,
 ) -> Result<Json<Roles>, Problem> {
-    let channel = v1.channel(&name).await?;
-    caller.may_on(&v1, Action::OwnChannel, &channel).await?;
+    let channel = v1.channel_for(&caller, Action::OwnChannel, &name).await?;
     let page = cursor.page()?;
     let roles = v1.accounts.database().channel_roles(&channel.id, &page).await?;
     let next = next(&roles, page.limit, |entry| &entry.login);
     let items = roles.into_iter().map(|it| RoleShape { login: it.login, role: it.role.as_str() }).collect();
     Ok(Json(Roles { items, next }))
+}
+
+/// Somebody who is named in a path, on a channel that the caller owns.
+pub(super) struct Named {
+    v1: Arc<V1>,
+    caller: Caller,
+    channel: Arc<Channel>,
+    user: User,
+}
+
+impl FromRequestParts<Arc<V1>> for Named {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, v1: &Arc<V1>) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, v1).await?;
+        let InPath((name, login)) = InPath::<(String, String)>::from_request_parts(parts, v1).await?;
+        let channel = v1.channel_for(&caller, Action::OwnChannel, &name).await?;
+        let user = v1.user(&login).await?;
+        Ok(Self { v1: Arc::clone(v1), caller, channel, user })
+    }
+}
+
+impl Named {
+    async fn audit(&self, action: &str, what: &str) -> Result<(), Problem> {
+        let target = format!("{} {} {what}", self.channel.name, self.user.login);
+        self.v1.audit(&self.caller, action, target.trim_end()).await
+    }
 }
 
 /// Which role.
@@ -60,35 +87,21 @@ pub(super) struct NewRole {
 #[utoipa::path(put, path = "/api/v1/channels/{channel}/roles/{login}", tag = "member",
     params(("channel" = String, Path), ("login" = String, Path)), request_body = NewRole,
     responses((status = 204), Problems))]
-pub(super) async fn set_role(
-    State(v1): State<Arc<V1>>,
-    caller: Caller,
-    InPath((name, login)): InPath<(String, String)>,
-    Body(body): Body<NewRole>,
-) -> Result<StatusCode, Problem> {
-    let channel = v1.channel(&name).await?;
-    caller.may_on(&v1, Action::OwnChannel, &channel).await?;
+pub(super) async fn set_role(named: Named, Body(body): Body<NewRole>) -> Result<StatusCode, Problem> {
     let known = || Problem::invalid("role is editor, moderator or vip");
     let role = ChannelRole::parse(&body.role).ok_or_else(known)?;
-    let user = v1.user(&login).await?;
+    let Named { v1, channel, user, .. } = &named;
     v1.accounts.database().set_channel_role(&channel.id, &user.id, role, now_ms()).await?;
-    v1.audit(&caller, "role.set", &format!("{} {} {}", channel.name, user.login, role.as_str())).await?;
+    named.audit("role.set", role.as_str()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Takes a role away.
 #[utoipa::path(delete, path = "/api/v1/channels/{channel}/roles/{login}", tag = "member",
     params(("channel" = String, Path), ("login" = String, Path)), responses((status = 204), Problems))]
-pub(super) async fn remove_role(
-    State(v1): State<Arc<V1>>,
-    caller: Caller,
-    InPath((name, login)): InPath<(String, String)>,
-) -> Result<StatusCode, Problem> {
-    let channel = v1.channel(&name).await?;
-    caller.may_on(&v1, Action::OwnChannel, &channel).await?;
-    let user = v1.user(&login).await?;
-    v1.accounts.database().remove_channel_role(&channel.id, &user.id).await?;
-    v1.audit(&caller, "role.remove", &format!("{} {}", channel.name, user.login)).await?;
+pub(super) async fn remove_role(named: Named) -> Result<StatusCode, Problem> {
+    named.v1.accounts.database().remove_channel_role(&named.channel.id, &named.user.id).await?;
+    named.audit("role.remove", "").await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -110,35 +123,25 @@ const SUBSCRIPTION_SECONDS_MAX: i64 = 366 * 24 * 60 * 60;
     params(("channel" = String, Path), ("login" = String, Path)), request_body = NewSubscription,
     responses((status = 204), Problems))]
 pub(super) async fn subscribe(
-    State(v1): State<Arc<V1>>,
-    caller: Caller,
-    InPath((name, login)): InPath<(String, String)>,
+    named: Named,
     Body(body): Body<NewSubscription>,
 ) -> Result<StatusCode, Problem> {
-    let channel = v1.channel(&name).await?;
-    caller.may_on(&v1, Action::OwnChannel, &channel).await?;
     if !(1..=3).contains(&body.tier) || !(1..=SUBSCRIPTION_SECONDS_MAX).contains(&body.seconds) {
         return Err(Problem::invalid(format!("tier is 1 to 3, seconds 1 to {SUBSCRIPTION_SECONDS_MAX}")));
     }
-    let (user, now) = (v1.user(&login).await?, now_ms());
+    let Named { v1, channel, user, .. } = &named;
+    let now = now_ms();
     let ends_at = now + body.seconds * 1000;
     v1.accounts.database().subscribe(&user.id, &channel.id, body.tier, ends_at, now).await?;
-    v1.audit(&caller, "subscription.set", &format!("{} {}", channel.name, user.login)).await?;
+    named.audit("subscription.set", "").await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Ends a subscription.
 #[utoipa::path(delete, path = "/api/v1/channels/{channel}/subscribers/{login}", tag = "member",
     params(("channel" = String, Path), ("login" = String, Path)), responses((status = 204), Problems))]
-pub(super) async fn unsubscribe(
-    State(v1): State<Arc<V1>>,
-    caller: Caller,
-    InPath((name, login)): InPath<(String, String)>,
-) -> Result<StatusCode, Problem> {
-    let channel = v1.channel(&name).await?;
-    caller.may_on(&v1, Action::OwnChannel, &channel).await?;
-    let user = v1.user(&login).await?;
-    v1.accounts.database().unsubscribe(&user.id, &channel.id).await?;
-    v1.audit(&caller, "subscription.end", &format!("{} {}", channel.name, user.login)).await?;
+pub(super) async fn unsubscribe(named: Named) -> Result<StatusCode, Problem> {
+    named.v1.accounts.database().unsubscribe(&named.user.id, &named.channel.id).await?;
+    named.audit("subscription.end", "").await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -15,6 +15,7 @@ use super::V1;
 use crate::http::caller::Caller;
 use crate::http::extract::{Body, InPath, channel_name};
 use crate::http::problem::{Problem, Problems};
+use crate::http::streams::offline;
 
 /// Ends a Stream: its encoder is cut off, and may come again. For the channel's owner, its editors, and moderators of the
 /// instance.
@@ -25,8 +26,7 @@ pub(super) async fn end(
     caller: Caller,
     InPath(name): InPath<String>,
 ) -> Result<StatusCode, Problem> {
-    let channel = v1.channel(&name).await?;
-    caller.may_on(&v1, Action::EndStream, &channel).await?;
+    let channel = v1.channel_for(&caller, Action::EndStream, &name).await?;
     if !v1.broadcasts.cut(&channel_name(&name)?, "cut") {
         return Err(offline());
     }
@@ -42,8 +42,7 @@ pub(super) async fn kick(
     caller: Caller,
     InPath((name, peer)): InPath<(String, String)>,
 ) -> Result<StatusCode, Problem> {
-    let channel = v1.channel(&name).await?;
-    caller.may_on(&v1, Action::ModerateChannel, &channel).await?;
+    let channel = v1.channel_for(&caller, Action::ModerateChannel, &name).await?;
     let (_, id) = viewer(&v1, &name, &peer).await?;
     v1.sfu.close_peer(id);
     v1.audit(&caller, "viewer.kick", &format!("{} {id}", channel.name)).await?;
@@ -71,8 +70,7 @@ pub(super) async fn set_layer(
     InPath((name, peer)): InPath<(String, String)>,
     Body(body): Body<Choice>,
 ) -> Result<StatusCode, Problem> {
-    let channel = v1.channel(&name).await?;
-    caller.may_on(&v1, Action::ModerateChannel, &channel).await?;
+    let channel = v1.channel_for(&caller, Action::ModerateChannel, &name).await?;
     let (stream, id) = viewer(&v1, &name, &peer).await?;
     let choice = match (body.rid.as_str(), body.max_height) {
         ("auto", max_height) => LayerChoice::Auto { max_height },
@@ -100,8 +98,4 @@ async fn viewer(v1: &V1, name: &str, peer: &str) -> Result<(Arc<Stream>, PeerId)
     let mut viewers = peers.iter().filter(|it| !matches!(it.role, Role::Publisher(_)));
     let found = viewers.find(|it| it.id.to_string() == peer).map(|it| it.id);
     Ok((stream, found.ok_or_else(|| Problem::not_found("there is no such viewer"))?))
-}
-
-fn offline() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "offline", "Nobody publishes on this channel now")
 }
