@@ -13,6 +13,7 @@ mod follow;
 mod hook;
 mod invite;
 mod live_stream;
+mod look;
 mod migration;
 mod page;
 mod role;
@@ -21,7 +22,7 @@ mod stream_key;
 mod subscription;
 mod user;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -35,7 +36,8 @@ pub use channel::{Channel, ChannelChange, NewChannel, Visibility};
 pub use delivery::{Attempt, Delivery, DeliveryState, NewDelivery};
 pub use error::Error;
 pub use hook::{Hook, NewHook};
-pub use live_stream::{Claim, LEASE, LiveStream};
+pub use live_stream::{Claim, Ended, LEASE, LiveStream};
+pub use look::Look;
 pub use page::Page;
 pub use role::{ChannelRole, RoleEntry};
 pub use session::SessionUser;
@@ -87,28 +89,27 @@ impl Database {
     /// # Errors
     /// [`Error::Open`] with the engine's reason; [`Error::Newer`] if a newer version has written it.
     pub async fn open(url: Option<&str>, data: &Path) -> Result<Self, Error> {
-        sqlx::any::install_default_drivers();
-        let database = match url {
-            Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
-                let pool = AnyPoolOptions::new()
-                    .max_connections(POSTGRES_CONNECTIONS)
-                    .acquire_timeout(ACQUIRE_TIMEOUT)
-                    .connect(url)
-                    .await
-                    .map_err(Error::open)?;
-                Self::new(Engine::Postgres, pool.clone(), pool)
-            }
-            Some(url) => match url.strip_prefix("sqlite:") {
-                Some(path) => Self::open_file(Path::new(path.trim_start_matches("//"))).await?,
-                None => return Err(Error::Scheme),
-            },
-            None => {
-                std::fs::create_dir_all(data).map_err(|error| Error::Open(error.to_string()))?;
-                Self::open_file(&data.join("swiftwater.db")).await?
-            }
-        };
+        let database = Self::connect(url, data).await?;
         migration::run(&database).await?;
         Ok(database)
+    }
+
+    /// The same with the schema as it is.
+    async fn connect(url: Option<&str>, data: &Path) -> Result<Self, Error> {
+        sqlx::any::install_default_drivers();
+        let Some(file) = file(url, data)? else {
+            let pool = AnyPoolOptions::new()
+                .max_connections(POSTGRES_CONNECTIONS)
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+                .connect(url.unwrap_or_default())
+                .await
+                .map_err(Error::open)?;
+            return Ok(Self::new(Engine::Postgres, pool.clone(), pool));
+        };
+        if url.is_none() {
+            std::fs::create_dir_all(data).map_err(|error| Error::Open(error.to_string()))?;
+        }
+        Self::open_file(&file).await
     }
 
     async fn open_file(path: &Path) -> Result<Self, Error> {
@@ -189,6 +190,21 @@ impl Database {
             Engine::Postgres => "BEGIN",
         };
         Ok(self.writer.begin_with(begin).await?)
+    }
+}
+
+/// The file of SQLite that `url` means, or no URL; none for PostgreSQL.
+///
+/// # Errors
+/// [`Error::Scheme`] for anything else.
+pub fn file(url: Option<&str>, data: &Path) -> Result<Option<PathBuf>, Error> {
+    match url {
+        Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => Ok(None),
+        Some(url) => match url.strip_prefix("sqlite:") {
+            Some(path) => Ok(Some(path.trim_start_matches("//").into())),
+            None => Err(Error::Scheme),
+        },
+        None => Ok(Some(data.join("swiftwater.db"))),
     }
 }
 

@@ -14,6 +14,7 @@
 //!
 //! ```text
 //!   Webhooks::announce(Event) ─► deliveries (database) ─► Webhooks::run ─► Client, public addresses only
+//!   Database::name_live_stream, end_live_stream, … ─┘ with what they tell of, in one transaction
 //! ```
 
 mod answer;
@@ -31,7 +32,8 @@ mod webhook;
 
 pub use call::Caller;
 pub use config::{Config, HookUrl, Keys};
-pub use event::{EVENT_TYPES, Event};
+pub(crate) use event::wants;
+pub use event::{Broadcast, EVENT_TYPES, Event};
 pub use gate::{Admitted, Gate, Refusal};
 pub use stats::Stats;
 pub use visit::Visit;

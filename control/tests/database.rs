@@ -5,6 +5,7 @@
 mod postgres;
 
 use control::db::*;
+use control::hooks::Broadcast;
 use postgres::Postgres;
 use tempfile::TempDir;
 
@@ -35,9 +36,11 @@ async fn keeps_the_contract(postgres: Option<&Postgres>) {
     channels(Place::new(postgres)).await;
     keys(Place::new(postgres)).await;
     one_live_stream(Place::new(postgres)).await;
+    ends_are_told(Place::new(postgres)).await;
     many_go_live_at_once(Place::new(postgres)).await;
     followers(Place::new(postgres)).await;
     outbox(Place::new(postgres)).await;
+    a_look_changes_nothing(Place::new(postgres)).await;
     many_start_at_once(Place::new(postgres)).await;
 }
 
@@ -152,8 +155,8 @@ async fn channels(place: Place<'_>) {
     assert_eq!(db.channel_roles(&channel.id, &Page::first(10)).await.expect("listed")[0].login, "bo");
     db.remove_channel_role(&channel.id, &bo.id).await.expect("removed");
     assert_eq!(db.channel_role(&channel.id, &bo.id).await.expect("asked"), None);
-    db.remove_channel(&channel.id).await.expect("removed");
-    assert!(matches!(db.remove_channel(&channel.id).await, Err(Error::Missing(_))));
+    db.remove_channel(&channel.id, NOW).await.expect("removed");
+    assert!(matches!(db.remove_channel(&channel.id, NOW).await, Err(Error::Missing(_))));
     for n in 0..20 {
         let name = format!("c{n}");
         let new = NewChannel { owner_id: &user.id, name: &name, title: "", visibility: Visibility::Public };
@@ -214,7 +217,15 @@ async fn one_live_stream(place: Place<'_>) {
     let (_, channel) = ana(&db).await;
     let lease = LEASE.as_millis() as i64;
     let first = db.go_live(claim(&channel, "a", false), NOW).await.expect("asked").expect("free");
-    db.name_live_stream(&first, "s1").await.expect("named");
+    let told = |id: &str| Broadcast {
+        id: id.to_owned(),
+        channel_id: channel.id.clone(),
+        channel: "ana".to_owned(),
+        title: "Ana".to_owned(),
+        stream: "s1".to_owned(),
+        started_at: NOW,
+    };
+    assert_eq!(db.name_live_stream(&told(&first), NOW).await.expect("named"), 0, "nobody wants to hear it");
     assert_eq!(db.go_live(claim(&channel, "b", false), NOW + lease).await.expect("asked"), None, "busy");
     assert_eq!(
         db.go_live(claim(&channel, "a", true), NOW + 1).await.expect("asked"),
@@ -235,12 +246,79 @@ async fn one_live_stream(place: Place<'_>) {
         (first.as_str(), Some(NOW + 1), Some("node_lost")),
     ];
     assert_eq!(seen, expected);
-    assert_eq!(db.renew_lease("b", NOW + lease + 4).await.expect("renewed"), 0);
-    assert_eq!(db.renew_lease("c", NOW + 2 * lease + 5).await.expect("renewed"), 1, "b is dead");
+    assert_eq!(db.renew_lease("b", NOW + lease + 4).await.expect("renewed").streams, 0);
+    let ended = db.renew_lease("c", NOW + 2 * lease + 5).await.expect("renewed");
+    assert_eq!(ended.streams, 1, "b is dead");
     let fourth = db.go_live(claim(&channel, "c", false), NOW).await.expect("asked").expect("free");
-    db.end_live_stream(&fourth, "ended", NOW + 1).await.expect("ended");
+    db.end_live_stream(&fourth, "ended", None, NOW + 1).await.expect("ended");
     db.go_live(claim(&channel, "d", false), NOW + 2).await.expect("asked").expect("free");
-    assert_eq!(db.end_streams_of("d").await.expect("ended"), 1);
+    assert_eq!(db.end_streams_of("d", NOW + 3).await.expect("ended").streams, 1);
+}
+
+/// What began and ended is told of once, whoever notices the end.
+async fn ends_are_told(place: Place<'_>) {
+    let db = place.open().await;
+    let (_, channel) = ana(&db).await;
+    let lease = LEASE.as_millis() as i64;
+    let hook = |channel_id, events| NewHook { channel_id, url: "https://x", events, secret_sealed: "s" };
+    let all = db.add_hook(hook(None, "*"), NOW).await.expect("added");
+    let offline = db.add_hook(hook(Some(&channel.id), "stream.offline"), NOW).await.expect("added");
+    let begin = async |node: &str, now: i64| {
+        let id = db.go_live(claim(&channel, node, false), now).await.expect("asked").expect("free");
+        let begun = Broadcast {
+            stream: format!("s_{id}"),
+            id,
+            channel_id: channel.id.clone(),
+            channel: "ana".to_owned(),
+            title: "Ana".to_owned(),
+            started_at: now,
+        };
+        assert_eq!(db.name_live_stream(&begun, now).await.expect("named"), 1, "one wants to hear of it");
+        begun
+    };
+    // Its own node, twice.
+    let first = begin("a", NOW).await;
+    assert_eq!(db.end_live_stream(&first.id, "cut", Some(&first), NOW + 1).await.expect("ended"), 2);
+    assert_eq!(db.end_live_stream(&first.id, "cut", Some(&first), NOW + 1).await.expect("ended"), 0);
+    // Its node, in its next life; then nobody finds it any more.
+    let second = begin("a", NOW + 10).await;
+    let ended = db.end_streams_of("a", NOW + 20).await.expect("ended");
+    assert_eq!((ended.streams, ended.told), (1, 2));
+    assert_eq!(db.renew_lease("b", NOW + 20 + 2 * lease).await.expect("renewed").told, 0);
+    assert_eq!(db.end_live_stream(&second.id, "ended", Some(&second), NOW + 30).await.expect("ended"), 0);
+    // Another node, after the lease; and whoever takes the Channel.
+    let third = begin("a", NOW + 40).await;
+    let ended = db.renew_lease("b", NOW + 41 + lease).await.expect("renewed");
+    assert_eq!((ended.streams, ended.told), (1, 2));
+    let fourth = begin("a", NOW + 50).await;
+    let fifth = begin("b", NOW + 51 + lease).await;
+    // One that never had a name: nobody heard of it.
+    db.end_live_stream(&fifth.id, "ended", Some(&fifth), NOW + 60 + lease).await.expect("ended");
+    db.go_live(claim(&channel, "c", false), NOW).await.expect("asked").expect("free");
+    let ended = db.end_streams_of("c", NOW).await.expect("ended");
+    assert_eq!((ended.streams, ended.told), (1, 0));
+    // The Channel goes while it is live, and its own hook with it.
+    let sixth = begin("a", NOW + 100).await;
+    let log = db.deliveries(&offline.id, &Page::first(100)).await.expect("listed");
+    assert_eq!(log.len(), 5);
+    db.remove_channel(&channel.id, NOW + 101).await.expect("removed");
+    let log = db.deliveries(&all.id, &Page::first(100)).await.expect("listed");
+    for (begun, reason) in [
+        (&first, "cut"),
+        (&second, "node_lost"),
+        (&third, "node_lost"),
+        (&fourth, "node_lost"),
+        (&fifth, "ended"),
+        (&sixth, "removed"),
+    ] {
+        let about: Vec<_> = log.iter().filter(|it| it.payload.contains(&begun.stream)).collect();
+        let types: Vec<&str> = about.iter().map(|it| it.event_type.as_str()).collect();
+        assert_eq!(types, ["stream.offline", "stream.online"], "{reason}");
+        let data: serde_json::Value = serde_json::from_str(&about[0].payload).expect("JSON");
+        assert_eq!(data["data"]["reason"], reason, "{data}");
+        assert_eq!(data["data"]["startedAt"], begun.started_at, "{data}");
+    }
+    assert_eq!(log.len(), 12);
 }
 
 async fn many_go_live_at_once(place: Place<'_>) {
@@ -331,6 +409,24 @@ async fn outbox(place: Place<'_>) {
     assert_eq!(db.forget_deliveries(NOW + 999).await.expect("forgotten"), 0, "pending ones stay");
     db.remove_hook(&hook.id).await.expect("removed");
     assert_eq!(db.deliveries_pending().await.expect("counted"), 0);
+}
+
+async fn a_look_changes_nothing(place: Place<'_>) {
+    let look = async || Database::look(place.url.as_deref(), place.data.path()).await;
+    match look().await.expect("it answers") {
+        // SQLite: there is no file, and it does not make one.
+        None => assert_eq!(std::fs::read_dir(place.data.path()).expect("there").count(), 0),
+        Some(look) => assert_eq!((look.schema, look.unwritable), (0, None)),
+    }
+    let db = place.open().await;
+    let look = look().await.expect("it answers").expect("it is there");
+    assert_eq!((look.engine, look.schema, look.damage), (db.engine(), look.schema_known, None));
+    assert_eq!(look.unwritable, None);
+    assert!(look.version.starts_with(|it: char| it.is_ascii_digit()), "{}", look.version);
+    assert_eq!(look.version_number.is_some(), place.postgres.is_some());
+    let dir = place.data.path().join("none");
+    let wrong = Database::look(Some("postgres://nobody@127.0.0.1:1/none"), &dir).await;
+    assert!(matches!(wrong, Err(Error::Open(_))), "{wrong:?}");
 }
 
 async fn many_start_at_once(place: Place<'_>) {

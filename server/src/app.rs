@@ -32,7 +32,7 @@ use crate::http::limit::Limit;
 use crate::http::patience;
 use crate::http::v1::V1;
 use crate::metrics::Metrics;
-use crate::{admission, announcer, demo, first_run, http, lifecycle, node, tls};
+use crate::{admission, demo, first_run, http, lifecycle, node, tls};
 
 /// Largest request body: an SDP offer is a few kilobytes; WHIP refuses above 64 KiB itself.
 const BODY_BYTES_MAX: usize = 256 * 1024;
@@ -145,8 +145,14 @@ impl Server {
         // The bus, and everything that reads it.
         let hub = Hub::new(Duration::from_secs(config.publish.reconnect_grace_s));
         let node_id = node::id(&config.data.dir).map_err(StartError::Node)?;
-        let broadcasts =
-            Broadcasts::start(database.clone(), Arc::clone(&authority), Arc::clone(&hub), node_id).await?;
+        let broadcasts = Broadcasts::start(
+            database.clone(),
+            Arc::clone(&authority),
+            Arc::clone(&hub),
+            Arc::clone(&webhooks),
+            node_id,
+        )
+        .await?;
         let sfu = Sfu::start(config.rtc.clone())?;
         let recordings = recordings(&config)?;
         let packager = match &recordings {
@@ -161,13 +167,6 @@ impl Server {
             Arc::clone(&packager),
             Arc::clone(&transcoder),
             tasks.clone(),
-            stop.clone(),
-        ));
-
-        tasks.spawn(announcer::run(
-            Arc::clone(&hub),
-            Arc::clone(&authority),
-            Arc::clone(&webhooks),
             stop.clone(),
         ));
         tasks.spawn(Arc::clone(&webhooks).run(stop.clone()));

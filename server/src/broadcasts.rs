@@ -1,11 +1,15 @@
 //! What the database knows of this node's live Streams: who holds the Channel, by which key, and who is told.
+//!
+//! What webhooks are told of a Stream is written with its row, in one transaction: whenever the process dies, an event is
+//! in the outbox if and only if it happened.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use control::db::{Claim, Database, LEASE, Page};
+use control::db::{Claim, Database, Ended, LEASE, Page};
+use control::hooks::{Broadcast, Webhooks};
 use control::{Authority, Grant};
 use media::{ChannelName, Hub, HubEvent, Stream};
 use serde::Serialize;
@@ -14,7 +18,7 @@ use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::http::v1::now_ms;
 
@@ -30,6 +34,10 @@ const CLEAN_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// How long the audit log is kept.
 const AUDIT_MS: i64 = 90 * 24 * 60 * 60 * 1000;
 
+/// Streams that are over and whose end the database did not take yet. While it is away every Stream that ends becomes one,
+/// and has some hundred bytes; beyond it, the oldest are left to the lease and counted as an error.
+const UNFINISHED_MAX: usize = 4096;
+
 /// Live Streams of this node, by Channel.
 #[derive(Debug)]
 pub(crate) struct Broadcasts {
@@ -37,7 +45,9 @@ pub(crate) struct Broadcasts {
     authority: Arc<Authority>,
     hub: Arc<Hub>,
     node_id: String,
+    webhooks: Arc<Webhooks>,
     live: Mutex<HashMap<ChannelName, Row>>,
+    unfinished: Mutex<VecDeque<(ChannelName, Row)>>,
     wake: Notify,
     counters: Counters,
 }
@@ -49,6 +59,17 @@ struct Row {
     channel_id: String,
     key_id: Option<String>,
     end_reason: &'static str,
+    begun: Option<Begun>,
+    /// The database knows that it has begun, and so do those who want to.
+    named: bool,
+}
+
+/// The Stream of a row.
+#[derive(Clone, Debug)]
+struct Begun {
+    stream: String,
+    /// Unix milliseconds.
+    at: i64,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +77,7 @@ struct Counters {
     busy: AtomicU64,
     cut: AtomicU64,
     followers_told: AtomicU64,
+    lost: AtomicU64,
     errors: AtomicU64,
 }
 
@@ -68,6 +90,8 @@ pub(crate) struct Stats {
     pub(crate) cut: u64,
     /// Followers on this node that were told of a Stream.
     pub(crate) followers_told: u64,
+    /// Streams of nodes that died, marked as ended by this one.
+    pub(crate) lost: u64,
     /// Statements that failed.
     pub(crate) errors: u64,
 }
@@ -78,21 +102,23 @@ impl Broadcasts {
         database: Database,
         authority: Arc<Authority>,
         hub: Arc<Hub>,
+        webhooks: Arc<Webhooks>,
         node_id: String,
     ) -> Result<Arc<Self>, control::db::Error> {
-        let ended = database.end_streams_of(&node_id).await?;
-        if ended > 0 {
-            info!(ended, "streams that this node left behind were marked as ended");
-        }
-        Ok(Arc::new(Self {
+        let ended = database.end_streams_of(&node_id, now_ms()).await?;
+        let broadcasts = Arc::new(Self {
             database,
             authority,
             hub,
             node_id,
+            webhooks,
             live: Mutex::default(),
+            unfinished: Mutex::default(),
             wake: Notify::new(),
             counters: Counters::default(),
-        }))
+        });
+        broadcasts.lost(ended, "streams that this node left behind were marked as ended");
+        Ok(broadcasts)
     }
 
     /// Takes the Channel for this node; false if it is live on another.
@@ -109,16 +135,37 @@ impl Broadcasts {
             self.counters.busy.fetch_add(1, Ordering::Relaxed);
             return Ok(false);
         };
-        let row =
-            Row { id, channel_id: channel_id.clone(), key_id: grant.key_id.clone(), end_reason: "ended" };
-        self.live().insert(grant.channel.clone(), row);
+        let mut live = self.live();
+        let before = live.get(&grant.channel).filter(|before| before.id == id);
+        let row = Row {
+            channel_id: channel_id.clone(),
+            key_id: grant.key_id.clone(),
+            end_reason: "ended",
+            begun: before.and_then(|before| before.begun.clone()),
+            named: before.is_some_and(|before| before.named),
+            id,
+        };
+        live.insert(grant.channel.clone(), row);
         Ok(true)
     }
 
-    /// The Stream has begun: notes its id, and that its key was used.
+    /// A Publisher has the Stream: notes its id, and that its key was used.
     pub(crate) async fn begun(&self, stream: &Stream) {
-        let Some(row) = self.live().get(stream.channel()).cloned() else { return };
-        self.note(self.database.name_live_stream(&row.id, &stream.id().to_string()).await);
+        let zero = media::MediaTime::zero(media::Timescale::MICROS);
+        let at = stream.clock().ntp(zero).as_unix_micros() / 1000;
+        let begun = Begun { stream: stream.id().to_string(), at: i64::try_from(at).unwrap_or(i64::MAX) };
+        let row = {
+            let mut live = self.live();
+            let Some(row) = live.get_mut(stream.channel()) else { return };
+            if row.begun.as_ref().is_none_or(|known| known.stream != begun.stream) {
+                row.begun = Some(begun);
+                row.named = false;
+            }
+            row.clone()
+        };
+        if !row.named {
+            self.name(stream.channel(), &row).await;
+        }
         if let Some(key) = &row.key_id {
             self.note(self.database.touch_stream_key(key, now_ms()).await);
         }
@@ -149,6 +196,7 @@ impl Broadcasts {
             busy: get(&self.counters.busy),
             cut: get(&self.counters.cut),
             followers_told: get(&self.counters.followers_told),
+            lost: get(&self.counters.lost),
             errors: get(&self.counters.errors),
         }
     }
@@ -182,8 +230,9 @@ impl Broadcasts {
                 }
                 () = self.wake.notified() => self.check_all().await,
                 _ = lease.tick() => {
-                    if let Some(ended @ 1..) = self.note(self.database.renew_lease(&self.node_id, now_ms()).await) {
-                        warn!(ended, "streams of a node that died were marked as ended");
+                    self.finish().await;
+                    if let Some(ended) = self.note(self.database.renew_lease(&self.node_id, now_ms()).await) {
+                        self.lost(ended, "streams of a node that died were marked as ended");
                     }
                 }
                 _ = clean.tick() => {
@@ -192,10 +241,10 @@ impl Broadcasts {
                 }
             }
         }
-        let all: Vec<ChannelName> = self.live().keys().cloned().collect();
-        for channel in all {
-            self.ended(&channel).await;
-        }
+        // The node stops: all of them are over.
+        let all = std::mem::take(&mut *self.live());
+        self.unfinished().extend(all);
+        self.finish().await;
     }
 
     async fn ended(&self, channel: &ChannelName) {
@@ -204,13 +253,71 @@ impl Broadcasts {
             return;
         }
         let Some(row) = self.live().remove(channel) else { return };
-        self.note(self.database.end_live_stream(&row.id, row.end_reason, now_ms()).await);
+        let mut unfinished = self.unfinished();
+        if unfinished.len() >= UNFINISHED_MAX {
+            unfinished.pop_front();
+            self.counters.errors.fetch_add(1, Ordering::Relaxed);
+        }
+        unfinished.push_back((channel.clone(), row));
+        drop(unfinished);
+        self.finish().await;
     }
 
     async fn end_gone(&self) {
         let all: Vec<ChannelName> = self.live().keys().cloned().collect();
         for channel in all {
             self.ended(&channel).await;
+        }
+    }
+
+    /// Notes in the database what is over. What it does not take now it is asked to take again.
+    async fn finish(&self) {
+        let all = std::mem::take(&mut *self.unfinished());
+        let mut left = VecDeque::new();
+        for (channel, row) in all {
+            let told = self.broadcast(&channel, &row);
+            let now = now_ms();
+            let ended = self.database.end_live_stream(&row.id, row.end_reason, told.as_ref(), now).await;
+            match self.note(ended) {
+                Some(messages) => self.webhooks.queued(messages),
+                None => left.push_back((channel, row)),
+            }
+        }
+        let mut unfinished = self.unfinished();
+        left.append(&mut unfinished);
+        *unfinished = left;
+    }
+
+    /// Notes in the database that a Stream has begun.
+    async fn name(&self, channel: &ChannelName, row: &Row) {
+        let Some(broadcast) = self.broadcast(channel, row) else { return };
+        let Some(messages) = self.note(self.database.name_live_stream(&broadcast, now_ms()).await) else {
+            return;
+        };
+        self.webhooks.queued(messages);
+        if let Some(now) = self.live().get_mut(channel).filter(|now| now.id == row.id) {
+            now.named = true;
+        }
+    }
+
+    /// What is told of a row.
+    fn broadcast(&self, channel: &ChannelName, row: &Row) -> Option<Broadcast> {
+        let begun = row.begun.as_ref()?;
+        Some(Broadcast {
+            id: row.id.clone(),
+            channel_id: row.channel_id.clone(),
+            channel: channel.to_string(),
+            title: self.authority.channel(channel).map(|known| known.title.clone()).unwrap_or_default(),
+            stream: begun.stream.clone(),
+            started_at: begun.at,
+        })
+    }
+
+    fn lost(&self, ended: Ended, what: &'static str) {
+        if ended.streams > 0 {
+            warn!(streams = ended.streams, told = ended.told, "{what}");
+            self.counters.lost.fetch_add(ended.streams, Ordering::Relaxed);
+            self.webhooks.queued(ended.told);
         }
     }
 
@@ -222,6 +329,9 @@ impl Broadcasts {
         if rows.is_empty() {
             return;
         }
+        for (channel, row) in rows.iter().filter(|(_, row)| !row.named) {
+            self.name(channel, row).await;
+        }
         let Some(standing) = self.note(self.database.standing_streams(&self.node_id).await) else { return };
         for (channel, row) in rows.into_iter().filter(|(_, row)| !standing.contains(&row.id)) {
             // A Channel that another thread has just begun or ended is none of these.
@@ -229,10 +339,11 @@ impl Broadcasts {
                 continue;
             }
             match self.reclaim(&row).await {
+                // Webhooks have heard that it was over: it begins again for them.
                 Some(id) => {
-                    if let Some(now) = self.live().get_mut(&channel) {
-                        now.id = id;
-                    }
+                    let row = Row { id, named: false, ..row };
+                    self.live().insert(channel.clone(), row.clone());
+                    self.name(&channel, &row).await;
                 }
                 None => drop(self.cut(&channel, "cut")),
             }
@@ -287,5 +398,9 @@ impl Broadcasts {
 
     fn live(&self) -> MutexGuard<'_, HashMap<ChannelName, Row>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unfinished(&self) -> MutexGuard<'_, VecDeque<(ChannelName, Row)>> {
+        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

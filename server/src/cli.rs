@@ -68,7 +68,7 @@ enum Command {
     /// Look at the configuration.
     #[command(subcommand)]
     Config(config::Command),
-    /// Look at this machine: ports, addresses, clock, limits, disk. To be run before the server, with its
+    /// Look at this machine: ports, addresses, clock, limits, disk, database. To be run before the server, with its
     /// configuration.
     Doctor(doctor::Doctor),
     /// Succeed if the server on this machine is healthy.

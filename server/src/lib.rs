@@ -12,7 +12,6 @@
 mod admission;
 #[cfg(feature = "count-allocations")]
 pub mod allocations;
-mod announcer;
 mod app;
 mod broadcasts;
 pub mod cli;

@@ -1,11 +1,13 @@
 //! Webhooks by the API, against a receiver on loopback: made, tested, read about, turned off, removed.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
+use control::hooks::WebhookConfig;
 use media::Kind;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -18,17 +20,22 @@ use crate::person::{Person, set_up, sign_up};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a receiver was sent: id, signature, body.
-type Message = (String, String, Value);
+pub(crate) type Message = (String, String, Value);
+
+/// Lets webhooks lead to this machine.
+pub(crate) fn loopback() -> WebhookConfig {
+    WebhookConfig { allow_networks: vec!["127.0.0.0/8".parse().expect("a network")] }
+}
 
 /// A receiver that takes everything.
-struct Receiver {
-    url: String,
+pub(crate) struct Receiver {
+    pub(crate) url: String,
     taken: Arc<Mutex<Vec<Message>>>,
     _tasks: JoinSet<()>,
 }
 
 impl Receiver {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let taken: Arc<Mutex<Vec<Message>>> = Arc::default();
         let seen = Arc::clone(&taken);
         let take = async move |headers: HeaderMap, body: String| {
@@ -46,8 +53,18 @@ impl Receiver {
         Self { url, taken, _tasks: tasks }
     }
 
+    /// How many messages it was sent.
+    pub(crate) fn count(&self) -> usize {
+        self.taken.lock().expect("no panic").len()
+    }
+
+    /// The ids of all of them.
+    pub(crate) fn ids(&self) -> BTreeSet<String> {
+        self.taken.lock().expect("no panic").iter().map(|it| it.0.clone()).collect()
+    }
+
     /// Waits for so many messages of a kind.
-    async fn taken(&self, kind: &str, count: usize) -> Vec<Message> {
+    pub(crate) async fn taken(&self, kind: &str, count: usize) -> Vec<Message> {
         eventually(&format!("{count} {kind}"), PATIENCE, async || {
             let taken = self.taken.lock().expect("no panic").clone();
             let of_kind: Vec<Message> = taken.into_iter().filter(|it| it.2["type"] == kind).collect();
@@ -62,7 +79,7 @@ async fn a_hook_is_made_tested_read_about_turned_off_and_removed() {
     let receiver = Receiver::start().await;
     let stage = Stage::shared_with(|config| {
         config.accounts.sign_up = control::account::SignUp::Open;
-        config.webhooks.allow_networks = vec!["127.0.0.0/8".parse().expect("a network")];
+        config.webhooks = loopback();
         config.publish.reconnect_grace_s = 0;
     })
     .await;
@@ -129,6 +146,9 @@ async fn a_hook_is_made_tested_read_about_turned_off_and_removed() {
     others.kill();
     let heard = receiver.taken("stream.offline", 1).await;
     assert_eq!(heard[0].2["data"]["channel"]["name"], CHANNEL, "{heard:?}");
+    assert_eq!(heard[0].2["data"]["reason"], "ended", "{heard:?}");
+    let ended = heard[0].2["data"]["endedAt"].as_i64().expect("a time");
+    assert!(heard[0].2["data"]["startedAt"].as_i64().is_some_and(|began| began < ended), "{heard:?}");
     let key = ana.post(&stage, "/api/v1/channels/show/keys", json!({})).await;
     let key = key["secret"].as_str().expect("shown once");
     let _own = source::pattern(&format!("rtmp://{}/live/{key}", stage.rtmp_address()), source::PLAIN);

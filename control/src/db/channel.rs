@@ -2,6 +2,7 @@
 
 use sqlx::any::AnyRow;
 
+use super::live_stream::{Dead, end_dead};
 use super::{Database, Error, Page, fresh_id, maybe_text, number, text};
 
 /// Channels of one instance: every node keeps all of them in memory (300 bytes each), so that no viewer costs a query.
@@ -189,12 +190,14 @@ impl Database {
         Ok(())
     }
 
-    /// Removes a Channel with all that hangs on it.
+    /// Removes a Channel with all that hangs on it. Hooks of the instance hear that its Stream is over.
     ///
     /// # Errors
     /// [`Error::Missing`] if there is no such channel.
-    pub async fn remove_channel(&self, id: &str) -> Result<(), Error> {
+    pub async fn remove_channel(&self, id: &str, now: i64) -> Result<(), Error> {
         let mut transaction = self.begin().await?;
+        let over = Dead { channel_id: id, node_id: "", before: i64::MAX, reason: "removed" };
+        end_dead(&mut transaction, over, now).await?;
         let gone =
             sqlx::query("DELETE FROM channels WHERE id = $1").bind(id).execute(&mut *transaction).await?;
         if gone.rows_affected() == 0 {

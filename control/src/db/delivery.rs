@@ -1,8 +1,10 @@
 //! The outbox of event hooks, which is their log as well.
 
 use sqlx::any::AnyRow;
+use sqlx::{Any, Transaction};
 
 use super::{Database, Error, Page, fresh_id, maybe_number, maybe_text, number, text};
+use crate::hooks::{Event, wants};
 
 /// What became of a delivery.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,6 +93,18 @@ pub struct Attempt<'a> {
 }
 
 impl Database {
+    /// Puts an event into the box of each enabled hook, of its Channel and of the instance, that wants it; how many do.
+    /// What is there already is not put there again.
+    ///
+    /// # Errors
+    /// If the engine fails: announce it again.
+    pub async fn announce(&self, event: &Event, now: i64) -> Result<u64, Error> {
+        let mut transaction = self.begin().await?;
+        let hooks = tell(&mut transaction, event, now).await?;
+        transaction.commit().await?;
+        Ok(hooks)
+    }
+
     /// Puts events into the box, all or none.
     ///
     /// # Errors
@@ -98,18 +112,7 @@ impl Database {
     pub async fn add_deliveries(&self, deliveries: &[NewDelivery<'_>], now: i64) -> Result<(), Error> {
         let mut transaction = self.begin().await?;
         for delivery in deliveries {
-            sqlx::query(
-                "INSERT INTO deliveries (id, hook_id, event_id, event_type, payload, state, next_at, created_at) \
-                 VALUES ($1, $2, $3, $4, $5, 'pending', $6, $6) ON CONFLICT (hook_id, event_id) DO NOTHING",
-            )
-            .bind(fresh_id("dlv"))
-            .bind(delivery.hook_id)
-            .bind(delivery.event_id)
-            .bind(delivery.event_type)
-            .bind(delivery.payload)
-            .bind(now)
-            .execute(&mut *transaction)
-            .await?;
+            add(&mut transaction, delivery, now).await?;
         }
         transaction.commit().await?;
         Ok(())
@@ -238,6 +241,53 @@ impl Database {
             .await?;
         Ok(gone.rows_affected())
     }
+}
+
+/// The same within a transaction: with what it tells of, or not at all.
+pub(super) async fn tell(
+    transaction: &mut Transaction<'static, Any>,
+    event: &Event,
+    now: i64,
+) -> Result<u64, Error> {
+    let rows = sqlx::query(
+        "SELECT id, events FROM hooks WHERE enabled = 1 AND (channel_id IS NULL OR channel_id = $1) ORDER BY id",
+    )
+    .bind(event.channel_id.as_deref())
+    .fetch_all(&mut **transaction)
+    .await?;
+    let payload = event.payload();
+    let mut told = 0;
+    for row in rows {
+        if !wants(&text(&row, "events")?, event.kind) {
+            continue;
+        }
+        let hook_id = text(&row, "id")?;
+        let delivery =
+            NewDelivery { hook_id: &hook_id, event_id: &event.id, event_type: event.kind, payload: &payload };
+        add(transaction, &delivery, now).await?;
+        told += 1;
+    }
+    Ok(told)
+}
+
+async fn add(
+    transaction: &mut Transaction<'static, Any>,
+    delivery: &NewDelivery<'_>,
+    now: i64,
+) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO deliveries (id, hook_id, event_id, event_type, payload, state, next_at, created_at) \
+         VALUES ($1, $2, $3, $4, $5, 'pending', $6, $6) ON CONFLICT (hook_id, event_id) DO NOTHING",
+    )
+    .bind(fresh_id("dlv"))
+    .bind(delivery.hook_id)
+    .bind(delivery.event_id)
+    .bind(delivery.event_type)
+    .bind(delivery.payload)
+    .bind(now)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
 }
 
 fn read(row: &AnyRow) -> Result<Delivery, Error> {

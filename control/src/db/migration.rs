@@ -10,6 +10,30 @@ const MIGRATIONS: &[(i64, &str)] = &[(1, include_str!("../../migrations/0001_fir
 /// Any number, the same for all nodes: the name of the lock on PostgreSQL.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7251483)";
 
+/// The schema of a database.
+const NEWEST: &str = "SELECT COALESCE(MAX(version), 0) AS version FROM schema_versions";
+
+/// The newest schema that this program knows.
+pub(super) fn known() -> i64 {
+    MIGRATIONS.last().map_or(0, |(version, _)| *version)
+}
+
+/// The schema that a database has; 0 if none.
+pub(super) async fn found(database: &Database) -> Result<i64, Error> {
+    let tables = match database.engine() {
+        Engine::Sqlite => "SELECT COUNT(*) AS n FROM sqlite_master WHERE name = 'schema_versions'",
+        Engine::Postgres => {
+            "SELECT COUNT(*) AS n FROM pg_tables \
+             WHERE tablename = 'schema_versions' AND schemaname = current_schema()"
+        }
+    };
+    let there: i64 = sqlx::query(tables).fetch_one(database.read()).await?.try_get("n")?;
+    if there == 0 {
+        return Ok(0);
+    }
+    Ok(sqlx::query(NEWEST).fetch_one(database.read()).await?.try_get("version")?)
+}
+
 /// Runs what has not run. All of it in one transaction under a lock: other nodes that start meanwhile wait.
 pub(super) async fn run(database: &Database) -> Result<(), Error> {
     let mut transaction = database.begin().await?;
@@ -18,11 +42,8 @@ pub(super) async fn run(database: &Database) -> Result<(), Error> {
     }
     let table = "CREATE TABLE IF NOT EXISTS schema_versions (version BIGINT PRIMARY KEY)";
     sqlx::raw_sql(table).execute(&mut *transaction).await?;
-    let row = sqlx::query("SELECT COALESCE(MAX(version), 0) AS version FROM schema_versions")
-        .fetch_one(&mut *transaction)
-        .await?;
-    let found: i64 = row.try_get("version")?;
-    let known = MIGRATIONS.last().map_or(0, |(version, _)| *version);
+    let found: i64 = sqlx::query(NEWEST).fetch_one(&mut *transaction).await?.try_get("version")?;
+    let known = known();
     if found > known {
         return Err(Error::Newer { found, known });
     }

@@ -23,13 +23,59 @@ pub struct Event {
 
 impl Event {
     /// The body: `{"type", "timestamp", "data"}` of Standard Webhooks.
-    pub(super) fn payload(&self) -> String {
+    pub(crate) fn payload(&self) -> String {
         json!({ "type": self.kind, "timestamp": iso_8601(self.at), "data": self.data }).to_string()
     }
 }
 
+/// A Stream, as events tell of it. Made of its row, so that another node can tell of the end when its own has died.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Broadcast {
+    /// The row (`lst_…`): it begins once and ends once, and so does what is told of it.
+    pub id: String,
+    /// The Channel (`chn_…`).
+    pub channel_id: String,
+    /// Its name.
+    pub channel: String,
+    /// Its title.
+    pub title: String,
+    /// The id in URLs of media.
+    pub stream: String,
+    /// Unix milliseconds.
+    pub started_at: i64,
+}
+
+impl Broadcast {
+    /// It has begun.
+    pub fn online(&self) -> Event {
+        self.event("stream.online", self.started_at, self.data())
+    }
+
+    /// It is over, since `at`, for this reason: `ended`, `cut`, `node_lost`.
+    pub fn offline(&self, at: i64, reason: &str) -> Event {
+        let mut data = self.data();
+        data["endedAt"] = json!(at);
+        data["reason"] = json!(reason);
+        self.event("stream.offline", at, data)
+    }
+
+    fn event(&self, kind: &'static str, at: i64, data: Value) -> Event {
+        let id = format!("evt_{}_{}", kind.replace('.', "_"), self.id);
+        Event { id, kind, channel_id: Some(self.channel_id.clone()), at, data }
+    }
+
+    fn data(&self) -> Value {
+        json!({
+            "channel": { "name": self.channel, "title": self.title },
+            "stream": self.stream,
+            "startedAt": self.started_at,
+            "page": format!("/{}", self.channel),
+        })
+    }
+}
+
 /// Whether a hook that asked for `events` (separated by spaces, `*` for all) hears of `kind`.
-pub(super) fn wants(events: &str, kind: &str) -> bool {
+pub(crate) fn wants(events: &str, kind: &str) -> bool {
     // Whoever tests a hook wants to see that it works.
     kind == "webhook.test" || events.split(' ').any(|event| event == "*" || event == kind)
 }

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use url::Url;
 
 use super::client::{self, Client};
-use super::event::{EVENT_TYPES, Event, wants};
+use super::event::{EVENT_TYPES, Event};
 use super::network::Reach;
 use super::signature::{self, Secret};
 use super::stats::Counter;
@@ -167,13 +167,17 @@ impl Webhooks {
     /// # Errors
     /// If the database fails: announce it again.
     pub async fn announce(&self, event: &Event) -> Result<usize, db::Error> {
-        let mut hooks = self.database.hooks(None).await?;
-        if let Some(channel_id) = &event.channel_id {
-            hooks.extend(self.database.hooks(Some(channel_id)).await?);
+        let hooks = self.database.announce(event, now_ms()).await?;
+        self.queued(hooks);
+        Ok(usize::try_from(hooks).unwrap_or(usize::MAX))
+    }
+
+    /// So many messages were put into the outbox, with what they tell of: they are sent now, not at the next look.
+    pub fn queued(&self, messages: u64) {
+        if messages > 0 {
+            self.counters.queued.add(messages);
+            self.wake.notify_one();
         }
-        hooks.retain(|hook| hook.enabled && wants(&hook.events, event.kind));
-        self.queue(event, &hooks).await?;
-        Ok(hooks.len())
     }
 
     /// Puts an event into the outbox of one hook.
@@ -181,7 +185,12 @@ impl Webhooks {
     /// # Errors
     /// If the database fails.
     pub async fn announce_to(&self, hook: &Hook, event: &Event) -> Result<(), db::Error> {
-        self.queue(event, std::slice::from_ref(hook)).await
+        let payload = event.payload();
+        let delivery =
+            NewDelivery { hook_id: &hook.id, event_id: &event.id, event_type: event.kind, payload: &payload };
+        self.database.add_deliveries(&[delivery], now_ms()).await?;
+        self.queued(1);
+        Ok(())
     }
 
     /// Sends what is in the outbox, until `stop`.
@@ -231,26 +240,6 @@ impl Webhooks {
             errors: counters.errors.get(),
             pending: counters.pending.get(),
         }
-    }
-
-    async fn queue(&self, event: &Event, hooks: &[Hook]) -> Result<(), db::Error> {
-        if hooks.is_empty() {
-            return Ok(());
-        }
-        let payload = event.payload();
-        let deliveries: Vec<NewDelivery<'_>> = hooks
-            .iter()
-            .map(|hook| NewDelivery {
-                hook_id: &hook.id,
-                event_id: &event.id,
-                event_type: event.kind,
-                payload: &payload,
-            })
-            .collect();
-        self.database.add_deliveries(&deliveries, now_ms()).await?;
-        self.counters.queued.add(hooks.len() as u64);
-        self.wake.notify_one();
-        Ok(())
     }
 
     async fn attempt(&self, delivery: Delivery) {

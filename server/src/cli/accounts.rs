@@ -237,7 +237,7 @@ pub(super) async fn channel(place: Place, command: Channel) -> Result<(), Failur
             if found.owner_id.is_none() {
                 return Err("this channel stands in the configuration file: remove it there".into());
             }
-            database.remove_channel(&found.id).await?;
+            database.remove_channel(&found.id, now_ms()).await?;
             audit(database, "channel.remove", &name).await?;
         }
     }

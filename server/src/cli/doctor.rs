@@ -1,5 +1,6 @@
 //! `swiftwater doctor`: what on this machine would keep the server from working, before it is started.
 
+mod database;
 mod hooks;
 mod machine;
 mod network;
@@ -77,6 +78,7 @@ pub(super) async fn run(doctor: &Doctor) -> ExitCode {
     findings.extend(network::loopback(&config));
     findings.push(stun::public_address(&config, doctor.stun.as_deref()).await);
     findings.extend(hooks::backends(&config).await);
+    findings.extend(database::look(&config).await);
     findings.extend(machine::look(&config));
     for finding in &findings {
         say(&finding.line());

@@ -147,7 +147,7 @@ pub(super) async fn remove(
     if channel.owner_id.is_none() {
         return Err(v1.configured(&channel));
     }
-    v1.accounts.database().remove_channel(&channel.id).await?;
+    v1.accounts.database().remove_channel(&channel.id, now_ms()).await?;
     v1.authority.refresh().await?;
     v1.broadcasts.check();
     v1.audit(&caller, "channel.remove", &channel.name).await?;

@@ -41,6 +41,11 @@ pub(super) const ROWS: &[Row] = &[
         "Followers that were told at the gateway that a channel went live.",
     ),
     counter(
+        "broadcasts.lost",
+        "swiftwater_streams_lost_total",
+        "Streams that this node, in an earlier life, or another one that died left behind, marked as ended.",
+    ),
+    counter(
         "broadcasts.errors",
         "swiftwater_database_errors_total",
         "What happened to a stream and the database did not take.",
