@@ -23,7 +23,7 @@ pub mod db;
 pub mod hooks;
 
 pub use account::Accounts;
-pub use auth::authority::{Authority, Denied, GRANT_SECONDS_MAX, Request, Stats};
+pub use auth::authority::{Authority, Denied, GRANT_SECONDS_MAX, GrantKey, Request, Stats};
 pub use auth::grant::{Grant, Permission};
 pub use auth::permission::{Action, Actor, SCOPES, Standing};
 pub use auth::secrets::{Secrets, SecretsError};

@@ -3,6 +3,7 @@
 mod accounts;
 mod config;
 mod doctor;
+mod grant_key;
 mod healthcheck;
 
 use std::net::{IpAddr, SocketAddr};
@@ -57,6 +58,13 @@ enum Command {
         place: accounts::Place,
         #[command(subcommand)]
         command: accounts::Token,
+    },
+    /// Rotate and revoke the keys that sign grants to watch.
+    GrantKey {
+        #[command(flatten)]
+        place: accounts::Place,
+        #[command(subcommand)]
+        command: grant_key::GrantKey,
     },
     /// Copy the database (SQLite) to a file, also while the server runs.
     Backup {
@@ -142,6 +150,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Channel { place, command } => finish(runtime.block_on(accounts::channel(place, command))),
         Command::Key { place, command } => finish(runtime.block_on(accounts::key(place, command))),
         Command::Token { place, command } => finish(runtime.block_on(accounts::token(place, command))),
+        Command::GrantKey { place, command } => finish(runtime.block_on(grant_key::run(place, command))),
         Command::Backup { place, to } => finish(runtime.block_on(accounts::backup(place, to))),
     }
 }

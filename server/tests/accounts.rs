@@ -53,6 +53,12 @@ fn an_account_is_made_and_changed_by_commands() {
     assert!(run(&["channel", "list"]).contains("ana\tfollowers"));
     run(&["user", "suspend", "ana"]);
     assert!(run(&["user", "list"]).contains("ana\tadmin\tsuspended"));
+    assert_eq!(run(&["grant-key", "list"]).lines().count(), 1);
+    let rotated = run(&["grant-key", "rotate", "--delay", "0"]);
+    let states: Vec<&str> = rotated.lines().filter_map(|line| line.split('\t').nth(1)).collect();
+    assert_eq!(states, ["checks", "signs"], "{rotated}");
+    let old = rotated.split('\t').next().expect("an id");
+    assert_eq!(run(&["grant-key", "revoke", old]).lines().count(), 1);
     let copy = data.path().join("copy.db");
     run(&["backup", copy.to_str().expect("UTF-8")]);
     assert!(copy.exists());

@@ -29,7 +29,8 @@ async fn two_nodes_share_accounts_grants_and_channels_and_one_takes_over_from_th
         here.path().join("secret.key")
     );
     // Both at once, on a database without a table, with a secret that one of them makes.
-    let (one, other) = tokio::join!(Node::start(here.path(), &settings), Node::start(there.path(), &settings));
+    let (one, other) =
+        tokio::join!(Node::start(here.path(), &settings), Node::start(there.path(), &settings));
     let inside = Inside::fill(here.path(), Some(&url), 2).await;
     inside.hook(&receiver.url).await;
 
@@ -47,9 +48,7 @@ async fn two_nodes_share_accounts_grants_and_channels_and_one_takes_over_from_th
     // A grant of one opens the door of the other, until it is made void on either.
     let signed = ChannelChange { visibility: Some(Visibility::Signed), ..ChannelChange::default() };
     inside.database.change_channel(&inside.channels[1].id, signed, 0).await.expect("changed");
-    let asked = async |node: &Node, path: &str| {
-        Person::default().status(node, Method::GET, path, None).await
-    };
+    let asked = async |node: &Node, path: &str| Person::default().status(node, Method::GET, path, None).await;
     let closed = "/hls/show1/master.m3u8";
     for node in [&one, &other] {
         eventually("it is closed", PATIENCE, async || (asked(node, closed).await == 401).then_some(())).await;
@@ -61,6 +60,27 @@ async fn two_nodes_share_accounts_grants_and_channels_and_one_takes_over_from_th
     assert_eq!(program.status(&other, Method::DELETE, void, None).await, 204);
     for node in [&one, &other] {
         eventually("it is void", PATIENCE, async || (asked(node, open).await == 403).then_some(())).await;
+    }
+
+    // So do the keys of grants, rotated on one: the other knows the new one when it comes, and the old one still.
+    let old = program.post(&other, void, json!({ "subject": "viewer" })).await;
+    let old = old["hls"].as_str().expect("a path");
+    let admin = inside.person(&["admin", "grant:write"]).await;
+    let keys = admin.post(&one, "/api/v1/grant-keys", json!({ "delaySeconds": 0 })).await;
+    assert_eq!(keys["items"].as_array().expect("a list").len(), 2, "{keys}");
+    let new = admin.post(&one, void, json!({ "subject": "viewer" })).await;
+    let new = new["hls"].as_str().expect("a path");
+    for node in [&one, &other] {
+        eventually("the new key is known", PATIENCE, async || (asked(node, new).await == 404).then_some(()))
+            .await;
+        assert_eq!(asked(node, old).await, 404, "what the old key signed is good");
+    }
+    let first = keys["items"][0]["id"].as_str().expect("an id");
+    let revoke = format!("/api/v1/grant-keys/{first}");
+    assert_eq!(admin.status(&other, Method::DELETE, &revoke, None).await, 204);
+    for node in [&one, &other] {
+        eventually("it is revoked", PATIENCE, async || (asked(node, old).await == 401).then_some(())).await;
+        assert_eq!(asked(node, new).await, 404, "the new one stays");
     }
 
     // One live Stream per Channel, over both.

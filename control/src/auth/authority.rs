@@ -1,5 +1,7 @@
 //! The one door for authorisation.
 
+mod rotation;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -18,6 +20,8 @@ use super::stream_key::{KEY_BYTES_MAX, StreamKey};
 use super::token::{Audience, GatewayClaims, PlayClaims, Signer, TokenError};
 use crate::db::{Channel, Database, KeyOwner, User, Visibility};
 use crate::{ChannelConfig, clock};
+
+pub use rotation::GrantKey;
 
 /// Wrong keys of one network in one [`KEY_WINDOW`]. A person who mistypes a key needs a handful; an encoder that retries a
 /// wrong key every few seconds stays near it.
@@ -119,6 +123,8 @@ pub struct Stats {
     pub plays_denied: u64,
     /// Channels in memory.
     pub channels: u64,
+    /// Keys by which grants are good.
+    pub grant_keys: u64,
 }
 
 #[derive(Debug, Default)]
@@ -143,6 +149,7 @@ pub struct Authority {
     configured: HashMap<ChannelName, String>,
     channels: RwLock<Arc<HashMap<ChannelName, Arc<Channel>>>>,
     revision: AtomicI64,
+    keys_revision: AtomicI64,
     wrong_keys: Attempts<IpAddr>,
     counters: Counters,
 }
@@ -200,19 +207,24 @@ impl Authority {
             configured,
             channels: RwLock::new(Arc::new(known)),
             revision: AtomicI64::new(-1),
+            keys_revision: AtomicI64::new(-1),
             wrong_keys: Attempts::new(KEY_FAILURES_MAX, KEY_WINDOW),
             counters: Counters::default(),
         }
     }
 
-    /// Reads the Channels again if any has changed: one small query. Call it about once a second, and after a change of
+    /// Reads the Channels and the keys of grants again if any has changed: one small query. Call it about once a second, and after a change of
     /// one's own.
     ///
     /// # Errors
     /// If the engine fails; what is known stays.
     pub async fn refresh(&self) -> Result<(), crate::db::Error> {
         let Some(database) = &self.database else { return Ok(()) };
-        let revision = database.channels_revision().await?;
+        let (revision, keys) = database.revisions().await?;
+        if self.keys_revision.load(Ordering::Acquire) != keys {
+            self.read_grant_keys(database).await?;
+            self.keys_revision.store(keys, Ordering::Release);
+        }
         if self.revision.load(Ordering::Acquire) == revision {
             return Ok(());
         }
@@ -365,9 +377,9 @@ impl Authority {
         Ok((claims.sub, claims.login, claims.name))
     }
 
-    /// The public key by which grants are checked.
+    /// The public keys by which grants are checked.
     pub fn jwks(&self) -> Value {
-        self.signer.jwks()
+        self.signer.jwks(clock::unix_ms())
     }
 
     /// A Channel, as it was at the last [`Authority::refresh`].
@@ -390,6 +402,7 @@ impl Authority {
             plays_granted: get(&self.counters.plays_granted),
             plays_denied: get(&self.counters.plays_denied),
             channels: self.known().len() as u64,
+            grant_keys: self.grant_keys().len() as u64,
         }
     }
 

@@ -1,22 +1,23 @@
 //! Signed tokens that a node reads without asking anybody: grants to watch, and who somebody is at the gateway.
 //!
 //! JWT (RFC 7519) with Ed25519 (RFC 8037). Ours alone are accepted: another algorithm, key or audience is refused, whatever
-//! the header says (RFC 8725).
+//! the header says (RFC 8725); of it the key's id is used, to choose among ours.
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use jsonwebtoken::{Algorithm, Header, Validation};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::authority::GrantKey;
 use super::secrets::Secrets;
+use super::signing_key::SigningKey;
 
 const ISSUER: &str = "swiftwater";
 
 /// Clocks of nodes differ by so much at most.
-const LEEWAY_S: i64 = 10;
+pub(crate) const LEEWAY_S: i64 = 10;
 
 /// Longer texts are of nobody.
 const TOKEN_BYTES_MAX: usize = 1024;
@@ -87,53 +88,62 @@ pub enum TokenError {
     Future,
 }
 
-/// Makes and reads tokens.
+/// Makes and reads tokens, with the keys that are there. Times are unix milliseconds where they end in `_ms`, else unix
+/// seconds.
 pub(crate) struct Signer {
-    secret: EncodingKey,
-    public: DecodingKey,
-    public_bytes: Vec<u8>,
-    key_id: String,
+    /// Oldest first; never empty.
+    keys: RwLock<Arc<Vec<SigningKey>>>,
 }
 
 impl Signer {
+    /// With the derived key alone.
     pub(crate) fn new(secrets: &Secrets) -> Self {
-        let seed = secrets.derive("token signature");
-        #[expect(clippy::expect_used, reason = "a seed of 32 bytes is a key")]
-        let pair = Ed25519KeyPair::from_seed_unchecked(&seed).expect("32 bytes");
-        let public_bytes = pair.public_key().as_ref().to_vec();
-        // PKCS #8 (RFC 8410): a fixed prefix and the seed.
-        let mut pkcs8 = vec![
-            0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
-        ];
-        pkcs8.extend_from_slice(&seed);
-        let thumb = secrets.fingerprint("key id", "1");
-        Self {
-            secret: EncodingKey::from_ed_der(&pkcs8),
-            public: DecodingKey::from_ed_der(&public_bytes),
-            public_bytes,
-            key_id: thumb[..16].to_owned(),
+        Self { keys: RwLock::new(Arc::new(vec![SigningKey::derived(secrets)])) }
+    }
+
+    /// Takes other keys. None: it keeps those that it has.
+    pub(crate) fn replace(&self, keys: Vec<SigningKey>) {
+        if !keys.is_empty() {
+            *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
         }
     }
 
-    /// The public key, as a set (RFC 7517), for those who check tokens elsewhere: a CDN, another service.
-    pub(crate) fn jwks(&self) -> Value {
-        json!({ "keys": [{
-            "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": self.key_id,
-            "x": URL_SAFE_NO_PAD.encode(&self.public_bytes),
-        }] })
+    /// The public keys, as a set (RFC 7517), for those who check tokens elsewhere: a CDN, another service. One that will
+    /// sign is in it before it does, and one that has signed as long as what it signed is good.
+    pub(crate) fn jwks(&self, now_ms: i64) -> Value {
+        let keys = self.keys();
+        let good = keys.iter().filter(|key| is_good(key, now_ms));
+        json!({ "keys": good.map(SigningKey::jwk).collect::<Vec<_>>() })
     }
 
-    /// Makes a token that is good until `exp`. Times are unix seconds.
+    /// The good ones, oldest first.
+    pub(crate) fn list(&self, now_ms: i64) -> Vec<GrantKey> {
+        let keys = self.keys();
+        let signs = signing(&keys, now_ms).map(|key| key.id.as_str());
+        let good = keys.iter().filter(|key| is_good(key, now_ms));
+        let described = good.map(|key| GrantKey {
+            id: key.id.clone(),
+            signs: signs == Some(key.id.as_str()),
+            signs_from: key.signs_from,
+            retires_at: key.retires_at,
+        });
+        described.collect()
+    }
+
+    /// Makes a token that is good until `exp`.
     pub(crate) fn sign<C: Serialize>(&self, audience: Audience, claims: C, iat: i64, exp: i64) -> String {
+        let keys = self.keys();
+        #[expect(clippy::expect_used, reason = "there is always a key")]
+        let key = signing(&keys, iat.saturating_mul(1000)).expect("never empty");
         let mut header = Header::new(Algorithm::EdDSA);
-        header.kid = Some(self.key_id.clone());
+        header.kid = Some(key.id.clone());
         let claims =
             Registered { iss: ISSUER.to_owned(), aud: audience.as_str().to_owned(), iat, exp, claims };
         #[expect(clippy::expect_used, reason = "the key is ours and the claims are plain")]
-        jsonwebtoken::encode(&header, &claims, &self.secret).expect("plain claims")
+        jsonwebtoken::encode(&header, &claims, &key.secret).expect("plain claims")
     }
 
-    /// Reads a token; with its expiry. `now` is in unix seconds.
+    /// Reads a token; with its expiry.
     pub(crate) fn verify<C: DeserializeOwned>(
         &self,
         token: &str,
@@ -143,6 +153,11 @@ impl Signer {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::Forged);
         }
+        let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Forged)?;
+        let keys = self.keys();
+        let named = |key: &&SigningKey| header.kid.as_deref() == Some(key.id.as_str());
+        let key = keys.iter().find(named).filter(|key| is_good(key, now.saturating_mul(1000)));
+        let key = key.ok_or(TokenError::Forged)?;
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_audience(&[audience.as_str()]);
         validation.set_issuer(&[ISSUER]);
@@ -150,7 +165,7 @@ impl Signer {
         // By the caller's clock, below.
         validation.validate_exp = false;
         let read: Registered<C> =
-            jsonwebtoken::decode(token, &self.public, &validation).map_err(|_| TokenError::Forged)?.claims;
+            jsonwebtoken::decode(token, &key.public, &validation).map_err(|_| TokenError::Forged)?.claims;
         if read.iat > now.saturating_add(LEEWAY_S) {
             return Err(TokenError::Future);
         }
@@ -159,17 +174,35 @@ impl Signer {
         }
         Ok((read.claims, read.exp))
     }
+
+    fn keys(&self) -> Arc<Vec<SigningKey>> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The newest whose time has come; the oldest, if those before it were revoked.
+fn signing(keys: &[SigningKey], now_ms: i64) -> Option<&SigningKey> {
+    keys.iter().rev().find(|key| key.signs_from <= now_ms).or(keys.first())
+}
+
+fn is_good(key: &SigningKey, now_ms: i64) -> bool {
+    key.retires_at.is_none_or(|at| now_ms < at)
 }
 
 impl std::fmt::Debug for Signer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Signer").field("key_id", &self.key_id).finish_non_exhaustive()
+        f.debug_struct("Signer").field("keys", &self.keys().len()).finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use jsonwebtoken::EncodingKey;
+
     use super::*;
+    use crate::db::StoredGrantKey;
 
     const NOW: i64 = 1_700_000_000;
 
@@ -211,7 +244,7 @@ mod tests {
             }
         }
         // The public key as the secret of an HMAC.
-        let public = EncodingKey::from_secret(&signer.public_bytes);
+        let public = EncodingKey::from_secret(&signer.keys()[0].public_bytes);
         let confused = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &body, &public);
         if let Ok(confused) = confused {
             assert_eq!(read(&confused, NOW), Err(TokenError::Forged));
@@ -225,6 +258,59 @@ mod tests {
         for nonsense in ["", ".", "..", "a.b.c", &"x".repeat(5000)] {
             assert_eq!(read(nonsense, NOW), Err(TokenError::Forged));
         }
-        assert_eq!(signer.jwks()["keys"][0]["crv"], "Ed25519");
+        assert_eq!(signer.jwks(NOW * 1000)["keys"][0]["crv"], "Ed25519");
+    }
+
+    #[test]
+    fn keys_take_turns_and_what_the_old_one_signed_is_good_to_its_end() {
+        let secrets = Secrets::random();
+        let signer = Signer::new(&secrets);
+        let read = |token: &str, now| signer.verify::<PlayClaims>(token, Audience::Play, now).map(drop);
+        let ids = |now: i64| -> Vec<String> {
+            let set = signer.jwks(now * 1000);
+            let keys = set["keys"].as_array().expect("a list");
+            keys.iter().map(|key| key["kid"].as_str().expect("text").to_owned()).collect()
+        };
+        let signs = |now: i64| {
+            let keys = signer.list(now * 1000);
+            keys.into_iter().find(|key| key.signs).expect("one signs").id
+        };
+        let derived = signs(NOW);
+        let old = signer.sign(Audience::Play, claims(), NOW, NOW + 10_000);
+        let (new, sealed) = SigningKey::fresh(&secrets);
+        let row = |id: &str, sealed: Option<&str>, from: i64, until: Option<i64>| {
+            let row = StoredGrantKey {
+                id: id.to_owned(),
+                secret_sealed: sealed.map(str::to_owned),
+                signs_from: from * 1000,
+                retires_at: until.map(|at| at * 1000),
+                created_at: 0,
+            };
+            SigningKey::stored(&secrets, &row).expect("sealed by us")
+        };
+        // The new one signs from 600 s on; the old one is good until everything that it signed has expired.
+        let until = Some(NOW + 600 + 86_400);
+        signer.replace(vec![row(&derived, None, 0, until), row(&new, Some(&sealed), NOW + 600, None)]);
+        assert_eq!(ids(NOW), [derived.clone(), new.clone()], "known before it signs");
+        assert_eq!((signs(NOW), signs(NOW + 600)), (derived, new.clone()));
+        let fresh = signer.sign(Audience::Play, claims(), NOW + 600, NOW + 700);
+        assert_eq!((read(&old, NOW + 700), read(&fresh, NOW + 600)), (Ok(()), Ok(())));
+        let last = signer.sign(Audience::Play, claims(), NOW + 599, NOW + 599 + 86_400);
+        assert_eq!(read(&last, NOW + 598 + 86_400), Ok(()));
+        assert_eq!(read(&last, NOW + 600 + 86_400), Err(TokenError::Forged), "its key is retired");
+        assert_eq!(ids(NOW + 600 + 86_400), [new.clone()]);
+        // Revoked: what it signed is void at once, and the new one signs before its time.
+        signer.replace(vec![row(&new, Some(&sealed), NOW + 600, None)]);
+        assert_eq!(read(&old, NOW), Err(TokenError::Forged));
+        assert_eq!(signs(NOW), new);
+        // Another instance's secret does not open the seed.
+        let stored = StoredGrantKey {
+            id: new,
+            secret_sealed: Some(sealed),
+            signs_from: 0,
+            retires_at: None,
+            created_at: 0,
+        };
+        assert!(SigningKey::stored(&Secrets::random(), &stored).is_none());
     }
 }

@@ -253,16 +253,6 @@ impl Database {
         .await?;
         rows.iter().map(read).collect()
     }
-
-    /// A number that grows with every change of a Channel.
-    ///
-    /// # Errors
-    /// If the engine fails.
-    pub async fn channels_revision(&self) -> Result<i64, Error> {
-        let row =
-            sqlx::query("SELECT value FROM revisions WHERE name = 'channels'").fetch_one(self.read()).await?;
-        number(&row, "value")
-    }
 }
 
 fn read(row: &AnyRow) -> Result<Channel, Error> {

@@ -5,7 +5,10 @@ use sqlx::Row;
 use super::{Database, Engine, Error};
 
 /// The folder `migrations`, oldest first. A file that was released never changes; there is no way back but a backup.
-const MIGRATIONS: &[(i64, &str)] = &[(1, include_str!("../../migrations/0001_first.sql"))];
+const MIGRATIONS: &[(i64, &str)] = &[
+    (1, include_str!("../../migrations/0001_first.sql")),
+    (2, include_str!("../../migrations/0002_grant_keys.sql")),
+];
 
 /// Any number, the same for all nodes: the name of the lock on PostgreSQL.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7251483)";

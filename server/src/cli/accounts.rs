@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use control::db::{ChannelChange, Database, NewChannel, Page, Role, Status, Visibility};
-use control::{Accounts, StreamKey};
+use control::{Accounts, Secrets, StreamKey};
 use media::ChannelName;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -121,20 +121,30 @@ pub(super) enum Token {
 }
 
 /// What a command ends with if it fails.
-type Failure = Box<dyn std::error::Error>;
+pub(super) type Failure = Box<dyn std::error::Error>;
 
 /// The audit log's name for whoever has a shell on the server.
 const ACTOR: &str = "command line";
 
 impl Place {
     async fn open(self) -> Result<std::sync::Arc<Accounts>, Failure> {
+        let config = self.load()?;
+        let (database, secrets) = crate::app::open(&config).await?;
+        Ok(Accounts::new(database, secrets, config.accounts))
+    }
+
+    /// The database, and the secret under which keys are kept in it.
+    pub(super) async fn database(self) -> Result<(Database, Secrets), Failure> {
+        Ok(crate::app::open(&self.load()?).await?)
+    }
+
+    fn load(self) -> Result<Config, Failure> {
         let mut config = Config::load(self.config.as_deref())?;
         if let Some(data) = self.data {
             config.data.dir = data;
         }
         config.validate()?;
-        let (database, secrets) = crate::app::open(&config).await?;
-        Ok(Accounts::new(database, secrets, config.accounts))
+        Ok(config)
     }
 }
 
@@ -320,7 +330,7 @@ async fn find(database: &Database, name: &str) -> Result<control::db::Channel, F
     Ok(database.channel(name.as_str()).await?)
 }
 
-async fn audit(database: &Database, action: &str, target: &str) -> Result<(), Failure> {
+pub(super) async fn audit(database: &Database, action: &str, target: &str) -> Result<(), Failure> {
     Ok(database.audit(ACTOR, action, target, None, now_ms()).await?)
 }
 
@@ -334,6 +344,6 @@ fn password(from_stdin: bool) -> Result<SecretString, Failure> {
     Ok(line.trim_end_matches(['\r', '\n']).to_owned().into())
 }
 
-fn say(line: &str) -> Result<(), Failure> {
+pub(super) fn say(line: &str) -> Result<(), Failure> {
     Ok(writeln!(std::io::stdout(), "{line}")?)
 }

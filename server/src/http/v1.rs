@@ -5,6 +5,7 @@ mod channel;
 mod docs;
 mod follow;
 mod grant;
+mod grant_key;
 mod hook;
 mod instance;
 mod key;
@@ -111,7 +112,9 @@ pub(crate) fn routes(v1: Arc<V1>, api: Api, shelf: Shelf, limited: Arc<Limit>) -
         .routes(routes!(key::rotate))
         .routes(routes!(key::revoke))
         .routes(routes!(grant::add, grant::void))
-        .routes(routes!(grant::jwks))
+        .routes(routes!(grant_key::jwks))
+        .routes(routes!(grant_key::list, grant_key::rotate))
+        .routes(routes!(grant_key::revoke))
         .routes(routes!(follow::follow, follow::unfollow))
         .routes(routes!(follow::list))
         .routes(routes!(member::roles))

@@ -8,7 +8,6 @@ use axum::http::StatusCode;
 use control::db::{Channel, ChannelChange, Role, User, Visibility};
 use control::{Action, GRANT_SECONDS_MAX};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{V1, now_ms};
@@ -118,29 +117,4 @@ pub(super) async fn void(
     v1.authority.refresh().await?;
     v1.audit(&caller, "grant.void", &channel.name).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// Public keys, for the OpenAPI document.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "the document alone reads it")]
-pub(super) struct KeySet {
-    keys: Vec<PublicKey>,
-}
-
-/// One of them (RFC 8037).
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "the document alone reads it")]
-struct PublicKey {
-    kty: String,
-    crv: String,
-    alg: String,
-    r#use: String,
-    kid: String,
-    x: String,
-}
-
-/// The public keys by which grants are checked elsewhere (RFC 7517).
-#[utoipa::path(get, path = "/.well-known/jwks.json", tag = "grant", responses((status = 200, body = KeySet), Problems))]
-pub(super) async fn jwks(State(v1): State<Arc<V1>>) -> Json<Value> {
-    Json(v1.authority.jwks())
 }

@@ -4,6 +4,7 @@ use super::row::{Row, counter, gauge};
 
 pub(super) const ROWS: &[Row] = &[
     gauge("authority.channels", "swiftwater_channels", "Channels of the configuration and of accounts."),
+    gauge("authority.grant_keys", "swiftwater_grant_keys", "Keys by which grants to watch are good."),
     counter(
         "authority.keys_looked_up",
         "swiftwater_stream_keys_looked_up_total",
