@@ -18,6 +18,7 @@
 //! ```
 
 mod answer;
+mod breaker;
 mod call;
 mod client;
 mod config;

@@ -12,6 +12,9 @@ const TIMEOUT_MS_MAX: u64 = 5000;
 /// Longer, and somebody whose right was taken away would watch on through new connections for minutes.
 const CACHE_MS_MAX: u64 = 60_000;
 
+/// Longer, and a backend that is back would not be asked for a minute.
+const BREAKER_OPEN_MS_MAX: u64 = 60_000;
+
 /// Each is an open connection to the backend.
 const IN_FLIGHT_MAX: usize = 1024;
 
@@ -40,6 +43,10 @@ pub struct Config {
     pub cache_ms: u64,
     /// Questions at a time. Who comes later waits, within `timeout_ms`.
     pub in_flight_max: usize,
+    /// After so many questions in a row without a clear answer it is not asked for a while; 0: it is always asked.
+    pub breaker_failures: u32,
+    /// How long it is not asked then. After that one question tries it.
+    pub breaker_open_ms: u64,
 }
 
 /// Who knows the stream keys.
@@ -65,6 +72,8 @@ impl Default for Config {
             fail_open: false,
             cache_ms: 10_000,
             in_flight_max: 64,
+            breaker_failures: 5,
+            breaker_open_ms: 5000,
         }
     }
 }
@@ -93,6 +102,9 @@ impl Config {
         }
         if !(1..=IN_FLIGHT_MAX).contains(&self.in_flight_max) {
             return Err(format!("in_flight_max must be 1 to {IN_FLIGHT_MAX}"));
+        }
+        if !(1..=BREAKER_OPEN_MS_MAX).contains(&self.breaker_open_ms) {
+            return Err(format!("breaker_open_ms must be 1 to {BREAKER_OPEN_MS_MAX}"));
         }
         if self.keys == Keys::Backend && self.on_publish.is_empty() {
             return Err("keys = \"backend\" needs on_publish: nobody else would check them".to_owned());
@@ -204,6 +216,7 @@ mod tests {
             (|it| it.timeout_ms = 5001, "timeout_ms"),
             (|it| it.cache_ms = 60_001, "cache_ms"),
             (|it| it.in_flight_max = 0, "in_flight_max"),
+            (|it| it.breaker_open_ms = 0, "breaker_open_ms"),
             (|it| it.on_publish = vec![it.on_publish[0].clone(); 5], "on_publish"),
             (|it| (it.keys, it.on_publish) = (Keys::Backend, Vec::new()), "on_publish"),
             (|it| (it.keys, it.fail_open) = (Keys::Backend, true), "fail_open"),

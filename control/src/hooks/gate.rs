@@ -10,9 +10,10 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::answer::{self, Answer};
+use super::breaker::{Breaker, Change};
 use super::call::{self, Action, Caller};
 use super::client::Client;
 use super::config::{Config, HookUrl, Keys};
@@ -82,6 +83,9 @@ pub struct Gate {
     counters: Arc<Counters>,
     places: Semaphore,
     decisions: Mutex<Decisions<Decision>>,
+    /// One for publishers, one for viewers: their backends may be two.
+    publish_breaker: Mutex<Breaker>,
+    play_breaker: Mutex<Breaker>,
     logged: Mutex<Option<Instant>>,
 }
 
@@ -96,8 +100,14 @@ impl Gate {
         let client = Client::new(Reach::Anywhere).map_err(|error| error.to_string())?;
         let counters = Arc::new(Counters::default());
         let teller = Teller::new(client.clone(), &config, Arc::clone(&counters), tasks);
+        let breaker = || {
+            let open_for = Duration::from_millis(config.breaker_open_ms);
+            Mutex::new(Breaker::new(config.breaker_failures, open_for))
+        };
         Ok(Arc::new(Self {
             places: Semaphore::new(config.in_flight_max),
+            publish_breaker: breaker(),
+            play_breaker: breaker(),
             config,
             client,
             teller,
@@ -192,7 +202,9 @@ impl Gate {
     /// What it has counted.
     pub fn stats(&self) -> Stats {
         let decisions = self.lock().len() as u64;
-        self.counters.snapshot(decisions)
+        let breakers = [&self.publish_breaker, &self.play_breaker];
+        let open = breakers.into_iter().filter(|breaker| lock(breaker).is_open()).count() as u64;
+        self.counters.snapshot(decisions, open)
     }
 
     async fn ask(
@@ -207,7 +219,7 @@ impl Gate {
         } else if caller.too_long() {
             (Answer::Refused { message: Some("the name or its parameters are too long".to_owned()) }, None)
         } else {
-            self.ask_all(action, urls, caller, &client_id).await
+            self.ask_unless_open(action, urls, caller, &client_id).await
         };
         let (allowed, refused, failed) = match action {
             Action::Publish | Action::Unpublish => (
@@ -241,6 +253,44 @@ impl Gate {
                 (Decision::Opened, None)
             }
         }
+    }
+
+    /// Asks, unless the backend has failed too often in a row.
+    async fn ask_unless_open<'a>(
+        &self,
+        action: Action,
+        urls: &'a [HookUrl],
+        caller: &Caller,
+        client_id: &str,
+    ) -> (Answer, Option<&'a HookUrl>) {
+        let breaker = match action {
+            Action::Publish | Action::Unpublish => &self.publish_breaker,
+            Action::Play | Action::Stop => &self.play_breaker,
+        };
+        let may_ask = lock(breaker).may_ask(Instant::now());
+        if !may_ask {
+            self.counters.not_asked.bump();
+            let why =
+                format!("it is not asked: {} questions in a row had none", self.config.breaker_failures);
+            return (Answer::Broken(why), urls.first());
+        }
+        let (answer, url) = self.ask_all(action, urls, caller, client_id).await;
+        let change = lock(breaker).answered(Instant::now(), !matches!(answer, Answer::Broken(_)));
+        let (action, open_ms) = (action.as_str(), self.config.breaker_open_ms);
+        match change {
+            Some(Change::Opened) => {
+                let failures = self.config.breaker_failures;
+                warn!(
+                    action,
+                    failures,
+                    open_ms,
+                    "the hook backend has failed too often in a row: it is not asked for a while"
+                );
+            }
+            Some(Change::Closed) => info!(action, "the hook backend answers again: everybody is asked for"),
+            None => {}
+        }
+        (answer, url)
     }
 
     /// Asks one after the other until one does not allow it. All of it within `timeout_ms`.
@@ -324,6 +374,10 @@ impl fmt::Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gate").field("config", &self.config).finish_non_exhaustive()
     }
+}
+
+fn lock(breaker: &Mutex<Breaker>) -> MutexGuard<'_, Breaker> {
+    breaker.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn refusal(decision: &Decision) -> Refusal {

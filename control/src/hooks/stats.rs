@@ -40,6 +40,7 @@ pub(super) struct Counters {
     pub(super) play_refused: Counter,
     pub(super) play_failed: Counter,
     pub(super) opened: Counter,
+    pub(super) not_asked: Counter,
     pub(super) cached: Counter,
     pub(super) requests: Counter,
     pub(super) request_micros: Counter,
@@ -50,7 +51,7 @@ pub(super) struct Counters {
     pub(super) telling: Counter,
 }
 
-/// What a gate has counted. All but `in_flight`, `telling` and `decisions` only grow.
+/// What a gate has counted. All but `breakers_open`, `in_flight`, `telling` and `decisions` only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
@@ -68,6 +69,10 @@ pub struct Stats {
     pub play_failed: u64,
     /// Let in although there was no answer, because of `fail_open`.
     pub opened: u64,
+    /// Publishers and viewers for whom it was not asked because it had failed too often in a row; they are among the failed.
+    pub not_asked: u64,
+    /// Kinds of question, of publishers and of viewers, that it is not asked at the moment.
+    pub breakers_open: u64,
     /// Decisions that needed no question: cached, or asked for somebody else at that moment.
     pub cached: u64,
     /// Requests sent.
@@ -89,7 +94,7 @@ pub struct Stats {
 }
 
 impl Counters {
-    pub(super) fn snapshot(&self, decisions: u64) -> Stats {
+    pub(super) fn snapshot(&self, decisions: u64, breakers_open: u64) -> Stats {
         Stats {
             publish_allowed: self.publish_allowed.get(),
             publish_refused: self.publish_refused.get(),
@@ -98,6 +103,8 @@ impl Counters {
             play_refused: self.play_refused.get(),
             play_failed: self.play_failed.get(),
             opened: self.opened.get(),
+            not_asked: self.not_asked.get(),
+            breakers_open,
             cached: self.cached.get(),
             requests: self.requests.get(),
             request_micros: self.request_micros.get(),

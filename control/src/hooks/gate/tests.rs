@@ -279,3 +279,33 @@ async fn a_longer_text_than_any_honest_one_is_not_handed_on() {
     assert!(matches!(gate.publish(&publisher(&long)).await, Err(Refusal::Forbidden(Some(_)))));
     backend.heard_nothing_more();
 }
+
+#[tokio::test]
+async fn a_backend_that_fails_in_a_row_is_left_alone_and_tried_by_one() {
+    let mut backend = Backend::start(|body| if body["param"] == "?down" { "<html>" } else { "0" }).await;
+    let config = Config { breaker_failures: 3, breaker_open_ms: 200, cache_ms: 0, ..backend.config() };
+    let gate = gate(config);
+    for _ in 0..3 {
+        assert_eq!(gate.play(&viewer(1, "down")).await, Err(Refusal::Unavailable));
+        backend.hears().await;
+    }
+    // Nobody is asked for; publishers are, whose questions have not failed.
+    for last in 2..20 {
+        assert_eq!(gate.play(&viewer(last, "")).await, Err(Refusal::Unavailable));
+    }
+    backend.heard_nothing_more();
+    let stats = gate.stats();
+    assert_eq!((stats.not_asked, stats.breakers_open, stats.play_failed), (18, 1, 21));
+    let _publisher = gate.publish(&publisher("k")).await.expect("asked, and let in");
+    assert_eq!(backend.hears().await["action"], "on_publish");
+    // Its time is over: one is asked for, and since it is answered, all.
+    let reopened = async {
+        while gate.play(&viewer(30, "")).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), reopened).await.expect("tried again");
+    assert_eq!(backend.hears().await["ip"], "192.0.2.30");
+    gate.play(&viewer(31, "")).await.expect("asked, and let in");
+    assert_eq!(gate.stats().breakers_open, 0);
+}

@@ -200,6 +200,16 @@ pub(super) const ROWS: &[Row] = &[
         "swiftwater_hooks_request_microseconds_total",
         "How long they took, in sum.",
     ),
+    counter(
+        "hooks.not_asked",
+        "swiftwater_hooks_not_asked_total",
+        "Publishers and viewers for whom the backend was not asked because it had failed too often in a row.",
+    ),
+    gauge(
+        "hooks.breakers_open",
+        "swiftwater_hooks_breakers_open",
+        "Kinds of question, of publishers and of viewers, that the backend is not asked at the moment.",
+    ),
     gauge("hooks.in_flight", "swiftwater_hooks_requests_in_flight", "Questions that wait for an answer."),
     gauge("hooks.telling", "swiftwater_hooks_telling", "Ends that hook backends are still to be told of."),
     gauge("hooks.decisions", "swiftwater_hooks_decisions", "Decisions in the cache."),
