@@ -40,6 +40,7 @@ async fn keeps_the_contract(postgres: Option<&Postgres>) {
     many_go_live_at_once(Place::new(postgres)).await;
     followers(Place::new(postgres)).await;
     outbox(Place::new(postgres)).await;
+    grant_keys(Place::new(postgres)).await;
     a_look_changes_nothing(Place::new(postgres)).await;
     many_start_at_once(Place::new(postgres)).await;
 }
@@ -409,6 +410,44 @@ async fn outbox(place: Place<'_>) {
     assert_eq!(db.forget_deliveries(NOW + 999).await.expect("forgotten"), 0, "pending ones stay");
     db.remove_hook(&hook.id).await.expect("removed");
     assert_eq!(db.deliveries_pending().await.expect("counted"), 0);
+}
+
+async fn grant_keys(place: Place<'_>) {
+    let db = place.open().await;
+    let revision = db.revisions().await.expect("asked");
+    assert!(db.grant_keys(NOW).await.expect("listed").is_empty());
+    let new = |id: &'static str, from: i64| NewGrantKey {
+        id,
+        secret_sealed: "s",
+        signs_from: from,
+        others_retire_at: from + 100,
+        derived: "first",
+    };
+    let seen = async |now: i64| -> Vec<(String, Option<i64>)> {
+        let keys = db.grant_keys(now).await.expect("listed");
+        keys.into_iter().map(|key| (key.id, key.retires_at)).collect()
+    };
+    let key = |id: &str, until: Option<i64>| (id.to_owned(), until);
+    assert!(matches!(db.revoke_grant_key("first").await, Err(Error::Missing(_))));
+    db.rotate_grant_keys(new("second", NOW + 10), NOW).await.expect("rotated");
+    assert_eq!(seen(NOW).await, [key("first", Some(NOW + 110)), key("second", None)]);
+    assert_eq!(db.revisions().await.expect("asked"), (revision.0, revision.1 + 1));
+    assert!(matches!(db.revoke_grant_key("second").await, Err(Error::Missing(_))), "nothing would sign");
+    db.rotate_grant_keys(new("third", NOW + 50), NOW + 50).await.expect("rotated");
+    let all = [key("first", Some(NOW + 110)), key("second", Some(NOW + 150)), key("third", None)];
+    assert_eq!(seen(NOW + 109).await, all);
+    assert_eq!(seen(NOW + 110).await, all[1..], "what it signed has expired");
+    db.revoke_grant_key("second").await.expect("revoked");
+    assert_eq!(seen(NOW).await, [all[0].clone(), all[2].clone()]);
+    // What is retired goes with the next rotation, and there are not too many at a time.
+    for n in 0..14 {
+        let id: &'static str = Box::leak(format!("more{n}").into_boxed_str());
+        db.rotate_grant_keys(new(id, NOW + 200), NOW + 120).await.expect("rotated");
+    }
+    assert_eq!(seen(0).await.len(), 15);
+    db.rotate_grant_keys(new("last", NOW + 200), NOW + 120).await.expect("rotated");
+    let full = db.rotate_grant_keys(new("over", NOW + 200), NOW + 120).await;
+    assert!(matches!(full, Err(Error::Full(_))), "{full:?}");
 }
 
 async fn a_look_changes_nothing(place: Place<'_>) {
