@@ -124,12 +124,17 @@ impl Broadcasts {
     /// Takes the Channel for this node; false if it is live on another.
     pub(crate) async fn claim(&self, grant: &Grant, transport: &str) -> Result<bool, control::db::Error> {
         let Some(channel_id) = &grant.channel_id else { return Ok(true) };
+        let continues = self.hub.stream(&grant.channel).is_some();
+        if !continues {
+            // The Stream before it has just ended: noted before the Channel is taken anew.
+            self.close(&grant.channel).await;
+        }
         let claim = Claim {
             channel_id,
             key_id: grant.key_id.as_deref(),
             node_id: &self.node_id,
             transport,
-            continues: self.hub.stream(&grant.channel).is_some(),
+            continues,
         };
         let Some(id) = self.database.go_live(claim, now_ms()).await? else {
             self.counters.busy.fetch_add(1, Ordering::Relaxed);
@@ -252,14 +257,19 @@ impl Broadcasts {
         if self.hub.stream(channel).is_some() {
             return;
         }
+        self.close(channel).await;
+    }
+
+    async fn close(&self, channel: &ChannelName) {
         let Some(row) = self.live().remove(channel) else { return };
-        let mut unfinished = self.unfinished();
-        if unfinished.len() >= UNFINISHED_MAX {
-            unfinished.pop_front();
-            self.counters.errors.fetch_add(1, Ordering::Relaxed);
+        {
+            let mut unfinished = self.unfinished();
+            if unfinished.len() >= UNFINISHED_MAX {
+                unfinished.pop_front();
+                self.counters.errors.fetch_add(1, Ordering::Relaxed);
+            }
+            unfinished.push_back((channel.clone(), row));
         }
-        unfinished.push_back((channel.clone(), row));
-        drop(unfinished);
         self.finish().await;
     }
 

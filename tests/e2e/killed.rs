@@ -117,7 +117,7 @@ async fn a_server_that_is_killed_under_load_leaves_its_database_whole_and_its_en
     assert_eq!(ends, begun.len(), "an end for each that began");
     assert!(lost > 0 && begun.len() > 50, "{lost} of {} were live when the server was killed", begun.len());
     println!(
-        "{published} publishers accepted in 4 lives, {} streams, {lost} of them live at a kill; {} events, {} messages",
+        "{published} publishers accepted in 4 lives, {} streams, {lost} of them lost to a kill; {} events, {} messages",
         begun.len(),
         wanted.len(),
         receiver.count()

@@ -133,8 +133,10 @@ impl Signer {
     /// Makes a token that is good until `exp`.
     pub(crate) fn sign<C: Serialize>(&self, audience: Audience, claims: C, iat: i64, exp: i64) -> String {
         let keys = self.keys();
+        // To the end of that second: a key that signs from now on signs now.
+        let now_ms = iat.saturating_mul(1000).saturating_add(999);
         #[expect(clippy::expect_used, reason = "there is always a key")]
-        let key = signing(&keys, iat.saturating_mul(1000)).expect("never empty");
+        let key = signing(&keys, now_ms).expect("never empty");
         let mut header = Header::new(Algorithm::EdDSA);
         header.kid = Some(key.id.clone());
         let claims =

@@ -77,7 +77,7 @@ impl V1 {
     }
 
     /// Notes who changed what.
-    async fn audit(&self, caller: &Caller, action: &str, target: &str) -> Result<(), Problem> {
+    pub(super) async fn audit(&self, caller: &Caller, action: &str, target: &str) -> Result<(), Problem> {
         let actor = caller.actor()?;
         let remote = caller.remote.to_string();
         let database = self.accounts.database();

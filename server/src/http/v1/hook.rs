@@ -269,7 +269,7 @@ pub(super) async fn deliveries(
     params(("id" = String, Path), ("delivery" = String, Path), Whose), responses((status = 202), Problems))]
 pub(super) async fn replay(
     named: Named,
-    InPath((_, delivery)): InPath<(String, String)>,
+    InPath((_hook, delivery)): InPath<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     let Named { v1, caller, hook } = &named;
     let delivery = checked_id(&delivery)?;
