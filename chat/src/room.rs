@@ -53,7 +53,8 @@ impl Room {
         self.seq
     }
 
-    /// Takes a message. `now_ms` grows steadily (any origin); `ts` is unix milliseconds; `id` is fresh.
+    /// Takes a message. `now_ms` grows steadily (any origin); `ts` is unix milliseconds; `id` is fresh; `slow_ms` is how
+    /// long its author must have been silent (slow mode of the channel; 0 without).
     ///
     /// # Errors
     /// [`Refused`]; a refused message does not count against the limit.
@@ -64,6 +65,7 @@ impl Room {
         id: String,
         user: User,
         text: &str,
+        slow_ms: u64,
     ) -> Result<Arc<Message>, Refused> {
         let text: String = text.trim().chars().filter(|c| !c.is_control()).collect();
         if text.is_empty() {
@@ -72,7 +74,7 @@ impl Room {
         if text.chars().count() > self.config.text_chars_max {
             return Err(Refused::TooLong);
         }
-        self.take_from_window(now_ms, &user.id)?;
+        self.take_from_window(now_ms, &user.id, slow_ms)?;
         self.seq += 1;
         let message = Arc::new(Message {
             kind: Kind::Message,
@@ -91,7 +93,7 @@ impl Room {
         Ok(message)
     }
 
-    fn take_from_window(&mut self, now_ms: u64, user: &str) -> Result<(), Refused> {
+    fn take_from_window(&mut self, now_ms: u64, user: &str, slow_ms: u64) -> Result<(), Refused> {
         let (max, window) = (self.config.messages_max, self.config.window_ms);
         if self.windows.len() >= WINDOWS_MAX && !self.windows.contains_key(user) {
             self.windows
@@ -101,6 +103,12 @@ impl Room {
             }
         }
         let times = self.windows.entry(user.to_owned()).or_default();
+        if let Some(&newest) = times.back() {
+            let silent = now_ms.saturating_sub(newest);
+            if silent < slow_ms {
+                return Err(Refused::SlowMode { wait_ms: slow_ms - silent });
+            }
+        }
         if times.len() >= max
             && let Some(&oldest) = times.front()
         {
@@ -146,7 +154,7 @@ mod tests {
     #[test]
     fn twenty_in_five_seconds_and_not_one_more() {
         let mut room = room();
-        let mut post = |now: u64| room.post(now, 0, String::new(), user("a"), "x").map(|m| m.seq);
+        let mut post = |now: u64| room.post(now, 0, String::new(), user("a"), "x", 0).map(|m| m.seq);
         for n in 0..20 {
             assert_eq!(post(n * 100), Ok(n + 1));
         }
@@ -163,7 +171,7 @@ mod tests {
         let mut room = room();
         let mut accepted: Vec<u64> = Vec::new();
         for now in (0..60_000).step_by(37) {
-            if room.post(now, 0, String::new(), user("a"), "x").is_ok() {
+            if room.post(now, 0, String::new(), user("a"), "x", 0).is_ok() {
                 accepted.push(now);
             }
         }
@@ -175,14 +183,30 @@ mod tests {
     }
 
     #[test]
+    fn a_slow_chat_wants_silence_between_two_messages_of_one_person() {
+        let mut room = room();
+        let mut post = |now: u64, who: &str, slow: u64| {
+            room.post(now, 0, String::new(), user(who), "x", slow).map(|message| message.seq)
+        };
+        assert_eq!(post(0, "a", 10_000), Ok(1));
+        assert_eq!(post(9_999, "a", 10_000), Err(Refused::SlowMode { wait_ms: 1 }));
+        assert_eq!(post(9_999, "b", 10_000), Ok(2), "others need not wait");
+        assert_eq!(post(10_000, "a", 10_000), Ok(3), "who was refused does not begin anew");
+        assert_eq!(post(10_001, "a", 0), Ok(4), "whoever moderates");
+    }
+
+    #[test]
     fn each_person_has_a_window_and_refusals_do_not_count() {
         let mut room = room();
         for _ in 0..20 {
-            assert!(room.post(0, 0, String::new(), user("a"), "x").is_ok());
+            assert!(room.post(0, 0, String::new(), user("a"), "x", 0).is_ok());
         }
-        assert!(room.post(0, 0, String::new(), user("b"), "x").is_ok());
-        assert_eq!(room.post(1, 0, String::new(), user("b"), " \u{7} ").err(), Some(Refused::Empty));
-        assert_eq!(room.post(1, 0, String::new(), user("b"), &"x".repeat(501)).err(), Some(Refused::TooLong));
+        assert!(room.post(0, 0, String::new(), user("b"), "x", 0).is_ok());
+        assert_eq!(room.post(1, 0, String::new(), user("b"), " \u{7} ", 0).err(), Some(Refused::Empty));
+        assert_eq!(
+            room.post(1, 0, String::new(), user("b"), &"x".repeat(501), 0).err(),
+            Some(Refused::TooLong)
+        );
         assert_eq!(room.seq(), 21);
     }
 
@@ -190,7 +214,7 @@ mod tests {
     fn who_comes_back_gets_what_was_missed_or_is_told_of_the_hole() {
         let mut room = Room::new("c".into(), "e1".into(), Config { history_max: 3, ..Config::default() });
         for now in 0..5 {
-            room.post(now, 0, String::new(), user("a"), "x").expect("within the limit");
+            room.post(now, 0, String::new(), user("a"), "x", 0).expect("within the limit");
         }
         let seqs =
             |missed: Option<Vec<Arc<Message>>>| missed.map(|m| m.iter().map(|m| m.seq).collect::<Vec<_>>());

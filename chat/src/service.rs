@@ -70,15 +70,15 @@ impl Service {
         self.with(ch, |entry| entry.fanout.subscribe())
     }
 
-    /// Says something.
+    /// Says something. `slow_ms`: see [`Room::post`].
     ///
     /// # Errors
     /// [`Refused`] with what to do about it.
-    pub fn post(&self, ch: &str, user: User, text: &str) -> Result<Arc<Message>, Refused> {
+    pub fn post(&self, ch: &str, user: User, text: &str, slow_ms: u64) -> Result<Arc<Message>, Refused> {
         let now_ms = millis(now().saturating_duration_since(self.started));
         let ts = unix_millis();
         self.with(ch, |entry| {
-            let message = entry.room.post(now_ms, ts, Ulid::new().to_string(), user, text)?;
+            let message = entry.room.post(now_ms, ts, Ulid::new().to_string(), user, text, slow_ms)?;
             // Nobody listening is no error: history has it. Sent under the lock, so that order is seq.
             let _ = entry.fanout.send(Arc::clone(&message));
             Ok(message)
@@ -122,10 +122,10 @@ mod tests {
     async fn members_get_what_is_said_after_they_follow() {
         let service = Service::new(Config::default());
         let user = User { id: "u".into(), login: "u".into(), display: "U".into(), badges: vec![] };
-        service.post("stream:a", user.clone(), "before").expect("sent");
+        service.post("stream:a", user.clone(), "before", 0).expect("sent");
         let mut follower = service.follow("stream:a");
-        service.post("stream:b", user.clone(), "elsewhere").expect("sent");
-        let sent = service.post("stream:a", user, "after").expect("sent");
+        service.post("stream:b", user.clone(), "elsewhere", 0).expect("sent");
+        let sent = service.post("stream:a", user, "after", 0).expect("sent");
         assert_eq!(follower.recv().await.expect("there").id, sent.id);
         let joined = service.join("stream:a", None, 50);
         assert_eq!((joined.seq, joined.history.len(), joined.recovered), (2, 2, false));

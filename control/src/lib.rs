@@ -21,6 +21,7 @@ mod channel;
 mod clock;
 pub mod db;
 pub mod hooks;
+mod moderation;
 
 pub use account::Accounts;
 pub use auth::authority::{Authority, Denied, GRANT_SECONDS_MAX, GrantKey, Request, Stats};
@@ -31,3 +32,4 @@ pub use auth::stream_key::StreamKey;
 pub use auth::token::TokenError;
 pub use channel::ChannelConfig;
 pub use db::Database;
+pub use moderation::{Moderation, Silenced, Speaker};

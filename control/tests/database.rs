@@ -41,6 +41,7 @@ async fn keeps_the_contract(postgres: Option<&Postgres>) {
     followers(Place::new(postgres)).await;
     outbox(Place::new(postgres)).await;
     grant_keys(Place::new(postgres)).await;
+    chats(Place::new(postgres)).await;
     a_look_changes_nothing(Place::new(postgres)).await;
     many_start_at_once(Place::new(postgres)).await;
 }
@@ -410,6 +411,51 @@ async fn outbox(place: Place<'_>) {
     assert_eq!(db.forget_deliveries(NOW + 999).await.expect("forgotten"), 0, "pending ones stay");
     db.remove_hook(&hook.id).await.expect("removed");
     assert_eq!(db.deliveries_pending().await.expect("counted"), 0);
+}
+
+async fn chats(place: Place<'_>) {
+    let db = place.open().await;
+    let (ana, channel) = ana(&db).await;
+    let bo = db.add_user(person("bo"), NOW).await.expect("added");
+    assert_eq!(db.chat_settings(&channel.id).await.expect("asked"), ChatSettings::default());
+    for slow_ms in [1000, 2000] {
+        let settings = ChatSettings { slow_ms, followers_only_min: Some(10), subscribers_only: true };
+        db.set_chat_settings(&channel.id, settings, NOW).await.expect("set");
+        assert_eq!(db.chat_settings(&channel.id).await.expect("asked"), settings);
+    }
+    let standing =
+        async |user: &User, now: i64| db.chat_standing(&channel.id, &user.id, now).await.expect("asked");
+    let known = ChatStanding { instance_role: Some(Role::User), ..ChatStanding::default() };
+    assert_eq!(standing(&ana, NOW).await, ChatStanding { owner: true, ..known.clone() });
+    assert_eq!(standing(&bo, NOW).await, known);
+    db.follow(&bo.id, &channel.id, false, NOW).await.expect("follows");
+    db.subscribe(&bo.id, &channel.id, 1, NOW + 50, NOW).await.expect("subscribes");
+    db.set_channel_role(&channel.id, &bo.id, ChannelRole::Vip, NOW).await.expect("set");
+    let ban = |until, reason| NewBan {
+        channel_id: &channel.id,
+        user_id: &bo.id,
+        moderator_id: &ana.id,
+        reason,
+        until,
+    };
+    db.ban(ban(Some(NOW + 10), "spam"), NOW).await.expect("banned");
+    let expected = ChatStanding {
+        role: Some(ChannelRole::Vip),
+        follows_since: Some(NOW),
+        subscribed_until: Some(NOW + 50),
+        ban: Some(Ban { until: Some(NOW + 10), reason: "spam".to_owned() }),
+        ..known
+    };
+    assert_eq!(standing(&bo, NOW).await, expected);
+    assert_eq!(standing(&bo, NOW + 10).await.ban, None, "over");
+    db.ban(ban(None, "again"), NOW + 10).await.expect("in place of the other");
+    let listed = db.bans(&channel.id, &Page::first(10), NOW + 10).await.expect("listed");
+    let seen: Vec<_> = listed.iter().map(|it| (it.login.as_str(), it.ban.reason.as_str())).collect();
+    assert_eq!((seen, listed[0].moderator.as_deref()), (vec![("bo", "again")], Some("ana")));
+    db.lift_ban(&channel.id, &bo.id, NOW + 11).await.expect("lifted");
+    assert!(matches!(db.lift_ban(&channel.id, &bo.id, NOW + 11).await, Err(Error::Missing(_))));
+    assert_eq!(standing(&bo, NOW + 11).await.ban, None);
+    assert!(db.bans(&channel.id, &Page::first(10), NOW + 11).await.expect("listed").is_empty());
 }
 
 async fn grant_keys(place: Place<'_>) {

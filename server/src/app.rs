@@ -10,7 +10,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn_with_state, map_request};
 use axum_server::Handle;
 use control::hooks::{Gate, Webhooks};
-use control::{Accounts, Authority, ChannelConfig, Database, Secrets, StreamKey};
+use control::{Accounts, Authority, ChannelConfig, Database, Moderation, Secrets, StreamKey};
 use hls_packager::{Packager, Recordings};
 use media::{ChannelName, Hub};
 use secrecy::{ExposeSecret, SecretString};
@@ -198,12 +198,14 @@ impl Server {
 
         // Chat and signaling, one gateway.
         let chat = chat::Service::new(config.chat.clone());
+        let moderation = Moderation::new(database.clone());
         let gateway = signaling::Gateway::new(signaling::GatewayParts {
             hub: Arc::clone(&hub),
             sfu: sfu.clone(),
             chat: Arc::clone(&chat),
             authority: Arc::clone(&authority),
             gate: Arc::clone(&gate),
+            moderation: Arc::clone(&moderation),
         });
         tasks.spawn(Arc::clone(&gateway).run(stop.clone()));
         tasks.spawn(Arc::clone(&broadcasts).run(Arc::clone(&gateway), tasks.clone(), stop.clone()));
@@ -219,6 +221,7 @@ impl Server {
             authority: Arc::clone(&authority),
             broadcasts: Arc::clone(&broadcasts),
             webhooks: Arc::clone(&webhooks),
+            moderation,
             hub: Arc::clone(&hub),
             sfu: sfu.clone(),
             secure: secured || public_url.as_deref().is_some_and(|url| url.starts_with("https://")),

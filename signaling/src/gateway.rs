@@ -19,9 +19,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use control::Authority;
 use control::db::Visibility;
 use control::hooks::Gate;
+use control::{Authority, Moderation};
 use media::{ChannelName, Hub, HubEvent, Stream};
 use serde_json::{Value, json};
 use sfu::Sfu;
@@ -60,6 +60,8 @@ pub struct GatewayParts {
     pub authority: Arc<Authority>,
     /// Asked besides, before somebody watches.
     pub gate: Arc<Gate>,
+    /// Who may speak.
+    pub moderation: Arc<Moderation>,
 }
 
 /// The gateway of this node.

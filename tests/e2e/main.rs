@@ -17,6 +17,7 @@ mod keys;
 mod killed;
 mod limits;
 mod load;
+mod moderation;
 mod node;
 mod nodes;
 mod observe;

@@ -2,6 +2,7 @@
 
 mod account;
 mod channel;
+mod chat;
 mod docs;
 mod follow;
 mod grant;
@@ -24,7 +25,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use control::db::Channel;
 use control::hooks::Webhooks;
-use control::{Accounts, Action, Authority};
+use control::{Accounts, Action, Authority, Moderation};
 use media::Hub;
 use sfu::Sfu;
 use tower_http::cors::{Any, CorsLayer};
@@ -47,6 +48,7 @@ pub(crate) struct V1 {
     pub(crate) authority: Arc<Authority>,
     pub(crate) broadcasts: Arc<Broadcasts>,
     pub(crate) webhooks: Arc<Webhooks>,
+    pub(crate) moderation: Arc<Moderation>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) sfu: Sfu,
     /// Browsers reach us by HTTPS: cookies say so.
@@ -120,6 +122,9 @@ pub(crate) fn routes(v1: Arc<V1>, api: Api, shelf: Shelf, limited: Arc<Limit>) -
         .routes(routes!(member::roles))
         .routes(routes!(member::set_role, member::remove_role))
         .routes(routes!(member::subscribe, member::unsubscribe))
+        .routes(routes!(chat::settings, chat::set))
+        .routes(routes!(chat::bans))
+        .routes(routes!(chat::ban, chat::lift))
         .routes(routes!(stream::end))
         .routes(routes!(stream::kick))
         .routes(routes!(stream::set_layer))

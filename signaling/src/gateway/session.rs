@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use chat::{Message, Refused, User};
-use control::{Denied, Grant, hooks};
+use control::{Denied, Grant, Silenced, hooks};
 use media::{ChannelName, Kind, Reordering, Stream};
 use rand::RngCore;
 use serde_json::{Value, json};
@@ -183,7 +183,7 @@ impl Session {
                 }
                 Ok(id.map(|id| json!({ "type": "left", "re": id, "ch": ch })))
             }
-            Request::Message { id, ch, text } => self.say(gateway, id, &ch, &text),
+            Request::Message { id, ch, text } => self.say(gateway, id, &ch, &text).await,
             Request::Name { id, name } => {
                 if self.signed_in {
                     return Err(Refusal::new(id, "forbidden", "an account has the name of its account"));
@@ -262,11 +262,18 @@ impl Session {
         }))
     }
 
-    fn say(&self, gateway: &Gateway, id: Option<Id>, ch: &str, text: &str) -> Result<Option<Value>, Refusal> {
+    async fn say(
+        &self,
+        gateway: &Gateway,
+        id: Option<Id>,
+        ch: &str,
+        text: &str,
+    ) -> Result<Option<Value>, Refusal> {
         if !self.joined.contains(ch) || ch == HOME {
             return Err(Refusal::new(id, "not_joined", "join the channel first"));
         }
-        match gateway.parts.chat.post(ch, self.user.clone(), text) {
+        let slow_ms = self.may_speak(gateway, &id, ch).await?;
+        match gateway.parts.chat.post(ch, self.user.clone(), text, slow_ms) {
             Ok(message) => {
                 gateway.counters.messages.fetch_add(1, Ordering::Relaxed);
                 Ok(id.map(|id| json!({ "type": "ack", "re": id, "id": message.id, "seq": message.seq })))
@@ -279,6 +286,26 @@ impl Session {
             Err(Refused::Empty) => Err(Refusal::new(id, "bad_request", "the message is empty")),
             Err(Refused::TooLong) => Err(Refusal::new(id, "too_long", "the message is too long")),
         }
+    }
+
+    /// How far apart messages must be, if one may speak at all.
+    async fn may_speak(&self, gateway: &Gateway, id: &Option<Id>, ch: &str) -> Result<u64, Refusal> {
+        let name = ch.strip_prefix("stream:").and_then(|name| ChannelName::parse(name).ok());
+        let known = name.and_then(|name| gateway.parts.authority.channel(&name));
+        // One of no database has no rules.
+        let Some(channel) = known.filter(|channel| !channel.id.is_empty()) else { return Ok(0) };
+        let account = self.signed_in.then_some(self.user.id.as_str());
+        let speaker = gateway.parts.moderation.may_speak(&channel, account).await.map_err(|silenced| {
+            gateway.counters.silenced.fetch_add(1, Ordering::Relaxed);
+            let code = match silenced {
+                Silenced::Banned(_) => "banned",
+                Silenced::FollowersOnly { .. } => "followers_only",
+                Silenced::SubscribersOnly => "subscribers_only",
+                _ => "forbidden",
+            };
+            Refusal::new(id.clone(), code, silenced.to_string())
+        })?;
+        Ok(speaker.slow_ms)
     }
 
     async fn play(

@@ -14,6 +14,7 @@ pub(super) struct Counters {
     pub(super) bad_frames: AtomicU64,
     pub(super) messages: AtomicU64,
     pub(super) slowmode: AtomicU64,
+    pub(super) silenced: AtomicU64,
     pub(super) plays: AtomicU64,
     pub(super) fallbacks: AtomicU64,
     pub(super) resumed: AtomicU64,
@@ -40,8 +41,10 @@ pub struct Stats {
     pub bad_frames: u64,
     /// Chat messages accepted.
     pub messages: u64,
-    /// Chat messages refused by the rate limit.
+    /// Chat messages refused by the rate limit or by the channel's slow mode.
     pub slowmode: u64,
+    /// Chat messages refused because their author may not speak: banned, no follower, no subscriber.
+    pub silenced: u64,
     /// `rtc.play` answered.
     pub plays: u64,
     /// Viewers sent to HLS.
@@ -67,6 +70,7 @@ impl Counters {
             bad_frames: get(&self.bad_frames),
             messages: get(&self.messages),
             slowmode: get(&self.slowmode),
+            silenced: get(&self.silenced),
             plays: get(&self.plays),
             fallbacks: get(&self.fallbacks),
             resumed: get(&self.resumed),

@@ -34,6 +34,7 @@ pub(super) async fn follow(
     let actor = caller.may(Action::UseAccount)?;
     let channel = v1.channel(&name).await?;
     v1.accounts.database().follow(&actor.user.id, &channel.id, body.notify, now_ms()).await?;
+    v1.moderation.account_changed(&channel.id, &actor.user.id);
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -48,6 +49,7 @@ pub(super) async fn unfollow(
     let actor = caller.may(Action::UseAccount)?;
     let channel = v1.channel(&name).await?;
     v1.accounts.database().unfollow(&actor.user.id, &channel.id).await?;
+    v1.moderation.account_changed(&channel.id, &actor.user.id);
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -337,7 +337,12 @@ pub(super) const ROWS: &[Row] = &[
     counter(
         "gateway.slowmode",
         "swiftwater_gateway_slowmode_total",
-        "Chat messages refused by the rate limit.",
+        "Chat messages refused by the rate limit or the channel's slow mode.",
+    ),
+    counter(
+        "gateway.silenced",
+        "swiftwater_gateway_silenced_total",
+        "Chat messages refused because their author may not speak: banned, no follower, no subscriber.",
     ),
     counter("gateway.plays", "swiftwater_gateway_plays_total", "Viewers that got an answer to their offer."),
     counter("gateway.fallbacks", "swiftwater_gateway_fallbacks_total", "Viewers sent to HLS."),
