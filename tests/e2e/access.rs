@@ -200,6 +200,8 @@ async fn every_route_lets_in_whom_it_should_and_says_what_is_documented() {
     people.extend(accounts);
     people.extend([token, admin]);
 
+    let ids: BTreeSet<String> = contract.ids().into_iter().collect();
+    assert_eq!(ids.len(), contract.operations().len(), "an id of its own for each: {ids:?}");
     let table = table();
     let tried: BTreeSet<String> = table
         .iter()

@@ -23,6 +23,13 @@ impl Contract {
         paths.flat_map(of_path).collect()
     }
 
+    /// The ids of all operations.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        let methods = self.0["paths"].as_object().expect("paths").values().filter_map(Value::as_object);
+        let ids = methods.flat_map(|methods| methods.values()).map(|operation| &operation["operationId"]);
+        ids.map(|id| id.as_str().expect("an id").to_owned()).collect()
+    }
+
     /// The operation that a request is of.
     pub(crate) fn operation(&self, method: &Method, url: &str) -> Option<String> {
         let path: Vec<&str> = url.split('?').next().expect("a path").split('/').collect();

@@ -97,7 +97,7 @@ struct Document;
 
 /// The routes, and `/api/v1/openapi.json` and `/api/docs` about them.
 pub(crate) fn routes(v1: Arc<V1>, api: Api, shelf: Shelf, limited: Arc<Limit>) -> Router {
-    let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
+    let (router, mut document) = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(session::setup_state, session::set_up))
         .routes(routes!(session::log_in, session::log_out))
         .routes(routes!(account::sign_up, account::list))
@@ -139,6 +139,7 @@ pub(crate) fn routes(v1: Arc<V1>, api: Api, shelf: Shelf, limited: Arc<Limit>) -
         .merge(super::api::routes(api))
         .merge(recordings::routes(shelf))
         .split_for_parts();
+    docs::name_operations(&mut document);
     let text: Arc<str> = document.to_json().unwrap_or_default().into();
     // Tokens may be used from any page; cookies are for pages of ours, so no credentials.
     let cors = CorsLayer::new()

@@ -26,6 +26,19 @@ impl Modify for Security {
     }
 }
 
+/// Handlers are called by their module too, `channel::list`; an operation's id must be its own in the whole document.
+pub(super) fn name_operations(document: &mut OpenApi) {
+    for item in document.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
+            let tag = operation.tags.as_ref().and_then(|tags| tags.first());
+            if let (Some(tag), Some(id)) = (tag, &operation.operation_id) {
+                operation.operation_id = Some(format!("{tag}_{id}"));
+            }
+        }
+    }
+}
+
 pub(super) async fn json(document: Arc<str>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], document.as_ref().to_owned()).into_response()
 }
