@@ -300,7 +300,7 @@ mod tests {
         let last = signer.sign(Audience::Play, claims(), NOW + 599, NOW + 599 + 86_400);
         assert_eq!(read(&last, NOW + 598 + 86_400), Ok(()));
         assert_eq!(read(&last, NOW + 600 + 86_400), Err(TokenError::Forged), "its key is retired");
-        assert_eq!(ids(NOW + 600 + 86_400), [new.clone()]);
+        assert_eq!(ids(NOW + 600 + 86_400), std::slice::from_ref(&new));
         // Revoked: what it signed is void at once, and the new one signs before its time.
         signer.replace(vec![row(&new, Some(&sealed), NOW + 600, None)]);
         assert_eq!(read(&old, NOW), Err(TokenError::Forged));
