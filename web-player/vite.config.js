@@ -16,6 +16,7 @@ export default defineConfig({
     proxy: {
       '/api': { target: process.env.SWIFTWATER_URL ?? 'http://127.0.0.1:8080', ws: true },
       '/hls': process.env.SWIFTWATER_URL ?? 'http://127.0.0.1:8080',
+      '/vod': process.env.SWIFTWATER_URL ?? 'http://127.0.0.1:8080',
       '/whip': process.env.SWIFTWATER_URL ?? 'http://127.0.0.1:8080',
       '/whep': process.env.SWIFTWATER_URL ?? 'http://127.0.0.1:8080',
     },

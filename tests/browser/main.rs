@@ -2,6 +2,7 @@
 
 mod account;
 mod fallback;
+mod grants;
 mod join;
 mod lips;
 mod players;

@@ -334,3 +334,83 @@ describe('decoding', () => {
     expect(decodeMessage('{"type":"stream.offline","ch":"stream:ana"}')[0]).toMatchObject({ channel: 'ana' });
   });
 });
+
+describe('a channel that is not for everybody', () => {
+  const refuse = (code: string): void =>
+    world.socket.push({ type: 'error', re: world.socket.last('join').id, error: { code, message: 'no', retryable: false } });
+
+  it('is joined with the grant that there is then, and tells when it does not do', async () => {
+    let token: string | null = null;
+    const refused: (string | null)[] = [];
+    client.join(CH, 50, { token: () => token, refused: (used) => refused.push(used) });
+    client.start();
+    welcome();
+    expect(world.socket.last('join').token).toBeUndefined();
+    refuse('grant_needed');
+    await Promise.resolve();
+    token = 'grant';
+    client.rejoin(CH);
+    expect(world.socket.last('join').token).toBe('grant');
+    refuse('forbidden');
+    await Promise.resolve();
+    refuse('conflict');
+    await Promise.resolve();
+    expect(refused).toEqual([null, 'grant']);
+  });
+});
+
+describe('somebody who is signed in', () => {
+  /** Promises of a microtask or two. */
+  const settle = async (): Promise<void> => {
+    for (let turn = 0; turn < 8; turn += 1) await Promise.resolve();
+  };
+  let tokens: (string | null)[];
+  let forgotten: number;
+  const speaker = {
+    token: () => Promise.resolve(tokens[0] ?? null),
+    forget: () => {
+      forgotten += 1;
+      tokens.shift();
+    },
+  };
+
+  beforeEach(() => {
+    [tokens, forgotten] = [['first', 'second'], 0];
+    client = new GatewayClient('ws://x/api/v1/ws?v=1', { speaker, environment: world });
+  });
+
+  it('says so with hello, and again with a new token when the old one is not taken', async () => {
+    client.start();
+    world.socket.onopen?.();
+    await settle();
+    expect(world.socket.last('hello').token).toBe('first');
+    world.socket.onclose?.({ code: 4004, reason: 'bad_token' });
+    expect(forgotten).toBe(1);
+    world.pass(500);
+    world.socket.onopen?.();
+    await settle();
+    expect(world.socket.last('hello').token).toBe('second');
+  });
+
+  it('is a guest where the API does not answer in time', async () => {
+    speaker.token = () => new Promise(() => undefined);
+    client.start();
+    world.socket.onopen?.();
+    world.pass(2_500);
+    await settle();
+    expect(world.socket.last('hello').token).toBeUndefined();
+    speaker.token = () => Promise.resolve(tokens[0] ?? null);
+  });
+
+  it('keeps the session when the account changes on another page', async () => {
+    client.start();
+    world.socket.onopen?.();
+    await settle();
+    world.socket.push({ type: 'welcome', session: 's1', user: USER, heartbeatMs: 25_000, serverTime: world.time });
+    client.reintroduce();
+    world.pass(1);
+    world.socket.onopen?.();
+    await settle();
+    expect(world.socket.last('hello')).toMatchObject({ token: 'second', resume: { session: 's1' } });
+  });
+});

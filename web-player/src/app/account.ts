@@ -1,7 +1,9 @@
 /** Accounts, channels and stream keys over `/api/v1`, checked where they enter. The session is a cookie that scripts cannot read. */
 
-import { isFields, number, text } from './api';
-import type { Fields } from './api';
+import { noteSignedIn } from '../access/identity';
+import { Refused, ask } from '../api/ask';
+import { isFields, list, number, text } from '../api/fields';
+import type { Fields } from '../api/fields';
 
 export interface Channel {
   readonly name: string;
@@ -25,16 +27,6 @@ export interface Doors {
   readonly signUp: 'open' | 'invite' | 'closed';
 }
 
-/** What the server says no to, in its own words. */
-export class Refused extends Error {
-  constructor(
-    readonly status: number,
-    words: string,
-  ) {
-    super(words);
-  }
-}
-
 export async function fetchDoors(): Promise<Doors> {
   const body = await ask('GET', '/api/v1/setup');
   const signUp = text(body.signUp);
@@ -45,10 +37,12 @@ export async function fetchDoors(): Promise<Doors> {
 export async function fetchLogin(): Promise<string | null> {
   try {
     const body = await ask('GET', '/api/v1/me');
+    noteSignedIn(true);
     return isFields(body.account) ? text(body.account.login) : null;
   } catch (error) {
-    if (error instanceof Refused && error.status === 401) return null;
-    throw error;
+    if (!(error instanceof Refused) || error.status !== 401) throw error;
+    noteSignedIn(false);
+    return null;
   }
 }
 
@@ -91,22 +85,29 @@ export async function makeKey(channel: string): Promise<string> {
 
 export const revokeKey = (channel: string, id: string): Promise<Fields> => ask('DELETE', `${keysOf(channel)}/${encodeURIComponent(id)}`);
 
+/** Lists of followed channels have no end in sight; who follows more than this is told of the first ones. */
+const FOLLOWS_MAX = 2_000;
+
+/** Whether the one who is signed in follows the channel. */
+export async function follows(channel: string): Promise<boolean> {
+  let cursor: string | null = '';
+  for (let seen = 0; cursor !== null && seen < FOLLOWS_MAX; seen += 100) {
+    const after = cursor === '' ? '' : `&cursor=${encodeURIComponent(cursor)}`;
+    const body: Fields = await ask('GET', `/api/v1/me/follows?limit=100${after}`);
+    if (Array.isArray(body.items) && body.items.includes(channel)) return true;
+    cursor = text(body.next);
+  }
+  return false;
+}
+
+export const follow = (channel: string): Promise<Fields> => ask('PUT', followOf(channel), { notify: true });
+
+export const unfollow = (channel: string): Promise<Fields> => ask('DELETE', followOf(channel));
+
+function followOf(channel: string): string {
+  return `/api/v1/channels/${encodeURIComponent(channel)}/follow`;
+}
+
 function keysOf(channel: string): string {
   return `/api/v1/channels/${encodeURIComponent(channel)}/keys`;
-}
-
-function list(value: unknown): Fields[] {
-  return Array.isArray(value) ? value.filter(isFields) : [];
-}
-
-async function ask(method: string, path: string, body?: object): Promise<Fields> {
-  const response = await fetch(path, {
-    method,
-    headers: { Accept: 'application/json', ...(body === undefined ? {} : { 'Content-Type': 'application/json' }) },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
-  const answer: unknown = response.status === 204 ? {} : await response.json().catch(() => ({}));
-  const fields = isFields(answer) ? answer : {};
-  if (!response.ok) throw new Refused(response.status, text(fields.detail) ?? text(fields.title) ?? `The server answered ${response.status}.`);
-  return fields;
 }

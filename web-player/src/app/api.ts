@@ -1,5 +1,8 @@
 /** `GET /api/v1/info` and `GET /api/v1/streams`, checked where they enter. */
 
+import { isFields, number, text } from '../api/fields';
+import type { Fields } from '../api/fields';
+
 export interface Info {
   readonly rtmpUrl: string;
   readonly whipUrl: string;
@@ -15,12 +18,6 @@ export interface LiveStream {
   readonly viewers: number | null;
   readonly video: { readonly codec: string | null; readonly width: number; readonly height: number } | null;
   readonly notices: readonly string[];
-}
-
-export type Fields = { readonly [key: string]: unknown };
-
-export function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 async function get(path: string): Promise<Fields> {
@@ -74,12 +71,4 @@ export function liveStream(value: unknown): LiveStream | null {
 /** Several Layers may give the same advice. */
 function unique(words: string[]): string[] {
   return [...new Set(words)];
-}
-
-export function text(value: unknown): string | null {
-  return typeof value === 'string' ? value : null;
-}
-
-export function number(value: unknown): number | null {
-  return typeof value === 'number' && Number.isFinite(value) ? value : null;
 }

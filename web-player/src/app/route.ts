@@ -16,3 +16,9 @@ export function routeOf(path: string): Route {
     return { page: 'missing' };
   }
 }
+
+/** Where somebody wanted to go before they signed in (`?then=`): a page of ours, never another site's. */
+export function wayBack(search: string): string | null {
+  const then = new URLSearchParams(search).get('then');
+  return then !== null && /^\/[\w%~.-]*(\?[^#]*)?$/.test(then) ? then : null;
+}

@@ -1,11 +1,16 @@
 import { GatewayClient, gatewayUrl } from '../gateway/client';
-import { Player, debugState } from '../player/player';
-import type { DebugState } from '../player/player';
+import { Identity } from '../access/identity';
+import { Pass } from '../access/pass';
+import { debugState } from '../player/debug';
+import type { DebugState } from '../player/debug';
+import { Player } from '../player/player';
 import type { Preference } from '../player/path';
 import { options, storeQuality, storedQuality } from '../player/quality';
 import type { Quality } from '../player/quality';
 import { badge, phase } from '../player/state';
-import type { Phase, PlayerState } from '../player/state';
+import type { PlayerState } from '../player/state';
+import { cardFor } from './card';
+import type { Act } from './card';
 import css from './element.css?inline';
 import { ICONS } from './icons';
 import { QualityMenu } from './quality_menu';
@@ -31,12 +36,17 @@ const VOLUME_KEY = 'swiftwater.volume';
 /**
  * `<swiftwater-player channel="ana">`: the picture, its controls and its words.
  *
- * `via` is `auto` (or missing), `webrtc`, `whep` or `hls`. The property `gateway` lends it a page's connection;
- * without it the element opens its own. Events: `change` (detail: PlayerState), `theatre`.
+ * `via` is `auto` (or missing), `webrtc`, `whep` or `hls`; `grant` is a token that opens the channel. The properties `gateway`
+ * and `pass` lend it a page's own; without them the element makes its own. Events: `change` (detail: PlayerState), `theatre`,
+ * `follow` (this viewer follows the channel now), `signin` (the button was pressed; unless prevented, the page goes there).
  */
 export class SwiftwaterPlayer extends HTMLElement {
   gateway: GatewayClient | null = null;
+  pass: Pass | null = null;
   #ownGateway: GatewayClient | null = null;
+  #ownPass: Pass | null = null;
+  /** Why what a button of the card was to do did not come about. */
+  #trouble = '';
   #player: Player | null = null;
   #parts = new Map<string, HTMLElement>();
   #idle: ReturnType<typeof setTimeout> | undefined;
@@ -74,12 +84,14 @@ export class SwiftwaterPlayer extends HTMLElement {
     const via = this.getAttribute('via') ?? 'auto';
     const preference: Preference = via === 'hls' ? 'hls' : via === 'webrtc' ? 'webrtc' : 'auto';
     let gateway = this.gateway;
-    if (gateway === null) gateway = this.#ownGateway = new GatewayClient(gatewayUrl(location));
+    if (gateway === null) gateway = this.#ownGateway = new GatewayClient(gatewayUrl(location), { speaker: new Identity() });
+    let { pass } = this;
+    if (pass === null) pass = this.#ownPass = new Pass(this.getAttribute('channel') ?? '', this.getAttribute('grant'));
     const stage = this.shadowRoot?.querySelector('.stage');
     const wings = this.shadowRoot?.querySelector('.wings');
     const still = document.createElement('canvas');
     this.#player = new Player({
-      channel: this.getAttribute('channel') ?? '',
+      pass,
       gateway,
       preference,
       whep: via === 'whep',
@@ -114,6 +126,8 @@ export class SwiftwaterPlayer extends HTMLElement {
     this.#player = null;
     this.#ownGateway?.stop();
     this.#ownGateway = null;
+    this.#ownPass?.stop();
+    this.#ownPass = null;
     delete window.__swiftwater;
   }
 
@@ -134,6 +148,7 @@ export class SwiftwaterPlayer extends HTMLElement {
     click('statsToggle', () => this.#stats.toggle());
     click('help', () => this.#part<HTMLDialogElement>('helpDialog').showModal());
     click('surface', () => this.#tap());
+    for (const name of ['cardFirst', 'cardSecond']) click(name, () => void this.#act(this.#part(name).dataset.act as Act));
     this.#part('surface').addEventListener('dblclick', () => void this.#toggleFullscreen());
     const volume = this.#part<HTMLInputElement>('volume');
     volume.addEventListener('input', () => this.#setVolume(volume.valueAsNumber / 100));
@@ -148,6 +163,30 @@ export class SwiftwaterPlayer extends HTMLElement {
     this.toggleAttribute('data-idle', false);
     clearTimeout(this.#idle);
     this.#idle = setTimeout(() => this.toggleAttribute('data-idle', true), IDLE_AFTER_MS);
+  }
+
+  /** A button of the card. */
+  async #act(act: Act): Promise<void> {
+    const pass = this.pass ?? this.#ownPass;
+    this.#trouble = '';
+    switch (act) {
+      case 'sign_in': {
+        const wanted = new CustomEvent('signin', { bubbles: true, composed: true, cancelable: true });
+        if (this.dispatchEvent(wanted)) location.assign(signInAddress(location));
+        return;
+      }
+      case 'look':
+        pass?.look();
+        return;
+      case 'follow':
+        try {
+          await pass?.follow();
+          this.#emit('follow');
+        } catch (error) {
+          this.#trouble = error instanceof Error ? error.message : String(error);
+          if (this.#player !== null) this.#render(this.#player.state);
+        }
+    }
   }
 
   /** A tap anywhere on the picture: sound first, where sound waits for it. */
@@ -273,13 +312,21 @@ export class SwiftwaterPlayer extends HTMLElement {
     this.#part('badge').title = 'How the picture comes, and how long after the server received it.';
     this.#part('live').hidden = !(hasPicture && (now === 'playing' || now === 'paused'));
 
-    const words = card(now, state);
+    const words = cardFor(state);
     const kept = hasPicture && state.path.shown === 'webrtc' ? limit(state.cap) : null;
     this.#part('busy').hidden = kept === null;
     this.#part('busy').textContent = kept ?? '';
     this.#part('card').hidden = words === null;
     this.#part('cardTitle').textContent = words?.title ?? '';
     this.#part('cardText').textContent = words?.text ?? '';
+    for (const [at, name] of ['cardFirst', 'cardSecond'].entries()) {
+      const button = words?.buttons[at];
+      this.#part(name).hidden = button === undefined;
+      this.#part(name).textContent = button?.label ?? '';
+      this.#part(name).dataset.act = button?.act ?? '';
+    }
+    if (now !== 'denied') this.#trouble = '';
+    this.#part('cardTrouble').textContent = this.#trouble;
     this.#part('wave').classList.toggle('flows', words?.busy ?? false);
 
     const wantsTap = hasPicture && words === null && (state.autoplay === 'blocked' || (state.autoplay === 'muted' && state.muted));
@@ -307,31 +354,6 @@ export class SwiftwaterPlayer extends HTMLElement {
   }
 }
 
-/** What the middle of the picture says when there is no moving picture. */
-function card(now: Phase, state: PlayerState): { title: string; text: string; busy: boolean } | null {
-  const unreachable = state.gateway === 'down' || state.gateway === 'refused';
-  switch (now) {
-    case 'connecting':
-      if (unreachable && state.path.hls.failures > 0) {
-        return { title: 'The server does not answer', text: 'Trying again; the picture starts by itself.', busy: true };
-      }
-      return { title: 'Connecting…', text: state.liveness === 'live' ? 'The picture is on its way.' : '', busy: true };
-    case 'reconnecting':
-      return { title: 'Reconnecting…', text: 'The connection was interrupted. The picture comes back by itself.', busy: true };
-    case 'away':
-      return { title: 'The streamer’s connection dropped', text: 'Waiting a moment for it to come back.', busy: true };
-    case 'offline':
-      return { title: 'Not live right now', text: 'Leave this page open: the picture starts by itself as soon as the stream does.', busy: false };
-    case 'ended':
-      return { title: 'The stream has ended', text: 'Leave this page open: the next one starts by itself.', busy: false };
-    case 'playing':
-      if (state.layers?.audioOnly !== 'bandwidth') return null;
-      return { title: 'Sound only for now', text: 'The connection is too slow for the picture. It comes back by itself.', busy: true };
-    case 'paused':
-      return null;
-  }
-}
-
 function setButton(button: HTMLElement, icon: string, label: string): void {
   if (button.getAttribute('aria-label') === label) return;
   button.innerHTML = icon;
@@ -344,6 +366,11 @@ function jumpToLive(video: HTMLVideoElement): void {
   if (video.srcObject !== null || video.seekable.length === 0) return;
   const edge = video.seekable.end(video.seekable.length - 1);
   if (edge - video.currentTime > 8) video.currentTime = edge - 3;
+}
+
+/** Where one signs in, and comes back from to this page. */
+export function signInAddress(here: { pathname: string; search: string }): string {
+  return `/account?then=${encodeURIComponent(here.pathname + here.search)}`;
 }
 
 function typesText(event: KeyboardEvent): boolean {

@@ -14,6 +14,8 @@ export const TEMPLATE = `
     <div class="wave" data-part="wave">${WAVE}</div>
     <h2 data-part="cardTitle"></h2>
     <p data-part="cardText"></p>
+    <div class="acts"><button type="button" data-part="cardFirst" hidden></button><button type="button" data-part="cardSecond" hidden></button></div>
+    <p class="trouble" role="alert" data-part="cardTrouble"></p>
   </div>
   <button class="unmute" data-part="unmute" type="button" hidden>${ICONS.muted}<span data-part="unmuteText"></span></button>
 </div>

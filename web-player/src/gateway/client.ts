@@ -7,10 +7,14 @@ import type { ChatUser, ClientRequest, Limits, ServerFrame } from './protocol';
 const REQUEST_TIMEOUT_MS = 8_000;
 /** A socket that does not open and welcome us within this time is given up (a swallowed SYN would take minutes). */
 const WELCOME_BY_MS = 6_000;
+/** Who we are is waited for no longer than this: the server waits for `hello` for 5 s, and a guest may watch too. */
+const IDENTITY_BY_MS = 2_500;
 /** How long after `heartbeatMs` of silence the line counts as dead. */
 const HEARTBEAT_SLACK_MS = 10_000;
 /** Close codes from here on mean "do not come back" (4000–4499 mean the opposite). */
 const FIRST_FINAL_CLOSE = 4500;
+/** The token of `hello` is not taken: a new one may be. */
+const BAD_TOKEN = 4004;
 
 /** The few things that the client needs from a WebSocket; tests bring their own. */
 export interface Socket {
@@ -63,8 +67,23 @@ interface Pending {
   cancelTimeout(): void;
 }
 
+/** How one gets into a channel that is not for everybody. */
+export interface Admission {
+  /** The grant to show, if there is one. */
+  token(): string | null;
+  /** The server did not let us join; `used` is the grant that was shown. */
+  refused(used: string | null, words: string): void;
+}
+
+/** Who speaks: the token of an account, or null for a guest. */
+export interface Speaker {
+  token(): Promise<string | null>;
+  forget(): void;
+}
+
 interface Room {
   readonly history: number;
+  readonly admission: Admission | null;
   epoch: string | null;
   seq: number;
 }
@@ -82,6 +101,7 @@ export class GatewayClient {
   #environment: Environment;
   #url: string;
   #name: string | null;
+  #speaker: Speaker | null;
   #socket: Socket | null = null;
   #status: Status = { state: 'connecting', failures: 0 };
   #session: string | null = null;
@@ -97,9 +117,10 @@ export class GatewayClient {
   #cancelSilence: (() => void) | null = null;
   #running = false;
 
-  constructor(url: string, options: { name?: string | null; environment?: Environment } = {}) {
+  constructor(url: string, options: { name?: string | null; speaker?: Speaker | null; environment?: Environment } = {}) {
     this.#url = url;
     this.#name = options.name ?? null;
+    this.#speaker = options.speaker ?? null;
     this.#environment = options.environment ?? BROWSER;
   }
 
@@ -133,11 +154,23 @@ export class GatewayClient {
   }
 
   /** Joins a room now and after every reconnect, until `leave`. */
-  join(ch: string, history = 0): void {
+  join(ch: string, history = 0, admission: Admission | null = null): void {
     if (this.#rooms.has(ch)) return;
-    const room: Room = { history, epoch: null, seq: 0 };
+    const room: Room = { history, admission, epoch: null, seq: 0 };
     this.#rooms.set(ch, room);
     if (this.#status.state === 'open') this.#sendJoin(ch, room);
+  }
+
+  /** Asks again to join a room whose door was closed. */
+  rejoin(ch: string): void {
+    const room = this.#rooms.get(ch);
+    if (room !== undefined && this.#status.state === 'open') this.#sendJoin(ch, room);
+  }
+
+  /** Says anew who we are: somebody signed in. What plays goes on. */
+  reintroduce(): void {
+    this.#speaker?.forget();
+    if (this.#status.state === 'open') this.#drop(1000, 'signed in', 0);
   }
 
   leave(ch: string): void {
@@ -191,15 +224,11 @@ export class GatewayClient {
     const socket = this.#environment.connect(this.#url, SUB_PROTOCOL);
     this.#socket = socket;
     this.#watchSilence(WELCOME_BY_MS);
+    // Asked for while the socket opens, so that it costs no time.
+    const token = this.#token();
     socket.onopen = () => {
-      this.#helloSentAt = this.#environment.now();
-      this.#write({
-        type: 'hello',
-        v: 1,
-        client: 'web-player',
-        ...(this.#name === null ? {} : { name: this.#name }),
-        ...(this.#session === null ? {} : { resume: { session: this.#session } }),
-      });
+      if (token === null) this.#hello(null);
+      else void token.then((known) => socket === this.#socket && this.#hello(known));
     };
     socket.onmessage = (event) => {
       if (socket !== this.#socket || typeof event.data !== 'string') return;
@@ -209,6 +238,26 @@ export class GatewayClient {
     socket.onclose = (event) => {
       if (socket === this.#socket) this.#closed(event.code, event.reason, null);
     };
+  }
+
+  #hello(token: string | null): void {
+    this.#helloSentAt = this.#environment.now();
+    this.#write({
+      type: 'hello',
+      v: 1,
+      client: 'web-player',
+      ...(this.#name === null ? {} : { name: this.#name }),
+      ...(token === null ? {} : { token }),
+      ...(this.#session === null ? {} : { resume: { session: this.#session } }),
+    });
+  }
+
+  /** The speaker's token; null where nobody can speak but guests. */
+  #token(): Promise<string | null> | null {
+    if (this.#speaker === null) return null;
+    let cancel = (): void => undefined;
+    const late = new Promise<null>((resolve) => (cancel = this.#environment.after(IDENTITY_BY_MS, () => resolve(null))));
+    return Promise.race([this.#speaker.token(), late]).finally(() => cancel());
   }
 
   #handle(frame: ServerFrame): void {
@@ -291,8 +340,12 @@ export class GatewayClient {
 
   #sendJoin(ch: string, room: Room): void {
     const since = room.epoch === null ? {} : { since: { epoch: room.epoch, seq: room.seq } };
-    // A refused join leaves the page without chat, and the status says nothing: the listener of `error` frames does.
-    this.request({ type: 'join', ch, history: room.history, ...since }).catch(() => undefined);
+    const token = room.admission?.token() ?? null;
+    const grant = token === null ? {} : { token };
+    this.request({ type: 'join', ch, history: room.history, ...since, ...grant }).catch((error: unknown) => {
+      const closed = error instanceof GatewayError && (error.code === 'grant_needed' || error.code === 'forbidden');
+      if (closed) room.admission?.refused(token, error.message);
+    });
   }
 
   #write(frame: object): void {
@@ -324,6 +377,7 @@ export class GatewayClient {
       pending.reject(new GatewayError('disconnected', 'The connection to the server was lost.', true));
     }
     this.#pending.clear();
+    if (code === BAD_TOKEN) this.#speaker?.forget();
     const final = !this.#running || (code >= FIRST_FINAL_CLOSE && code <= 4999);
     const wait = final ? null : (retryInMs ?? backoffMs(this.#failures, this.#environment.random()));
     this.#failures += 1;

@@ -76,9 +76,9 @@ export interface Limits {
 
 /** What a client may ask; `id` is added by the client object. */
 export type ClientRequest =
-  | { type: 'join'; ch: string; history: number; since?: { epoch: string; seq: number } }
+  | { type: 'join'; ch: string; history: number; since?: { epoch: string; seq: number }; token?: string }
   | { type: 'leave'; ch: string }
-  | { type: 'rtc.play'; ch: string; sdp: string }
+  | { type: 'rtc.play'; ch: string; sdp: string; token?: string }
   | { type: 'rtc.stats'; pc: string }
   | { type: 'rtc.layer'; pc: string; rid: string }
   | { type: 'rtc.pause' | 'rtc.resume'; pc: string; kind: 'audio' | 'video' }

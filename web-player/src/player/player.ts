@@ -1,3 +1,4 @@
+import type { Pass, PassStatus } from '../access/pass';
 import type { GatewayClient } from '../gateway/client';
 import type { ServerFrame } from '../gateway/protocol';
 import type { Figures, ServerFigures } from './figures';
@@ -5,17 +6,19 @@ import { nextDeadline } from './path';
 import type { Preference, Via } from './path';
 import { negotiateByGateway } from './source/gateway';
 import { HlsSource } from './source/hls';
+import type { HlsOptions } from './source/hls';
 import { PeerSource } from './source/peer';
 import type { Negotiate } from './source/peer';
 import type { Source, SourceEvents } from './source/source';
 import { negotiateByWhep } from './source/whep';
 import { ridFor } from './quality';
 import type { Quality } from './quality';
-import { INITIAL, phase, reasonFrom, reduce } from './state';
+import { INITIAL, reasonFrom, reduce } from './state';
 import type { PlayerEvent, PlayerState } from './state';
 
 export interface PlayerOptions {
-  readonly channel: string;
+  /** The way into the channel that is played. */
+  readonly pass: Pass;
   readonly gateway: GatewayClient;
   readonly preference: Preference;
   /** Negotiate by WHEP instead of the gateway. */
@@ -31,6 +34,10 @@ export interface PlayerOptions {
   changed(state: PlayerState): void;
 }
 
+/** The server that refuses a grant which the API has just made means this viewer, not the grant. */
+const REFUSALS_MAX = 2;
+/** Messages of the chat that are there when somebody comes. */
+const HISTORY = 50;
 /** A page hidden for this long tries WebRTC again when it is looked at. */
 const LONG_HIDDEN_MS = 300_000;
 /** The picture of a page that is hidden for this long is not sent until it is looked at; sound goes on. */
@@ -52,6 +59,10 @@ export class Player {
   #hiddenSince: number | null = null;
   #hiddenTimer: ReturnType<typeof setTimeout> | undefined;
   #undo: (() => void)[] = [];
+  /** Grants refused since the last picture. */
+  #refusals = 0;
+  /** The gateway has not let us join. */
+  #unjoined = false;
 
   constructor(options: PlayerOptions) {
     this.#options = options;
@@ -84,7 +95,13 @@ export class Player {
   }
 
   start(): void {
-    const { gateway, channel, whep } = this.#options;
+    const { gateway, pass, whep } = this.#options;
+    this.#undo.push(
+      pass.onStatus((status) => this.#passChanged(status)),
+      listen(document, 'visibilitychange', () => !document.hidden && pass.look()),
+      listen(window, 'focus', () => pass.look()),
+    );
+    pass.start();
     this.dispatch({ type: 'path', event: this.#startEvent() });
     if (whep) return;
     this.#undo.push(
@@ -107,7 +124,13 @@ export class Player {
         if ((event as PageTransitionEvent).persisted) this.dispatch({ type: 'path', event: { type: 'peerLost' } });
       }),
     );
-    gateway.join(`stream:${channel}`, 50);
+    gateway.join(`stream:${pass.channel}`, HISTORY, {
+      token: () => pass.token,
+      refused: (used, words) => {
+        this.#unjoined = true;
+        void this.#refused(used, words);
+      },
+    });
     gateway.start();
   }
 
@@ -122,6 +145,7 @@ export class Player {
     const before = this.#state;
     this.#state = reduce(before, event, performance.now());
     if (this.#state === before) return;
+    if (this.#state.path.shown !== 'none') this.#refusals = 0;
     this.#reconcile();
     this.#options.changed(this.#state);
   }
@@ -162,12 +186,39 @@ export class Player {
     }
   }
 
+  #passChanged(status: PassStatus): void {
+    if (status.state === 'open' && this.#state.door !== 'asking') this.#admit();
+    // Who watches already stays: the server says so itself when they have to go.
+    if (status.state === 'closed' && this.#state.path.shown === 'none') this.dispatch({ type: 'denied', door: status.door });
+  }
+
+  /** The server did not let us in with this grant: the API may have another one, or say what is missing. */
+  async #refused(used: string | null, words: string): Promise<void> {
+    if (this.#state.door !== null) return;
+    const { pass } = this.#options;
+    this.dispatch({ type: 'denied', door: 'asking' });
+    const status = await pass.renew(used);
+    if (this.#state.door !== 'asking') return;
+    this.#refusals += 1;
+    if (status.state === 'closed') this.dispatch({ type: 'denied', door: status.door });
+    else if (this.#refusals > REFUSALS_MAX) this.dispatch({ type: 'denied', door: { kind: 'forbidden', visibility: 'signed', words } });
+    else if (status.state === 'open') this.#admit();
+  }
+
+  #admit(): void {
+    if (this.#state.door !== null) this.dispatch({ type: 'admitted', start: this.#startEvent() });
+    if (!this.#unjoined) return;
+    this.#unjoined = false;
+    this.#options.gateway.rejoin(`stream:${this.#options.pass.channel}`);
+  }
+
   #startEvent(): { type: 'start'; preference: Preference; webrtc: boolean } {
     return { type: 'start', preference: this.#options.preference, webrtc: 'RTCPeerConnection' in window };
   }
 
   #handleFrame(frame: ServerFrame): void {
-    const ch = `stream:${this.#options.channel}`;
+    const { channel } = this.#options.pass;
+    const ch = `stream:${channel}`;
     switch (frame.type) {
       case 'joined':
         if (frame.ch !== ch) return;
@@ -176,14 +227,14 @@ export class Player {
         else this.#live({ id: frame.live.stream, startedAt: frame.live.startedAt, title: frame.live.title });
         return;
       case 'stream.online':
-        if (frame.channel === this.#options.channel) {
+        if (frame.channel === channel) {
           this.#live({ id: frame.stream, startedAt: frame.startedAt, title: frame.title });
           // The same Stream again: its encoder came back, perhaps with what WebRTC lacked.
           this.dispatch({ type: 'path', event: { type: 'tryWebrtc' } });
         }
         return;
       case 'stream.offline':
-        if (frame.channel === this.#options.channel) this.dispatch({ type: 'ended' });
+        if (frame.channel === channel) this.dispatch({ type: 'ended' });
         return;
       case 'rtc.state':
         this.#rtcState(frame, ch);
@@ -290,12 +341,16 @@ export class Player {
   }
 
   #openWebrtc(attempt: number): void {
-    const { gateway, channel, whep } = this.#options;
+    const { gateway, pass, whep } = this.#options;
     const noPublisher = (): void => this.dispatch({ type: 'notLive' });
+    const refused = (used: string | null, words: string): void => {
+      if (this.#webrtc?.attempt === attempt) void this.#refused(used, words);
+    };
     const negotiate: Negotiate = whep
-      ? negotiateByWhep(`/whep/${encodeURIComponent(channel)}`, { noPublisher })
-      : negotiateByGateway(gateway, `stream:${channel}`, {
+      ? negotiateByWhep(pass, { noPublisher, refused })
+      : negotiateByGateway(gateway, pass, {
           noPublisher,
+          refused,
           fallback: (reason, url) => this.#fallback(reason, url),
           gatewayLost: () => this.dispatch({ type: 'path', event: { type: 'gatewayLost' } }),
           opened: (pc) => {
@@ -309,9 +364,20 @@ export class Player {
   }
 
   #openHls(attempt: number): void {
-    const { gateway, channel } = this.#options;
-    const url = this.#state.path.hlsUrl ?? `/hls/${encodeURIComponent(channel)}/master.m3u8`;
-    const source = new HlsSource(url, this.#eventsOf('hls', attempt), () => gateway.clock.now(Date.now()));
+    const { gateway, pass } = this.#options;
+    const url = this.#state.path.hlsUrl ?? `/hls/${encodeURIComponent(pass.channel)}/master.m3u8`;
+    const events = this.#eventsOf('hls', attempt);
+    const options: HlsOptions = {
+      url,
+      token: () => pass.token,
+      refused: (used) => {
+        if (this.#hls?.attempt !== attempt) return;
+        // What plays by WebRTC goes on.
+        if (this.#state.path.shown !== 'webrtc') void this.#refused(used, '');
+        else void pass.renew(used).then(() => events.lost());
+      },
+    };
+    const source = new HlsSource(options, events, () => gateway.clock.now(Date.now()));
     this.#hls = { source, attempt };
     this.#adopt(source.video);
   }
@@ -425,41 +491,4 @@ function listen(target: EventTarget, type: string, then: (event: Event) => void)
 function listenToNetwork(then: () => void): () => void {
   const { connection } = navigator as Navigator & { connection?: EventTarget };
   return connection === undefined ? () => undefined : listen(connection, 'change', then);
-}
-
-/** What tests and curious people read as `window.__swiftwater`: always the state, never a wish. */
-export interface DebugState {
-  readonly mode: 'webrtc' | 'hls' | 'none';
-  readonly reason: string | null;
-  readonly latencyMs: number | null;
-  readonly framesDecoded: number;
-  readonly state: string;
-  readonly video: HTMLVideoElement | null;
-  readonly full: PlayerState;
-}
-
-export function debugState(player: Player): DebugState {
-  return {
-    get mode() {
-      return player.state.path.shown;
-    },
-    get reason() {
-      return player.state.path.reason;
-    },
-    get latencyMs() {
-      return player.state.latencyMs;
-    },
-    get framesDecoded() {
-      return player.framesDecoded;
-    },
-    get state() {
-      return phase(player.state);
-    },
-    get video() {
-      return player.video;
-    },
-    get full() {
-      return player.state;
-    },
-  };
 }

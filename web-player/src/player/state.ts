@@ -1,3 +1,4 @@
+import type { Door } from '../access/grant';
 import { IDLE, step } from './path';
 import type { Path, PathEvent, Preference, Reason, Via } from './path';
 import type { Layers, Quality } from './quality';
@@ -8,6 +9,8 @@ export type Liveness = 'unknown' | 'live' | 'away' | 'offline' | 'ended';
 /** All that the player knows. The `<video>` elements and the peer connection report into it; nothing is read back from them. */
 export interface PlayerState {
   readonly liveness: Liveness;
+  /** What keeps this viewer out; `asking` while it is looked into. Nothing plays then. */
+  readonly door: Door | 'asking' | null;
   readonly stream: { readonly id: string; readonly startedAt: number | null; readonly title: string | null } | null;
   readonly path: Path;
   readonly gateway: 'connecting' | 'open' | 'down' | 'refused';
@@ -31,6 +34,8 @@ export type PlayerEvent =
   | { type: 'path'; event: PathEvent }
   | { type: 'gateway'; state: PlayerState['gateway'] }
   | { type: 'live'; stream: PlayerState['stream']; preference: Preference; webrtc: boolean }
+  | { type: 'denied'; door: Door | 'asking' }
+  | { type: 'admitted'; start: Extract<PathEvent, { type: 'start' }> }
   | { type: 'notLive' }
   | { type: 'ended' }
   | { type: 'away'; away: boolean }
@@ -46,6 +51,7 @@ export type PlayerEvent =
 
 export const INITIAL: PlayerState = {
   liveness: 'unknown',
+  door: null,
   stream: null,
   path: IDLE,
   gateway: 'connecting',
@@ -82,10 +88,17 @@ function follow(state: PlayerState, event: PlayerEvent, now: number): PlayerStat
       // The same Stream again (a reconnected socket says so): the picture that plays is left alone.
       const same = state.stream !== null && state.stream.id !== '' && state.stream.id === event.stream?.id;
       if (same && state.path.active) return { ...state, liveness: state.liveness === 'away' ? 'away' : 'live', stream: event.stream };
+      if (state.door !== null) return { ...state, liveness: 'live', stream: event.stream };
       const running = state.path.active && state.liveness === 'unknown';
       const start: PathEvent = { type: 'start', preference: event.preference, webrtc: event.webrtc };
       const path = running ? state.path : step(state.path, start, now);
       return { ...state, liveness: 'live', stream: event.stream, path, latencyMs: running ? state.latencyMs : null };
+    }
+    case 'denied':
+      return { ...state, door: event.door, path: step(state.path, { type: 'stop' }, now), latencyMs: null };
+    case 'admitted': {
+      const over = state.liveness === 'offline' || state.liveness === 'ended';
+      return { ...state, door: null, path: over ? state.path : step(state.path, event.start, now) };
     }
     case 'notLive': {
       // A refusal may overtake the word that the stream ended.
@@ -138,10 +151,11 @@ function settle(before: PlayerState, next: PlayerState, event: PathEvent): Playe
   return { ...state, liveness };
 }
 
-export type Phase = 'connecting' | 'playing' | 'paused' | 'reconnecting' | 'away' | 'offline' | 'ended';
+export type Phase = 'denied' | 'connecting' | 'playing' | 'paused' | 'reconnecting' | 'away' | 'offline' | 'ended';
 
 /** The one word that the page shows, and that tests read. */
 export function phase(state: PlayerState): Phase {
+  if (state.door !== null) return state.door === 'asking' ? 'connecting' : 'denied';
   if (state.liveness === 'offline' || state.liveness === 'ended' || state.liveness === 'away') return state.liveness;
   const { path } = state;
   if (path.shown === 'none') return 'connecting';

@@ -1,23 +1,32 @@
 import { GatewayError } from '../../gateway/client';
 import type { GatewayClient } from '../../gateway/client';
+import type { Pass } from '../../access/pass';
 import { Handled, Unknown } from './peer';
 import type { Negotiate } from './peer';
+
+/** The API has this long to say whether a grant is needed; then we try without. */
+export const PASS_BY_MS = 1_500;
 
 /** What the server may answer to `rtc.play` instead of an answer. */
 export interface PlayRefusals {
   fallback(reason: string, url: string | null): void;
   noPublisher(): void;
   gatewayLost(): void;
+  /** Not with this grant, or not without one. */
+  refused(used: string | null, words: string): void;
   /** The id under which the server speaks of this peer in `rtc.state` and `rtc.fallback`. */
   opened(pc: string): void;
 }
 
-/** Negotiates over the gateway's `rtc.play`. Waits for the gateway to be open, then asks once. */
-export function negotiateByGateway(gateway: GatewayClient, ch: string, refusals: PlayRefusals): Negotiate {
+/** Negotiates over the gateway's `rtc.play`. Waits for the gateway to be open and for the pass, then asks once. */
+export function negotiateByGateway(gateway: GatewayClient, pass: Pass, refusals: PlayRefusals): Negotiate {
   return async (sdp, signal) => {
     await whenOpen(gateway, signal);
-    const frame = await gateway.request({ type: 'rtc.play', ch, sdp }).catch((error: unknown) => {
-      if (error instanceof GatewayError) refuse(error, refusals);
+    await pass.settled(PASS_BY_MS);
+    const { token } = pass;
+    const ch = `stream:${pass.channel}`;
+    const frame = await gateway.request({ type: 'rtc.play', ch, sdp, ...(token === null ? {} : { token }) }).catch((error: unknown) => {
+      if (error instanceof GatewayError) refuse(error, token, refusals);
       throw error;
     });
     if (frame.type === 'rtc.fallback') {
@@ -45,8 +54,12 @@ export function negotiateByGateway(gateway: GatewayClient, ch: string, refusals:
   };
 }
 
-function refuse(error: GatewayError, refusals: PlayRefusals): void {
+function refuse(error: GatewayError, used: string | null, refusals: PlayRefusals): void {
   switch (error.code) {
+    case 'grant_needed':
+    case 'forbidden':
+      refusals.refused(used, error.message);
+      break;
     case 'no_publisher':
       refusals.noPublisher();
       break;

@@ -1,4 +1,5 @@
 import type Hls from 'hls.js';
+import { openedBy } from '../../access/grant';
 import type { Figures } from '../figures';
 import { fromProgramDate, smooth } from '../latency';
 import { mendAppendQueue } from './append_queue';
@@ -16,11 +17,20 @@ interface NativeVideo extends HTMLVideoElement {
   getStartDate?(): Date;
 }
 
+/** What to play, and who plays it. */
+export interface HlsOptions {
+  readonly url: string;
+  /** The grant to show at each request: it stands in the path, and changes while the stream plays. Null where none is needed. */
+  token(): string | null;
+  /** The server does not take that grant, or wants one. The source is of no use any more. */
+  refused(used: string | null): void;
+}
+
 /** LL-HLS by hls.js, which is loaded only now; by the browser itself where Media Source Extensions are missing (iOS). */
 export class HlsSource implements Source {
   readonly via = 'hls';
   readonly video = makeVideo();
-  #url: string;
+  #options: HlsOptions;
   #events: SourceEvents;
   #serverNow: () => number;
   #hls: Hls | null = null;
@@ -32,8 +42,8 @@ export class HlsSource implements Source {
   #figures: Figures | null = null;
   #closed = false;
 
-  constructor(url: string, events: SourceEvents, serverNow: () => number) {
-    this.#url = url;
+  constructor(options: HlsOptions, events: SourceEvents, serverNow: () => number) {
+    this.#options = options;
     this.#events = events;
     this.#serverNow = serverNow;
     this.#timer = setInterval(() => this.#look(), LOOK_EVERY_MS);
@@ -84,6 +94,8 @@ export class HlsSource implements Source {
       lowLatencyMode: true,
       maxLiveSyncPlaybackRate: 1.1,
       backBufferLength: 10,
+      // Playlists lead on to addresses with the grant by which they were asked for: it may have been renewed since.
+      xhrSetup: (xhr, url) => xhr.open('GET', openedBy(url, this.#options.token()), true),
       bufferController: mendAppendQueue(Engine.DefaultConfig.bufferController),
       // A failing playlist is our own affair: the player decides whether and when to try again.
       manifestLoadPolicy: {
@@ -92,7 +104,12 @@ export class HlsSource implements Source {
     });
     this.#hls = hls;
     hls.on(Engine.Events.ERROR, (_event, data) => {
-      if (this.#closed || !data.fatal) return;
+      if (this.#closed) return;
+      if (data.response?.code === 401 || data.response?.code === 403) {
+        this.#options.refused(this.#options.token());
+        return;
+      }
+      if (!data.fatal) return;
       if (data.type === Engine.ErrorTypes.MEDIA_ERROR && this.#recoveries < RECOVERIES_MAX) {
         this.#recoveries += 1;
         hls.recoverMediaError();
@@ -102,7 +119,7 @@ export class HlsSource implements Source {
       this.#events.lost();
     });
     hls.on(Engine.Events.MANIFEST_PARSED, () => this.#play());
-    hls.loadSource(this.#url);
+    hls.loadSource(this.#address());
     hls.attachMedia(this.video);
   }
 
@@ -113,8 +130,13 @@ export class HlsSource implements Source {
     }
     this.video.disableRemotePlayback = false; // AirPlay can take over a real URL
     this.video.onerror = () => this.#events.lost();
-    this.video.src = this.#url;
+    // This one keeps the grant of its beginning: when that is over it fails, and the next one begins with another.
+    this.video.src = this.#address();
     this.#play();
+  }
+
+  #address(): string {
+    return openedBy(this.#options.url, this.#options.token());
   }
 
   #play(): void {

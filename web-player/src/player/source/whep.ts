@@ -1,17 +1,28 @@
+import type { Pass } from '../../access/pass';
+import { isFields, text } from '../../api/fields';
 import { IceRefused, IceSession } from '../../ice/fragment';
 import { iceServersFrom } from '../../ice/servers';
-import { Unknown } from './peer';
+import { PASS_BY_MS } from './gateway';
+import type { PlayRefusals } from './gateway';
+import { Handled, Unknown } from './peer';
 import type { Negotiate } from './peer';
 
 /** Negotiates by WHEP, for pages without the gateway (an embed, a test): one POST, one DELETE. */
-export function negotiateByWhep(url: string, refusals: { noPublisher(): void }): Negotiate {
+export function negotiateByWhep(pass: Pass, refusals: Pick<PlayRefusals, 'noPublisher' | 'refused'>): Negotiate {
   return async (sdp, signal) => {
-    const response = await fetch(url, {
+    await pass.settled(PASS_BY_MS);
+    const { token } = pass;
+    const response = await fetch(`/whep/${encodeURIComponent(pass.channel)}`, {
       method: 'POST',
-      headers: { 'Content-Type': 'application/sdp' },
+      headers: { 'Content-Type': 'application/sdp', ...(token === null ? {} : { Authorization: `Bearer ${token}` }) },
       body: sdp,
       signal,
     });
+    if (response.status === 401 || response.status === 403) {
+      const problem: unknown = await response.json().catch(() => null);
+      refusals.refused(token, (isFields(problem) ? text(problem.detail) : null) ?? '');
+      throw new Handled('this viewer is not let in');
+    }
     if (response.status === 404 || response.status === 409) refusals.noPublisher();
     if (response.status !== 201) throw new Error(`WHEP POST was answered by ${response.status}`);
     const location = response.headers.get('Location');
