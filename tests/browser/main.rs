@@ -9,6 +9,7 @@ mod players;
 mod publish;
 mod recording;
 mod relayed;
+mod rewind;
 mod simulcast;
 mod steady;
 mod thin_line;

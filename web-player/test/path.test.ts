@@ -259,3 +259,51 @@ it('forgets everything but its counts when it stops', () => {
   expect(rig.path).toEqual({ ...IDLE, webrtc: { ...IDLE.webrtc, attempt: 1 }, hls: { ...IDLE.hls, attempt: 1 } });
   expect(nextDeadline(rig.path)).toBeNull();
 });
+
+describe('going back in time', () => {
+  const playing = (): Rig => new Rig().at(80).send({ type: 'ice', state: 'connected' }).at(300).frames(2_000);
+  const back = (): Rig => playing().send({ type: 'rewind' }).frames(3_000).send({ type: 'frame', via: 'hls' });
+
+  it('shows the present until HLS has the past, and then needs no WebRTC', () => {
+    const rig = playing().send({ type: 'rewind' }).frames(3_000);
+    expect(rig.path).toMatchObject({ shown: 'webrtc', rewound: true, hls: { state: 'warming' } });
+    rig.send({ type: 'frame', via: 'hls' });
+    expect(rig.path).toMatchObject({ shown: 'hls', reason: null, webrtc: { state: 'off' } });
+  });
+
+  it('stays there, whatever would bring WebRTC back', () => {
+    const rig = back().frames(400_000, 'hls').send({ type: 'tryWebrtc' }).send({ type: 'networkChanged' }).send({ type: 'gatewayBack' });
+    expect(rig.path).toMatchObject({ shown: 'hls', webrtc: { state: 'off', attempt: 1 } });
+  });
+
+  it('returns to WebRTC, and shows the past until there is a picture of the present', () => {
+    const rig = back().frames(9_000, 'hls').send({ type: 'present' });
+    expect(rig.path).toMatchObject({ shown: 'hls', rewound: false, webrtc: { state: 'connecting', attempt: 2 } });
+    rig.at(9_300).send({ type: 'frame', via: 'webrtc' });
+    expect(rig.path).toMatchObject({ shown: 'webrtc', hls: { state: 'off' } });
+  });
+
+  it('that was given up before HLS came leaves WebRTC alone', () => {
+    const rig = playing().send({ type: 'rewind' }).frames(2_500).send({ type: 'present' });
+    expect(rig.path).toMatchObject({ shown: 'webrtc', rewound: false, webrtc: { attempt: 1 }, hls: { state: 'off' } });
+  });
+
+  it('stays with HLS where HLS was the way before, and tries WebRTC at the time that was set', () => {
+    const rig = new Rig().at(ICE_BY_MS).send({ type: 'frame', via: 'hls' }).frames(10_000, 'hls').send({ type: 'rewind' }).frames(400_000, 'hls');
+    expect(rig.path.webrtc.attempt).toBe(1);
+    rig.send({ type: 'present' });
+    expect(rig.path).toMatchObject({ shown: 'hls', reason: 'udp_blocked', webrtc: { state: 'off' } });
+    rig.at(rig.now + 1);
+    expect(rig.path.webrtc.attempt).toBe(2);
+  });
+
+  it('where HLS does not play leads back to the WebRTC that does', () => {
+    const rig = playing().send({ type: 'rewind' }).send({ type: 'hlsFailed' }).frames(4_000).send({ type: 'hlsFailed' });
+    expect(rig.path).toMatchObject({ shown: 'webrtc', rewound: false, hls: { state: 'off' } });
+  });
+
+  it('is not disturbed when the encoder drops', () => {
+    const rig = back().send({ type: 'away', away: true }).frames(20_000, 'hls');
+    expect(rig.path).toMatchObject({ shown: 'hls', hls: { state: 'playing' } });
+  });
+});

@@ -14,6 +14,7 @@ import type { Act } from './card';
 import css from './element.css?inline';
 import { ICONS } from './icons';
 import { QualityMenu } from './quality_menu';
+import { SeekBar } from './seek_bar';
 import { limit } from './stats';
 import { StatsPanel } from './stats_panel';
 import { TEMPLATE } from './template';
@@ -54,6 +55,7 @@ export class SwiftwaterPlayer extends HTMLElement {
   #said = '';
   #stats: StatsPanel;
   #menu: QualityMenu;
+  #seek: SeekBar;
 
   constructor() {
     super();
@@ -65,6 +67,7 @@ export class SwiftwaterPlayer extends HTMLElement {
     root.adoptedStyleSheets = [sheet];
     for (const element of root.querySelectorAll<HTMLElement>('[data-part]')) this.#parts.set(element.dataset.part ?? '', element);
     this.#stats = new StatsPanel(this.#part('stats'), this.#part('statsLines'), this.#part('statsToggle'), () => this.#player);
+    this.#seek = new SeekBar(this.#part('seek'), this.#part('time'), this.#part<HTMLButtonElement>('golive'), () => this.#player);
     this.#menu = new QualityMenu(this.#part('qualityBox'), (quality) => {
       try {
         storeQuality(sessionStorage, quality);
@@ -201,7 +204,7 @@ export class SwiftwaterPlayer extends HTMLElement {
     const video = this.#player?.video;
     if (video === null || video === undefined) return;
     if (video.paused) {
-      jumpToLive(video);
+      if (this.#player?.state.path.rewound === false) jumpToLive(video);
       void this.#player?.play();
     } else {
       video.pause();
@@ -274,6 +277,22 @@ export class SwiftwaterPlayer extends HTMLElement {
       case 's':
         this.#stats.toggle();
         break;
+      case 'j':
+        this.#player?.seekBy(-10_000);
+        break;
+      case 'l':
+        this.#player?.seekBy(10_000);
+        break;
+      case 'ArrowLeft':
+      case 'ArrowRight':
+      case 'Home':
+      case 'End':
+        // Elsewhere on the page they scroll.
+        if ((!inside && document.activeElement !== document.body) || this.#player === null) return;
+        if (event.key === 'Home') this.#player.seekTo(0);
+        else if (event.key === 'End') this.#player.goToPresent();
+        else this.#player.seekBy(event.key === 'ArrowLeft' ? -5_000 : 5_000);
+        break;
       case '?':
         this.#part<HTMLDialogElement>('helpDialog').showModal();
         break;
@@ -310,7 +329,7 @@ export class SwiftwaterPlayer extends HTMLElement {
     this.#part('badgeWhy').textContent = label?.why ?? '';
     this.#part('dot').dataset.way = state.path.shown;
     this.#part('badge').title = 'How the picture comes, and how long after the server received it.';
-    this.#part('live').hidden = !(hasPicture && (now === 'playing' || now === 'paused'));
+    this.#part('live').hidden = !(hasPicture && !state.path.rewound && (now === 'playing' || now === 'paused'));
 
     const words = cardFor(state);
     const kept = hasPicture && state.path.shown === 'webrtc' ? limit(state.cap) : null;
@@ -341,6 +360,7 @@ export class SwiftwaterPlayer extends HTMLElement {
     volume.value = String(level);
     volume.style.setProperty('--level', `${level}%`);
 
+    this.#seek.render(state.timeline, state.liveness === 'live' || state.liveness === 'away');
     this.#menu.render(options(state.layers, state.quality));
     this.#say(words?.title ?? kept ?? (label === null ? '' : `Playing by ${state.path.shown === 'webrtc' ? 'WebRTC' : 'HLS'} ${label.why ?? ''}`));
     this.#emit('change', state);

@@ -27,9 +27,12 @@ export const TEMPLATE = `
   <span class="chip" data-part="busy" hidden></span>
 </div>
 <div class="bar" data-part="bar" role="group" aria-label="Player controls" hidden>
+  <div class="seek" data-part="seek" hidden></div>
   <button type="button" data-part="play"></button>
   <button type="button" data-part="mute"></button>
   <input type="range" data-part="volume" min="0" max="100" step="5" aria-label="Volume" />
+  <button type="button" class="golive" data-part="golive" hidden>LIVE</button>
+  <span class="time" data-part="time"></span>
   <span class="space"></span>
   <span class="quality" data-part="qualityBox" hidden></span>
   <button type="button" data-part="statsToggle" aria-pressed="false" aria-controls="stats" aria-label="Statistics (s)" title="Statistics (s)">${ICONS.stats}</button>
@@ -44,6 +47,9 @@ export const TEMPLATE = `
   <h2 id="help-title">Keyboard shortcuts</h2>
   <dl>
     <dt><kbd>k</kbd> <kbd>Space</kbd></dt><dd>Play or pause</dd>
+    <dt><kbd>←</kbd> <kbd>→</kbd></dt><dd>Back, on: 5 seconds</dd>
+    <dt><kbd>j</kbd> <kbd>l</kbd></dt><dd>Back, on: 10 seconds</dd>
+    <dt><kbd>Home</kbd> <kbd>End</kbd></dt><dd>As far back as it goes; live</dd>
     <dt><kbd>m</kbd></dt><dd>Sound on or off</dd>
     <dt><kbd>↑</kbd> <kbd>↓</kbd></dt><dd>Volume</dd>
     <dt><kbd>q</kbd></dt><dd>Quality</dd>

@@ -47,6 +47,8 @@ export const RETRY_BOTH_MS = 5_000;
 export const HLS_STALL_MS = 3_000;
 /** … and is opened anew after this long. */
 export const HLS_RESTART_AFTER_STALL_MS = 5_000;
+/** Who went back where HLS fails so often is brought back to a WebRTC that worked. */
+const REWIND_FAILURES_MAX = 2;
 const HLS_RETRY_FIRST_MS = 1_000;
 const HLS_RETRY_MAX_MS = 10_000;
 
@@ -108,6 +110,8 @@ export interface Path {
   readonly hlsUrl: string | null;
   /** Since when the encoder is away: no frames are expected, nobody is to blame. */
   readonly awaySince: number | null;
+  /** The viewer went back in time: that is shown by HLS, and WebRTC waits until they want the present again. */
+  readonly rewound: boolean;
 }
 
 export type PathEvent =
@@ -124,6 +128,10 @@ export type PathEvent =
   | { type: 'gatewayBack' }
   | { type: 'hlsFailed' }
   | { type: 'away'; away: boolean }
+  /** The viewer goes back in time … */
+  | { type: 'rewind' }
+  /** … and wants the present again. */
+  | { type: 'present' }
   /** Nobody looks (a hidden page, a pause): that no frame came is no stall. */
   | { type: 'excused' }
   /** Something changed that may let WebRTC through: another network, a page that was long hidden, a new Stream. */
@@ -140,6 +148,7 @@ export const IDLE: Path = {
   reason: null,
   hlsUrl: null,
   awaySince: null,
+  rewound: false,
 };
 
 export function step(path: Path, event: PathEvent, now: number): Path {
@@ -162,11 +171,15 @@ export function step(path: Path, event: PathEvent, now: number): Path {
       // A picture that already comes by WebRTC does not need the gateway.
       return path.webrtc.state === 'connecting' && path.preference !== 'webrtc' ? giveUp(path, 'no_gateway', now) : path;
     case 'gatewayBack':
-      return path.reason === 'no_gateway' ? openWebrtc(path, now) : path;
+      return path.reason === 'no_gateway' && !path.rewound ? openWebrtc(path, now) : path;
     case 'hlsFailed':
       return hlsFailed(path, now);
     case 'away':
       return away(path, event.away, now);
+    case 'rewind':
+      return openHls({ ...path, rewound: true });
+    case 'present':
+      return path.rewound ? present(path, now) : path;
     case 'excused':
       return { ...path, webrtc: { ...path.webrtc, lastFrameAt: now }, hls: { ...path.hls, lastFrameAt: now } };
     case 'tryWebrtc':
@@ -188,7 +201,7 @@ export function nextDeadline(path: Path): number | null {
   }
   if (webrtc.state === 'playing' && path.awaySince === null) deadlines.push(webrtc.lastFrameAt + STALL_MS);
   if (webrtc.state === 'stalled' && webrtc.restartAt !== null) deadlines.push(webrtc.restartAt);
-  if (webrtc.retryAt !== null) deadlines.push(webrtc.retryAt);
+  if (webrtc.retryAt !== null && !path.rewound) deadlines.push(webrtc.retryAt);
   if (hls.retryAt !== null) deadlines.push(hls.retryAt);
   if (path.awaySince === null && hls.state === 'playing') deadlines.push(hls.lastFrameAt + HLS_STALL_MS);
   if (path.awaySince === null && hls.state === 'stalled') deadlines.push(hls.lastFrameAt + HLS_STALL_MS + HLS_RESTART_AFTER_STALL_MS);
@@ -240,6 +253,13 @@ function closeHls(path: Path): Path {
   return { ...path, hls: { ...path.hls, state: 'off', failures: 0, retryAt: null } };
 }
 
+/** Back to the present, by the way of before; a picture by HLS stays until WebRTC has one. */
+function present(before: Path, now: number): Path {
+  const path = { ...before, rewound: false };
+  if (path.shown === 'webrtc') return closeHls(path);
+  return path.reason === null && path.webrtc.state === 'off' ? openWebrtc(path, now) : path;
+}
+
 /** Whether an attempt that takes long should have HLS warmed up behind it. */
 function warms(path: Path): boolean {
   return path.preference === 'auto' && path.hls.state === 'off';
@@ -250,7 +270,7 @@ function warmAt(webrtc: Webrtc): number {
 }
 
 function tryWebrtc(path: Path, now: number): Path {
-  return path.webrtc.state === 'off' && path.reason !== 'chosen' && path.reason !== 'no_webrtc' ? openWebrtc(path, now) : path;
+  return path.webrtc.state === 'off' && !path.rewound && path.reason !== 'chosen' && path.reason !== 'no_webrtc' ? openWebrtc(path, now) : path;
 }
 
 /** Looks for another way to the server, with the peer that there is. One that still connects does so anyway. */
@@ -265,7 +285,7 @@ function tick(before: Path, now: number): Path {
   if (path.hls.retryAt !== null && now >= path.hls.retryAt) {
     path = openHls({ ...path, hls: { ...path.hls, state: 'off', retryAt: null } });
   }
-  if (path.webrtc.retryAt !== null && now >= path.webrtc.retryAt) path = openWebrtc(path, now);
+  if (path.webrtc.retryAt !== null && !path.rewound && now >= path.webrtc.retryAt) path = openWebrtc(path, now);
   path = hlsTick(path, now);
   const { webrtc } = path;
   if (webrtc.state === 'connecting' || webrtc.state === 'connected') {
@@ -333,12 +353,15 @@ function webrtcFrame(path: Path, now: number): Path {
   const { awaySince } = path;
   const stillAway = awaySince !== null && now < Math.max(awaySince, runSince) + BACK_AFTER_MS;
   const playing: Webrtc = { ...webrtc, state: 'playing', played: true, lastFrameAt: now, runSince, restartAt: null };
-  return closeHls({ ...path, webrtc: playing, shown: 'webrtc', reason: null, awaySince: stillAway ? awaySince : null });
+  const next: Path = { ...path, webrtc: playing, awaySince: stillAway ? awaySince : null };
+  // Until HLS has the past, the present stays on the screen.
+  return path.rewound ? next : closeHls({ ...next, shown: 'webrtc', reason: null });
 }
 
 function hlsFrame(path: Path, now: number): Path {
   if (path.hls.state === 'off' || path.hls.state === 'waiting') return path;
   const playing: Path = { ...path, hls: { ...path.hls, state: 'playing', lastFrameAt: now, failures: 0 } };
+  if (path.rewound) return { ...playing, shown: 'hls', webrtc: { ...path.webrtc, state: 'off', restartAt: null } };
   // HLS shows itself as soon as it can, unless WebRTC already has the screen with a moving picture.
   return path.webrtc.state === 'playing' ? playing : { ...playing, shown: 'hls' };
 }
@@ -364,6 +387,7 @@ function giveUp(path: Path, reason: Reason, now: number): Path {
 function hlsFailed(path: Path, now: number): Path {
   if (path.hls.state === 'off' || path.hls.state === 'waiting') return path;
   const failures = path.hls.failures + 1;
+  if (path.rewound && path.reason === null && failures >= REWIND_FAILURES_MAX) return present(closeHls(path), now);
   const wait = Math.min(HLS_RETRY_MAX_MS, HLS_RETRY_FIRST_MS * 2 ** (failures - 1));
   const hls: Hls = { ...path.hls, state: 'waiting', failures, retryAt: now + wait };
   // Where neither plays, what blocked WebRTC may have passed.

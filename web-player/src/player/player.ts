@@ -11,8 +11,10 @@ import { PeerSource } from './source/peer';
 import type { Negotiate } from './source/peer';
 import type { Source, SourceEvents } from './source/source';
 import { negotiateByWhep } from './source/whep';
+import { Playhead } from './playhead';
 import { ridFor } from './quality';
 import type { Quality } from './quality';
+import { isPresent, placeMs, spanMs, stepFrom } from './timeline';
 import { INITIAL, reasonFrom, reduce } from './state';
 import type { PlayerEvent, PlayerState } from './state';
 
@@ -38,6 +40,8 @@ export interface PlayerOptions {
 const REFUSALS_MAX = 2;
 /** Messages of the chat that are there when somebody comes. */
 const HISTORY = 50;
+/** How often it is looked where the picture is. */
+const TIMELINE_EVERY_MS = 500;
 /** A page hidden for this long tries WebRTC again when it is looked at. */
 const LONG_HIDDEN_MS = 300_000;
 /** The picture of a page that is hidden for this long is not sent until it is looked at; sound goes on. */
@@ -53,7 +57,9 @@ export class Player {
   #webrtc: {
     source: PeerSource; attempt: number; iceRestarts: number; pc: string | null; asked: string; picture: boolean;
   } | null = null;
-  #hls: { source: Source; attempt: number } | null = null;
+  #hls: { source: HlsSource; attempt: number } | null = null;
+  #head = new Playhead();
+  #looking: ReturnType<typeof setInterval> | undefined;
   #onStage: HTMLVideoElement | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #hiddenSince: number | null = null;
@@ -101,6 +107,7 @@ export class Player {
       listen(document, 'visibilitychange', () => !document.hidden && pass.look()),
       listen(window, 'focus', () => pass.look()),
     );
+    this.#looking = setInterval(() => this.#lookAtTimeline(), TIMELINE_EVERY_MS);
     pass.start();
     this.dispatch({ type: 'path', event: this.#startEvent() });
     if (whep) return;
@@ -139,6 +146,7 @@ export class Player {
     this.dispatch({ type: 'path', event: { type: 'stop' } });
     clearTimeout(this.#timer);
     clearTimeout(this.#hiddenTimer);
+    clearInterval(this.#looking);
   }
 
   dispatch(event: PlayerEvent): void {
@@ -148,6 +156,42 @@ export class Player {
     if (this.#state.path.shown !== 'none') this.#refusals = 0;
     this.#reconcile();
     this.#options.changed(this.#state);
+  }
+
+  /** Goes so much further, back if it is negative. */
+  seekBy(ms: number): void {
+    const { timeline, latencyMs } = this.#state;
+    if (timeline === null) return;
+    // At the present the picture itself is a little in the past.
+    const late = timeline.kind === 'live' && !timeline.rewound ? (latencyMs ?? 0) : 0;
+    this.seekTo(stepFrom(timeline, placeMs(timeline) - late, ms));
+  }
+
+  /** Goes to a place on the bar. */
+  seekTo(place: number): void {
+    const { timeline } = this.#state;
+    if (timeline === null) return;
+    if (isPresent(timeline, place)) {
+      this.goToPresent();
+      return;
+    }
+    this.dispatch({ type: 'paused', paused: false });
+    const now = this.#now();
+    const date = now - (spanMs(timeline) - place);
+    this.#head.want(date, now);
+    if (this.#state.path.hls.state === 'playing' || this.#state.path.hls.state === 'stalled') this.#hls?.source.goTo(date);
+    this.dispatch({ type: 'path', event: { type: 'rewind' } });
+    this.#lookAtTimeline();
+  }
+
+  /** Back to the present. */
+  goToPresent(): void {
+    this.#head.toPresent();
+    if (this.#state.liveness === 'ended') this.dispatch({ type: 'over' });
+    this.dispatch({ type: 'path', event: { type: 'present' } });
+    this.dispatch({ type: 'paused', paused: false });
+    if (this.#onStage?.paused === true) void this.play();
+    this.#lookAtTimeline();
   }
 
   /** Which picture, by the viewer's hand. */
@@ -336,6 +380,9 @@ export class Player {
       void this.#webrtc.source.restartIce();
     }
     if (path.hls.state !== 'off' && path.hls.state !== 'waiting' && this.#hls === null) this.#openHls(path.hls.attempt);
+    if (!path.rewound) this.#head.toPresent();
+    // A picture of the past stays where it is while WebRTC looks for the present.
+    if (!path.rewound && path.webrtc.state === 'off') this.#hls?.source.goToPresent();
     this.#stageShown();
     this.#schedule();
   }
@@ -364,12 +411,14 @@ export class Player {
   }
 
   #openHls(attempt: number): void {
-    const { gateway, pass } = this.#options;
+    const { pass } = this.#options;
     const url = this.#state.path.hlsUrl ?? `/hls/${encodeURIComponent(pass.channel)}/master.m3u8`;
     const events = this.#eventsOf('hls', attempt);
     const options: HlsOptions = {
       url,
+      from: this.#state.path.rewound ? this.#head.from : null,
       token: () => pass.token,
+      over: () => this.dispatch({ type: 'over' }),
       refused: (used) => {
         if (this.#hls?.attempt !== attempt) return;
         // What plays by WebRTC goes on.
@@ -377,7 +426,7 @@ export class Player {
         else void pass.renew(used).then(() => events.lost());
       },
     };
-    const source = new HlsSource(options, events, () => gateway.clock.now(Date.now()));
+    const source = new HlsSource(options, events, () => this.#now());
     this.#hls = { source, attempt };
     this.#adopt(source.video);
   }
@@ -399,6 +448,18 @@ export class Player {
         if (current()) this.dispatch({ type: 'latency', via, latencyMs });
       },
     };
+  }
+
+  #lookAtTimeline(): void {
+    const { path, stream } = this.#state;
+    const dates = path.shown === 'hls' ? (this.#hls?.source.dates() ?? null) : null;
+    const seeking = this.#hls?.source.video.seeking === true;
+    const look = { now: this.#now(), startedAt: stream?.startedAt ?? null, dates, seeking, rewound: path.rewound };
+    this.dispatch({ type: 'timeline', timeline: path.shown === 'none' ? null : this.#head.look(look) });
+  }
+
+  #now(): number {
+    return this.#options.gateway.clock.now(Date.now());
   }
 
   /** The server's clock, where the gateway has told it; without it a playout timestamp says nothing. */

@@ -2,6 +2,8 @@ import type { Door } from '../access/grant';
 import { IDLE, step } from './path';
 import type { Path, PathEvent, Preference, Reason, Via } from './path';
 import type { Layers, Quality } from './quality';
+import { clock } from './timeline';
+import type { Timeline } from './timeline';
 
 /** What the server says about the Channel, as far as we know. */
 export type Liveness = 'unknown' | 'live' | 'away' | 'offline' | 'ended';
@@ -15,6 +17,8 @@ export interface PlayerState {
   readonly path: Path;
   readonly gateway: 'connecting' | 'open' | 'down' | 'refused';
   readonly latencyMs: number | null;
+  /** Where we are in what can be watched; null where there is nothing to go back to. */
+  readonly timeline: Timeline | null;
   readonly viewers: number | null;
   readonly muted: boolean;
   readonly volume: number;
@@ -40,6 +44,9 @@ export type PlayerEvent =
   | { type: 'ended' }
   | { type: 'away'; away: boolean }
   | { type: 'latency'; via: Via; latencyMs: number | null }
+  | { type: 'timeline'; timeline: Timeline | null }
+  /** What was played is at its end. */
+  | { type: 'over' }
   | { type: 'viewers'; viewers: number }
   | { type: 'volume'; muted: boolean; volume: number; byUser: boolean }
   | { type: 'paused'; paused: boolean }
@@ -56,6 +63,7 @@ export const INITIAL: PlayerState = {
   path: IDLE,
   gateway: 'connecting',
   latencyMs: null,
+  timeline: null,
   viewers: null,
   muted: true,
   volume: 1,
@@ -108,6 +116,8 @@ function follow(state: PlayerState, event: PlayerEvent, now: number): PlayerStat
     }
     case 'ended': {
       if (state.liveness === 'offline' || state.liveness === 'ended') return state;
+      // Who went back sees it to its end.
+      if (state.path.rewound && state.path.shown === 'hls') return { ...state, liveness: 'ended' };
       return { ...state, liveness: 'ended', path: step(state.path, { type: 'stop' }, now), latencyMs: null };
     }
     case 'away': {
@@ -117,6 +127,10 @@ function follow(state: PlayerState, event: PlayerEvent, now: number): PlayerStat
     }
     case 'latency':
       return state.path.shown === event.via && isMoving(state.path) ? { ...state, latencyMs: event.latencyMs } : state;
+    case 'timeline':
+      return same(event.timeline, state.timeline) ? state : { ...state, timeline: event.timeline };
+    case 'over':
+      return state.liveness === 'ended' ? { ...state, path: step(state.path, { type: 'stop' }, now), latencyMs: null } : state;
     case 'viewers':
       return { ...state, viewers: event.viewers };
     case 'volume':
@@ -141,6 +155,10 @@ function follow(state: PlayerState, event: PlayerEvent, now: number): PlayerStat
   }
 }
 
+function same(a: Timeline | null, b: Timeline | null): boolean {
+  return a === b || JSON.stringify(a) === JSON.stringify(b);
+}
+
 /** What a step of the path means for the rest: a frame proves that the encoder is back, and no figure outlives its picture. */
 function settle(before: PlayerState, next: PlayerState, event: PathEvent): PlayerState {
   const same = next.path.shown === before.path.shown && isMoving(next.path);
@@ -156,15 +174,16 @@ export type Phase = 'denied' | 'connecting' | 'playing' | 'paused' | 'reconnecti
 /** The one word that the page shows, and that tests read. */
 export function phase(state: PlayerState): Phase {
   if (state.door !== null) return state.door === 'asking' ? 'connecting' : 'denied';
-  if (state.liveness === 'offline' || state.liveness === 'ended' || state.liveness === 'away') return state.liveness;
   const { path } = state;
+  const past = path.rewound && path.shown === 'hls';
+  if (!past && (state.liveness === 'offline' || state.liveness === 'ended' || state.liveness === 'away')) return state.liveness;
   if (path.shown === 'none') return 'connecting';
   if (!isMoving(path)) return 'reconnecting';
   return state.paused ? 'paused' : 'playing';
 }
 
 function isMoving(path: Path): boolean {
-  if (path.awaySince !== null || path.shown === 'none') return false;
+  if (path.shown === 'none' || (path.awaySince !== null && !path.rewound)) return false;
   return path.shown === 'webrtc' ? path.webrtc.state === 'playing' : path.hls.state === 'playing';
 }
 
@@ -211,6 +230,7 @@ export function badge(state: PlayerState): BadgeText | null {
   const { shown, reason } = state.path;
   if (shown === 'none' || !state.path.active) return null;
   const name = shown === 'webrtc' ? 'WebRTC' : 'HLS';
+  if (state.timeline?.kind === 'live' && state.timeline.rewound) return { short: name, why: `${clock(state.timeline.behindMs)} behind live` };
   const late = state.latencyMs === null || state.paused ? '' : ` ${seconds(state.latencyMs)} s`;
   const why = shown === 'hls' ? because(reason) : null;
   return { short: `${name}${late}`, why: why === null ? null : `because ${why}` };

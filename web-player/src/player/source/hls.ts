@@ -2,8 +2,11 @@ import type Hls from 'hls.js';
 import { openedBy } from '../../access/grant';
 import type { Figures } from '../figures';
 import { fromProgramDate, smooth } from '../latency';
+import type { Dates } from '../playhead';
+import { positionOf } from '../timeline';
 import { mendAppendQueue } from './append_queue';
 import { makeVideo } from './source';
+import { beginningIn } from './start_tag';
 import type { Source, SourceEvents } from './source';
 
 const LOOK_EVERY_MS = 500;
@@ -20,10 +23,14 @@ interface NativeVideo extends HTMLVideoElement {
 /** What to play, and who plays it. */
 export interface HlsOptions {
   readonly url: string;
+  /** What was made at this time (unix milliseconds) comes first; null: the present. */
+  readonly from: number | null;
   /** The grant to show at each request: it stands in the path, and changes while the stream plays. Null where none is needed. */
   token(): string | null;
   /** The server does not take that grant, or wants one. The source is of no use any more. */
   refused(used: string | null): void;
+  /** The end of a Stream that is over was shown. */
+  over(): void;
 }
 
 /** LL-HLS by hls.js, which is loaded only now; by the browser itself where Media Source Extensions are missing (iOS). */
@@ -37,6 +44,8 @@ export class HlsSource implements Source {
   #recoveries = 0;
   #timer: ReturnType<typeof setInterval>;
   #lastTime = 0;
+  /** The viewer went back to a time of before: nothing hurries to the present. */
+  #rewound: boolean;
   #latency: number | null = null;
   #frames: { readonly count: number; readonly at: number } | null = null;
   #figures: Figures | null = null;
@@ -46,6 +55,10 @@ export class HlsSource implements Source {
     this.#options = options;
     this.#events = events;
     this.#serverNow = serverNow;
+    this.#rewound = options.from !== null;
+    this.video.addEventListener('ended', () => {
+      if (!this.#closed) options.over();
+    });
     this.#timer = setInterval(() => this.#look(), LOOK_EVERY_MS);
     if ('requestVideoFrameCallback' in this.video) {
       this.video.requestVideoFrameCallback(() => {
@@ -53,6 +66,31 @@ export class HlsSource implements Source {
       });
     }
     void this.#open();
+  }
+
+  /** Null while nothing is known, and where a playlist has no dates. */
+  dates(): Dates | null {
+    const shown = this.#playingDate();
+    if (shown === null) return null;
+    const first = this.#hls?.latestLevelDetails?.fragments[0];
+    if (first !== undefined) return first.programDateTime === null ? null : { shown, oldest: first.programDateTime };
+    const { seekable, currentTime } = this.video;
+    return seekable.length === 0 ? null : { shown, oldest: shown - (currentTime - seekable.start(0)) * 1000 };
+  }
+
+  /** Shows what was made at that time, or the nearest that there is. */
+  goTo(date: number): void {
+    const position = this.#positionOf(date);
+    if (position === null) return;
+    this.#rewound = true;
+    this.video.currentTime = position;
+    if (this.video.paused) this.#play();
+  }
+
+  /** Goes on at the present. */
+  goToPresent(): void {
+    this.#rewound = false;
+    this.#catchUp();
   }
 
   framesDecoded(): number {
@@ -90,10 +128,12 @@ export class HlsSource implements Source {
   }
 
   #openEngine(Engine: typeof Hls): void {
+    const { from } = this.#options;
     const hls = new Engine({
       lowLatencyMode: true,
       maxLiveSyncPlaybackRate: 1.1,
       backBufferLength: 10,
+      ...(from === null ? {} : { pLoader: beginningIn(Engine, () => this.#serverNow() - from) }),
       // Playlists lead on to addresses with the grant by which they were asked for: it may have been renewed since.
       xhrSetup: (xhr, url) => xhr.open('GET', openedBy(url, this.#options.token()), true),
       bufferController: mendAppendQueue(Engine.DefaultConfig.bufferController),
@@ -131,6 +171,8 @@ export class HlsSource implements Source {
     this.video.disableRemotePlayback = false; // AirPlay can take over a real URL
     this.video.onerror = () => this.#events.lost();
     // This one keeps the grant of its beginning: when that is over it fails, and the next one begins with another.
+    const { from } = this.#options;
+    if (from !== null) this.video.addEventListener('loadedmetadata', () => this.goTo(from), { once: true });
     this.video.src = this.#address();
     this.#play();
   }
@@ -146,7 +188,8 @@ export class HlsSource implements Source {
 
   #look(): void {
     const { video } = this;
-    if (video.currentTime > this.#lastTime && this.framesDecoded() > 0) {
+    // Not "later than before": who goes back sees a moving picture too.
+    if (video.currentTime !== this.#lastTime && !video.seeking && this.framesDecoded() > 0) {
       this.#lastTime = video.currentTime;
       this.#events.frame();
     }
@@ -183,10 +226,17 @@ export class HlsSource implements Source {
 
   #catchUp(): void {
     const hls = this.#hls;
-    if (hls === null || this.video.paused || this.video.seeking) return;
+    if (hls === null || this.#rewound || this.video.paused || this.video.seeking) return;
     const edge = hls.liveSyncPosition;
     if (edge === null || hls.targetLatency === null || hls.latency <= hls.targetLatency + BEHIND_MAX_S) return;
     this.video.currentTime = edge;
+  }
+
+  #positionOf(date: number): number | null {
+    const details = this.#hls?.latestLevelDetails;
+    if (details !== null && details !== undefined) return positionOf(details.fragments, date);
+    const shown = this.#playingDate();
+    return shown === null ? null : this.video.currentTime + (date - shown) / 1000;
   }
 
   #playingDate(): number | null {
