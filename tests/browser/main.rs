@@ -4,6 +4,7 @@ mod account;
 mod fallback;
 mod grants;
 mod join;
+mod last_broadcast;
 mod lips;
 mod players;
 mod publish;

@@ -1,7 +1,9 @@
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { doorOf } from '../src/access/grant';
+import { recordingsOf } from '../src/api/recordings';
+import type { Recording } from '../src/api/recordings';
 import { wayBack } from '../src/app/route';
-import { cardFor } from '../src/element/card';
+import { ago, cardFor } from '../src/element/card';
 import { INITIAL, phase, reduce } from '../src/player/state';
 import type { PlayerEvent, PlayerState } from '../src/player/state';
 
@@ -20,7 +22,7 @@ it.each([
   [403, 'subscribers', 'For subscribers', ['Look again']],
   [403, 'signed', 'By invitation', ['Sign in']],
 ] as const)('%i for %s: %s, with a button that helps', (status, visibility, title, buttons) => {
-  const card = cardFor(run({ type: 'path', event: START }, { type: 'denied', door: doorOf(status, visibility) }));
+  const card = cardFor(run({ type: 'path', event: START }, { type: 'denied', door: doorOf(status, visibility) }), 0);
   expect([card?.title, card?.buttons.map((button) => button.label)]).toEqual([title, buttons]);
 });
 
@@ -32,7 +34,7 @@ it('nothing plays behind a closed door, also when the stream begins; it plays as
 });
 
 it('while it is asked why, the card says that it connects', () => {
-  expect(cardFor(run({ type: 'path', event: START }, { type: 'denied', door: 'asking' }))?.title).toBe('Connecting…');
+  expect(cardFor(run({ type: 'path', event: START }, { type: 'denied', door: 'asking' }), 0)?.title).toBe('Connecting…');
 });
 
 it('a door that opens to a channel that is offline starts nothing', () => {
@@ -50,4 +52,50 @@ it.each([
   ['', null],
 ])('the way back of %s', (search, way) => {
   expect(wayBack(search)).toBe(way);
+});
+
+describe('a channel that is offline', () => {
+  const HOUR = 3_600_000;
+  const recording = (id: string): Recording => ({ id, startedAt: 0, endedAt: HOUR, durationMs: HOUR - 5_000, bytes: 1, hls: `/vod/${id}/master.m3u8`, mp4: null });
+  const offline = (...events: PlayerEvent[]): PlayerState =>
+    run({ type: 'path', event: START }, { type: 'notLive' }, { type: 'recordings', recordings: [recording('r2'), recording('r1')] }, ...events);
+  const play: PlayerEvent = { type: 'playRecording', recording: recording('r2') };
+
+  it('offers its last broadcast', () => {
+    const card = cardFor(offline(), 3 * HOUR);
+    expect(card?.text).toMatch(/^Last broadcast 2 hours ago, 59:55 long\./);
+    expect(card?.buttons.map((button) => button.act)).toEqual(['watch_last']);
+    expect(cardFor(offline({ type: 'recordings', recordings: [] }), 0)?.buttons).toEqual([]);
+  });
+
+  it('plays it, says when it is over, and can play it again', () => {
+    expect(phase(offline(play))).toBe('connecting');
+    expect(phase(offline(play, { type: 'recordingIs', state: 'playing' }))).toBe('playing');
+    expect(phase(offline(play, { type: 'recordingIs', state: 'playing' }, { type: 'paused', paused: true }))).toBe('paused');
+    const over = offline(play, { type: 'recordingIs', state: 'playing' }, { type: 'recordingIs', state: 'over' });
+    expect([cardFor(over, 0)?.title, cardFor(over, 0)?.buttons.map((button) => button.label)]).toEqual(['The end', ['Play again', 'Close']]);
+    expect(phase(reduce(over, { type: 'leaveRecording', start: START }, 9))).toBe('offline');
+  });
+
+  it('goes live by itself, also from the middle of a recording', () => {
+    const live = offline(play, { type: 'recordingIs', state: 'playing' }, LIVE);
+    expect([live.recording, live.liveness, live.path.webrtc.state]).toEqual([null, 'live', 'connecting']);
+  });
+
+  it('a recording that was chosen while the channel is live goes on, and leads back', () => {
+    const chosen = run({ type: 'path', event: START }, LIVE, play, LIVE, { type: 'away', away: true });
+    expect([chosen.recording?.is.id, chosen.path.active]).toEqual(['r2', false]);
+    const back = reduce(chosen, { type: 'leaveRecording', start: START }, 9_000);
+    expect([back.recording, back.path.webrtc.state]).toEqual([null, 'connecting']);
+  });
+
+  it('says how long ago something was', () => {
+    expect([5_000, 60_000, 2 * HOUR, 50 * HOUR, 70 * 24 * HOUR].map(ago)).toEqual(['a moment ago', '1 minute ago', '2 hours ago', '2 days ago', '2 months ago']);
+  });
+});
+
+it('takes from a list of recordings what can be played', () => {
+  const good = { id: 'r1', hls: '/vod/r1/master.m3u8', mp4: null, startedAt: 1, endedAt: 2, durationMs: 1, bytes: 3 };
+  expect(recordingsOf([good, { ...good, hls: null }, { ...good, durationMs: 0 }, null, 'x'])).toEqual([good]);
+  expect(recordingsOf(undefined)).toEqual([]);
 });

@@ -1,4 +1,4 @@
-import { Refused } from './ask';
+import { Refused, ask } from './ask';
 import { isFields, list, number, text } from './fields';
 
 /** What a Stream has left, as far as it can be played. */
@@ -22,7 +22,7 @@ export async function fetchRecordings(channel: string, grant: string | null, lim
   if (response.status === 404) return [];
   if (!response.ok) throw new Refused(response.status, `The server answered ${response.status}.`);
   const body: unknown = await response.json();
-  return recordingsOf(isFields(body) ? body.recordings : []);
+  return recordingsOf(isFields(body) ? (body.items ?? body.recordings) : []);
 }
 
 export function recordingsOf(value: unknown): Recording[] {
@@ -33,4 +33,4 @@ export function recordingsOf(value: unknown): Recording[] {
   });
 }
 
-export const removalOf = (id: string): string => `/api/v1/recordings/${encodeURIComponent(id)}`;
+export const removeRecording = (id: string): Promise<unknown> => ask('DELETE', `/api/v1/recordings/${encodeURIComponent(id)}`);

@@ -1,5 +1,6 @@
 /** Accounts, channels and stream keys over `/api/v1`, checked where they enter. The session is a cookie that scripts cannot read. */
 
+import { isOpen, visibilityOf } from '../access/grant';
 import { noteSignedIn } from '../access/identity';
 import { Refused, ask } from '../api/ask';
 import { isFields, list, number, text } from '../api/fields';
@@ -103,6 +104,12 @@ export async function follows(channel: string): Promise<boolean> {
 export const follow = (channel: string): Promise<Fields> => ask('PUT', followOf(channel), { notify: true });
 
 export const unfollow = (channel: string): Promise<Fields> => ask('DELETE', followOf(channel));
+
+/** A grant for oneself; null for a channel that needs none. */
+export async function grantFor({ name, visibility }: Channel): Promise<string | null> {
+  if (isOpen(visibilityOf(visibility))) return null;
+  return text((await ask('POST', `/api/v1/channels/${encodeURIComponent(name)}/grants`, {})).token);
+}
 
 function followOf(channel: string): string {
   return `/api/v1/channels/${encodeURIComponent(channel)}/follow`;

@@ -82,7 +82,7 @@ export class SeekBar {
     const step = STEPS[event.key];
     if (step !== undefined) this.#player()?.seekBy(step);
     else if (event.key === 'Home') this.#player()?.seekTo(0);
-    else if (event.key === 'End' && this.#timeline !== null) this.#player()?.seekTo(spanMs(this.#timeline));
+    else if (event.key === 'End') this.#player()?.seekTo(Number.POSITIVE_INFINITY);
     else return;
     // Neither the range's own steps nor the player's keys besides.
     event.preventDefault();

@@ -7,7 +7,7 @@ import { Player } from '../player/player';
 import type { Preference } from '../player/path';
 import { options, storeQuality, storedQuality } from '../player/quality';
 import type { Quality } from '../player/quality';
-import { badge, phase } from '../player/state';
+import { badge, hasPicture, phase } from '../player/state';
 import type { PlayerState } from '../player/state';
 import { cardFor } from './card';
 import type { Act } from './card';
@@ -181,6 +181,15 @@ export class SwiftwaterPlayer extends HTMLElement {
       case 'look':
         pass?.look();
         return;
+      case 'watch_last':
+      case 'watch_again': {
+        const recording = this.#player?.state.recording?.is ?? this.#player?.state.recordings?.[0];
+        if (recording !== undefined) this.#player?.playRecording(recording);
+        return;
+      }
+      case 'leave_recording':
+        this.#player?.goToPresent();
+        return;
       case 'follow':
         try {
           await pass?.follow();
@@ -195,7 +204,7 @@ export class SwiftwaterPlayer extends HTMLElement {
   /** A tap anywhere on the picture: sound first, where sound waits for it. */
   #tap(): void {
     const state = this.#player?.state;
-    if (state === undefined || state.path.shown === 'none') return;
+    if (state === undefined || !hasPicture(state)) return;
     if (state.autoplay !== 'ok' && state.muted) this.#player?.setMuted(false);
     else if (matchMedia('(hover: hover)').matches) this.#togglePlay();
   }
@@ -204,7 +213,8 @@ export class SwiftwaterPlayer extends HTMLElement {
     const video = this.#player?.video;
     if (video === null || video === undefined) return;
     if (video.paused) {
-      if (this.#player?.state.path.rewound === false) jumpToLive(video);
+      const state = this.#player?.state;
+      if (state?.recording === null && !state.path.rewound) jumpToLive(video);
       void this.#player?.play();
     } else {
       video.pause();
@@ -290,7 +300,7 @@ export class SwiftwaterPlayer extends HTMLElement {
         // Elsewhere on the page they scroll.
         if ((!inside && document.activeElement !== document.body) || this.#player === null) return;
         if (event.key === 'Home') this.#player.seekTo(0);
-        else if (event.key === 'End') this.#player.goToPresent();
+        else if (event.key === 'End') this.#player.seekTo(Number.POSITIVE_INFINITY);
         else this.#player.seekBy(event.key === 'ArrowLeft' ? -5_000 : 5_000);
         break;
       case '?':
@@ -320,19 +330,19 @@ export class SwiftwaterPlayer extends HTMLElement {
   #render(state: PlayerState): void {
     const now = phase(state);
     this.dataset.phase = now;
-    this.dataset.mode = state.path.shown;
-    const hasPicture = state.path.shown !== 'none';
+    this.dataset.mode = state.recording !== null ? 'recording' : state.path.shown;
+    const picture = hasPicture(state);
 
     const label = badge(state);
     this.#part('badge').hidden = label === null;
     this.#part('badgeShort').textContent = label?.short ?? '';
     this.#part('badgeWhy').textContent = label?.why ?? '';
-    this.#part('dot').dataset.way = state.path.shown;
+    this.#part('dot').dataset.way = this.dataset.mode;
     this.#part('badge').title = 'How the picture comes, and how long after the server received it.';
-    this.#part('live').hidden = !(hasPicture && !state.path.rewound && (now === 'playing' || now === 'paused'));
+    this.#part('live').hidden = !(picture && state.recording === null && !state.path.rewound && (now === 'playing' || now === 'paused'));
 
-    const words = cardFor(state);
-    const kept = hasPicture && state.path.shown === 'webrtc' ? limit(state.cap) : null;
+    const words = cardFor(state, Date.now());
+    const kept = picture && state.path.shown === 'webrtc' ? limit(state.cap) : null;
     this.#part('busy').hidden = kept === null;
     this.#part('busy').textContent = kept ?? '';
     this.#part('card').hidden = words === null;
@@ -348,11 +358,11 @@ export class SwiftwaterPlayer extends HTMLElement {
     this.#part('cardTrouble').textContent = this.#trouble;
     this.#part('wave').classList.toggle('flows', words?.busy ?? false);
 
-    const wantsTap = hasPicture && words === null && (state.autoplay === 'blocked' || (state.autoplay === 'muted' && state.muted));
+    const wantsTap = picture && words === null && (state.autoplay === 'blocked' || (state.autoplay === 'muted' && state.muted));
     this.#part('unmute').hidden = !wantsTap;
     this.#part('unmuteText').textContent = state.autoplay === 'blocked' ? 'Tap to play' : 'Tap to unmute';
 
-    this.#part('bar').hidden = !hasPicture;
+    this.#part('bar').hidden = !picture;
     setButton(this.#part('play'), state.paused ? ICONS.play : ICONS.pause, state.paused ? 'Play (k)' : 'Pause (k)');
     setButton(this.#part('mute'), state.muted ? ICONS.muted : ICONS.sound, state.muted ? 'Sound on (m)' : 'Sound off (m)');
     const volume = this.#part<HTMLInputElement>('volume');
@@ -362,7 +372,7 @@ export class SwiftwaterPlayer extends HTMLElement {
 
     this.#seek.render(state.timeline, state.liveness === 'live' || state.liveness === 'away');
     this.#menu.render(options(state.layers, state.quality));
-    this.#say(words?.title ?? kept ?? (label === null ? '' : `Playing by ${state.path.shown === 'webrtc' ? 'WebRTC' : 'HLS'} ${label.why ?? ''}`));
+    this.#say(words?.title ?? kept ?? (label === null ? '' : state.recording !== null ? 'Playing a recording' : `Playing by ${state.path.shown === 'webrtc' ? 'WebRTC' : 'HLS'} ${label.why ?? ''}`));
     this.#emit('change', state);
   }
 

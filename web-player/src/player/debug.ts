@@ -4,7 +4,7 @@ import type { PlayerState } from './state';
 
 /** What tests and curious people read as `window.__swiftwater`: always the state, never a wish. */
 export interface DebugState {
-  readonly mode: 'webrtc' | 'hls' | 'none';
+  readonly mode: 'webrtc' | 'hls' | 'recording' | 'none';
   readonly reason: string | null;
   readonly latencyMs: number | null;
   readonly framesDecoded: number;
@@ -16,7 +16,7 @@ export interface DebugState {
 export function debugState(player: Player): DebugState {
   return {
     get mode() {
-      return player.state.path.shown;
+      return player.state.recording !== null ? 'recording' : player.state.path.shown;
     },
     get reason() {
       return player.state.path.reason;

@@ -1,9 +1,12 @@
 import type { Pass, PassStatus } from '../access/pass';
 import type { GatewayClient } from '../gateway/client';
 import type { ServerFrame } from '../gateway/protocol';
+import { fetchRecordings } from '../api/recordings';
+import type { Recording } from '../api/recordings';
 import type { Figures, ServerFigures } from './figures';
+import { eventsOf } from './frames';
 import { nextDeadline } from './path';
-import type { Preference, Via } from './path';
+import type { PathEvent, Preference, Via } from './path';
 import { negotiateByGateway } from './source/gateway';
 import { HlsSource } from './source/hls';
 import type { HlsOptions } from './source/hls';
@@ -40,6 +43,13 @@ export interface PlayerOptions {
 const REFUSALS_MAX = 2;
 /** Messages of the chat that are there when somebody comes. */
 const HISTORY = 50;
+/** So many of a channel's recordings are shown. */
+const RECORDINGS_MAX = 12;
+/** What a channel has left is looked up this long after its state changed: at once where there is nothing else to see. */
+const RECORDINGS_AFTER_MS = { unknown: null, live: 4_000, away: null, offline: 0, ended: 1_500 } as const;
+/** A Stream that has just ended becomes a recording within seconds: it is looked for again this often, so many times. */
+const RECORDINGS_AGAIN_MS = 3_000;
+const RECORDINGS_TRIES = 4;
 /** How often it is looked where the picture is. */
 const TIMELINE_EVERY_MS = 500;
 /** A page hidden for this long tries WebRTC again when it is looked at. */
@@ -58,6 +68,8 @@ export class Player {
     source: PeerSource; attempt: number; iceRestarts: number; pc: string | null; asked: string; picture: boolean;
   } | null = null;
   #hls: { source: HlsSource; attempt: number } | null = null;
+  #recording: { source: HlsSource; id: string } | null = null;
+  #recordingsTimer: ReturnType<typeof setTimeout> | undefined;
   #head = new Playhead();
   #looking: ReturnType<typeof setInterval> | undefined;
   #onStage: HTMLVideoElement | null = null;
@@ -147,6 +159,9 @@ export class Player {
     clearTimeout(this.#timer);
     clearTimeout(this.#hiddenTimer);
     clearInterval(this.#looking);
+    clearTimeout(this.#recordingsTimer);
+    if (this.#recording !== null) this.#retire(this.#recording.source);
+    this.#recording = null;
   }
 
   dispatch(event: PlayerEvent): void {
@@ -154,6 +169,7 @@ export class Player {
     this.#state = reduce(before, event, performance.now());
     if (this.#state === before) return;
     if (this.#state.path.shown !== 'none') this.#refusals = 0;
+    if (this.#state.liveness !== before.liveness) this.#expectRecordings(before.stream?.id ?? null);
     this.#reconcile();
     this.#options.changed(this.#state);
   }
@@ -167,10 +183,16 @@ export class Player {
     this.seekTo(stepFrom(timeline, placeMs(timeline) - late, ms));
   }
 
-  /** Goes to a place on the bar. */
-  seekTo(place: number): void {
+  /** Goes to a place on the bar, or as near as there is one. */
+  seekTo(wish: number): void {
     const { timeline } = this.#state;
     if (timeline === null) return;
+    const place = stepFrom(timeline, wish, 0);
+    if (timeline.kind === 'recording') {
+      this.#recording?.source.goToPlace(place);
+      this.#lookAtTimeline();
+      return;
+    }
     if (isPresent(timeline, place)) {
       this.goToPresent();
       return;
@@ -179,19 +201,33 @@ export class Player {
     const now = this.#now();
     const date = now - (spanMs(timeline) - place);
     this.#head.want(date, now);
-    if (this.#state.path.hls.state === 'playing' || this.#state.path.hls.state === 'stalled') this.#hls?.source.goTo(date);
+    this.#hls?.source.goTo(date);
     this.dispatch({ type: 'path', event: { type: 'rewind' } });
     this.#lookAtTimeline();
   }
 
   /** Back to the present. */
   goToPresent(): void {
+    if (this.#state.recording !== null) {
+      this.dispatch({ type: 'leaveRecording', start: this.#startEvent() });
+      return;
+    }
     this.#head.toPresent();
     if (this.#state.liveness === 'ended') this.dispatch({ type: 'over' });
     this.dispatch({ type: 'path', event: { type: 'present' } });
     this.dispatch({ type: 'paused', paused: false });
     if (this.#onStage?.paused === true) void this.play();
     this.#lookAtTimeline();
+  }
+
+  /** Plays a recording, from its beginning. */
+  playRecording(recording: Recording): void {
+    if (this.#recording?.id === recording.id && this.#state.recording?.state !== 'failed') {
+      this.#recording.source.goToPlace(0);
+      this.dispatch({ type: 'recordingIs', state: 'playing' });
+    } else {
+      this.dispatch({ type: 'playRecording', recording });
+    }
   }
 
   /** Which picture, by the viewer's hand. */
@@ -230,6 +266,21 @@ export class Player {
     }
   }
 
+  /** Looks up what the channel has left, soon; `awaited`: again until that is among it. */
+  #expectRecordings(awaited: string | null): void {
+    clearTimeout(this.#recordingsTimer);
+    const after = RECORDINGS_AFTER_MS[this.#state.liveness];
+    if (after === null) return;
+    const look = async (triesLeft: number): Promise<void> => {
+      const { pass } = this.#options;
+      const recordings = await fetchRecordings(pass.channel, pass.token, RECORDINGS_MAX).catch(() => null);
+      if (recordings !== null) this.dispatch({ type: 'recordings', recordings });
+      const found = recordings !== null && (this.#state.liveness !== 'ended' || recordings.some((it) => it.id === awaited));
+      if (!found && triesLeft > 1) this.#recordingsTimer = setTimeout(() => void look(triesLeft - 1), RECORDINGS_AGAIN_MS);
+    };
+    this.#recordingsTimer = setTimeout(() => void look(RECORDINGS_TRIES), after);
+  }
+
   #passChanged(status: PassStatus): void {
     if (status.state === 'open' && this.#state.door !== 'asking') this.#admit();
     // Who watches already stays: the server says so itself when they have to go.
@@ -256,72 +307,14 @@ export class Player {
     this.#options.gateway.rejoin(`stream:${this.#options.pass.channel}`);
   }
 
-  #startEvent(): { type: 'start'; preference: Preference; webrtc: boolean } {
+  #startEvent(): Extract<PathEvent, { type: 'start' }> {
     return { type: 'start', preference: this.#options.preference, webrtc: 'RTCPeerConnection' in window };
   }
 
   #handleFrame(frame: ServerFrame): void {
-    const { channel } = this.#options.pass;
-    const ch = `stream:${channel}`;
-    switch (frame.type) {
-      case 'joined':
-        if (frame.ch !== ch) return;
-        if (frame.viewers !== null) this.dispatch({ type: 'viewers', viewers: frame.viewers });
-        if (frame.live === null) this.dispatch({ type: 'notLive' });
-        else this.#live({ id: frame.live.stream, startedAt: frame.live.startedAt, title: frame.live.title });
-        return;
-      case 'stream.online':
-        if (frame.channel === channel) {
-          this.#live({ id: frame.stream, startedAt: frame.startedAt, title: frame.title });
-          // The same Stream again: its encoder came back, perhaps with what WebRTC lacked.
-          this.dispatch({ type: 'path', event: { type: 'tryWebrtc' } });
-        }
-        return;
-      case 'stream.offline':
-        if (frame.channel === channel) this.dispatch({ type: 'ended' });
-        return;
-      case 'rtc.state':
-        this.#rtcState(frame, ch);
-        return;
-      case 'rtc.layers':
-        if (frame.pc !== this.#webrtc?.pc) return;
-        this.dispatch({ type: 'layers', layers: { layers: frame.layers, current: frame.current, audioOnly: frame.audioOnly } });
-        this.#askForLayer();
-        return;
-      case 'rtc.fallback':
-        // The answer to a request is handled where the request was made.
-        if (frame.re === null && (frame.pc === null || frame.pc === this.#webrtc?.pc)) this.#fallback(frame.reason, frame.url);
-        return;
-      case 'rtc.restart':
-      case 'rtc.closed':
-        if (frame.pc === this.#webrtc?.pc) this.dispatch({ type: 'path', event: { type: 'peerLost' } });
-        return;
-      case 'stats':
-        if (frame.ch === ch && frame.viewers !== null) this.dispatch({ type: 'viewers', viewers: frame.viewers });
-        return;
-      default:
-    }
-  }
-
-  /** The encoder left, came back, or will not come back. */
-  #rtcState(frame: Extract<ServerFrame, { type: 'rtc.state' }>, ch: string): void {
-    const ours = frame.pc === null ? frame.ch === ch : frame.pc === this.#webrtc?.pc;
-    if (!ours) return;
-    if (frame.pc !== null && frame.video !== null) this.dispatch({ type: 'cap', cap: frame.video === 'full' ? null : frame.video });
-    if (frame.state === 'ended') {
-      this.dispatch({ type: 'ended' });
-    } else if (frame.state === 'inactive') {
-      this.dispatch({ type: 'away', away: true });
-    } else if (frame.pc === null) {
-      // Of one peer, `active` says that it is connected, which it may be to a stream whose encoder is away.
-      this.dispatch({ type: 'away', away: false });
-      this.dispatch({ type: 'path', event: { type: 'tryWebrtc' } });
-    }
-  }
-
-  #live(stream: NonNullable<PlayerState['stream']>): void {
-    const { preference, webrtc } = this.#startEvent();
-    this.dispatch({ type: 'live', stream, preference, webrtc });
+    const mine = { channel: this.#options.pass.channel, pc: this.#webrtc?.pc ?? null, start: this.#startEvent() };
+    for (const event of eventsOf(frame, mine)) this.dispatch(event);
+    if (frame.type === 'rtc.layers') this.#askForLayer();
   }
 
   #fallback(word: string, url: string | null): void {
@@ -374,6 +367,13 @@ export class Player {
       this.#retire(this.#hls.source);
       this.#hls = null;
     }
+    const { recording } = this.#state;
+    const plays = recording !== null && recording.state !== 'failed' ? recording.is : null;
+    if (this.#recording !== null && this.#recording.id !== plays?.id) {
+      this.#retire(this.#recording.source);
+      this.#recording = null;
+    }
+    if (plays !== null && this.#recording === null) this.#openRecording(plays);
     if (path.webrtc.state !== 'off' && this.#webrtc === null) this.#openWebrtc(path.webrtc.attempt);
     if (this.#webrtc !== null && this.#webrtc.iceRestarts !== path.webrtc.iceRestarts) {
       this.#webrtc.iceRestarts = path.webrtc.iceRestarts;
@@ -416,6 +416,7 @@ export class Player {
     const events = this.#eventsOf('hls', attempt);
     const options: HlsOptions = {
       url,
+      recording: false,
       from: this.#state.path.rewound ? this.#head.from : null,
       token: () => pass.token,
       over: () => this.dispatch({ type: 'over' }),
@@ -429,6 +430,26 @@ export class Player {
     const source = new HlsSource(options, events, () => this.#now());
     this.#hls = { source, attempt };
     this.#adopt(source.video);
+  }
+
+  #openRecording({ id, hls }: Recording): void {
+    const { pass } = this.#options;
+    const is = (state: NonNullable<PlayerState['recording']>['state']): void => {
+      if (this.#recording?.id === id) this.dispatch({ type: 'recordingIs', state });
+    };
+    const options: HlsOptions = {
+      url: hls,
+      recording: true,
+      from: null,
+      token: () => pass.token,
+      over: () => is('over'),
+      refused: (used) => {
+        if (this.#recording?.id === id) void this.#refused(used, '');
+      },
+    };
+    const events: SourceEvents = { ice: () => undefined, frame: () => is('playing'), lost: () => is('failed'), latency: () => undefined };
+    this.#recording = { id, source: new HlsSource(options, events, () => this.#now()) };
+    this.#adopt(this.#recording.source.video);
   }
 
   /** Events of one attempt; those of an attempt that is over go nowhere. */
@@ -451,6 +472,11 @@ export class Player {
   }
 
   #lookAtTimeline(): void {
+    if (this.#state.recording !== null) {
+      const place = this.#recording?.source.place() ?? null;
+      if (place !== null) this.dispatch({ type: 'timeline', timeline: { kind: 'recording', ...place } });
+      return;
+    }
     const { path, stream } = this.#state;
     const dates = path.shown === 'hls' ? (this.#hls?.source.dates() ?? null) : null;
     const seeking = this.#hls?.source.video.seeking === true;
@@ -493,6 +519,7 @@ export class Player {
   }
 
   #shownSource(): Source | null {
+    if (this.#state.recording !== null) return this.#state.recording.state === 'opening' ? null : (this.#recording?.source ?? null);
     switch (this.#state.path.shown) {
       case 'webrtc':
         return this.#webrtc?.source ?? null;
@@ -508,7 +535,8 @@ export class Player {
     const source = this.#shownSource();
     if (source === null || source.video === this.#onStage) return;
     // A source that starts anew waits in the wings until its first frame.
-    const moving = path.shown === 'webrtc' ? path.webrtc.state === 'playing' : path.hls.state === 'playing';
+    const byPath = path.shown === 'webrtc' ? path.webrtc.state === 'playing' : path.hls.state === 'playing';
+    const moving = this.#state.recording !== null || byPath;
     if (!moving) return;
     const before = this.#onStage;
     this.#onStage = source.video;

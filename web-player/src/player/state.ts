@@ -1,4 +1,5 @@
 import type { Door } from '../access/grant';
+import type { Recording } from '../api/recordings';
 import { IDLE, step } from './path';
 import type { Path, PathEvent, Preference, Reason, Via } from './path';
 import type { Layers, Quality } from './quality';
@@ -13,6 +14,10 @@ export interface PlayerState {
   readonly liveness: Liveness;
   /** What keeps this viewer out; `asking` while it is looked into. Nothing plays then. */
   readonly door: Door | 'asking' | null;
+  /** A recording that is played instead of what is live. */
+  readonly recording: { readonly is: Recording; readonly state: 'opening' | 'playing' | 'over' | 'failed' } | null;
+  /** What the channel has left, the newest first; null while nobody asked. */
+  readonly recordings: readonly Recording[] | null;
   readonly stream: { readonly id: string; readonly startedAt: number | null; readonly title: string | null } | null;
   readonly path: Path;
   readonly gateway: 'connecting' | 'open' | 'down' | 'refused';
@@ -40,6 +45,11 @@ export type PlayerEvent =
   | { type: 'live'; stream: PlayerState['stream']; preference: Preference; webrtc: boolean }
   | { type: 'denied'; door: Door | 'asking' }
   | { type: 'admitted'; start: Extract<PathEvent, { type: 'start' }> }
+  | { type: 'recordings'; recordings: readonly Recording[] }
+  | { type: 'playRecording'; recording: Recording }
+  | { type: 'recordingIs'; state: NonNullable<PlayerState['recording']>['state'] }
+  /** Back from a recording to the channel itself. */
+  | { type: 'leaveRecording'; start: Extract<PathEvent, { type: 'start' }> }
   | { type: 'notLive' }
   | { type: 'ended' }
   | { type: 'away'; away: boolean }
@@ -59,6 +69,8 @@ export type PlayerEvent =
 export const INITIAL: PlayerState = {
   liveness: 'unknown',
   door: null,
+  recording: null,
+  recordings: null,
   stream: null,
   path: IDLE,
   gateway: 'connecting',
@@ -96,20 +108,40 @@ function follow(state: PlayerState, event: PlayerEvent, now: number): PlayerStat
       // The same Stream again (a reconnected socket says so): the picture that plays is left alone.
       const same = state.stream !== null && state.stream.id !== '' && state.stream.id === event.stream?.id;
       if (same && state.path.active) return { ...state, liveness: state.liveness === 'away' ? 'away' : 'live', stream: event.stream };
-      if (state.door !== null) return { ...state, liveness: 'live', stream: event.stream };
+      // Who chose a recording while the channel was live keeps it; who filled the time with one sees what begins.
+      const begins = state.liveness === 'offline' || state.liveness === 'ended';
+      if (state.recording !== null && begins) return follow({ ...state, recording: null, timeline: null }, event, now);
+      if (state.door !== null || state.recording !== null) return { ...state, liveness: 'live', stream: event.stream };
       const running = state.path.active && state.liveness === 'unknown';
       const start: PathEvent = { type: 'start', preference: event.preference, webrtc: event.webrtc };
       const path = running ? state.path : step(state.path, start, now);
       return { ...state, liveness: 'live', stream: event.stream, path, latencyMs: running ? state.latencyMs : null };
     }
     case 'denied':
-      return { ...state, door: event.door, path: step(state.path, { type: 'stop' }, now), latencyMs: null };
+      return { ...state, door: event.door, recording: null, path: step(state.path, { type: 'stop' }, now), latencyMs: null };
     case 'admitted': {
       const over = state.liveness === 'offline' || state.liveness === 'ended';
       return { ...state, door: null, path: over ? state.path : step(state.path, event.start, now) };
     }
+    case 'recordings':
+      return { ...state, recordings: event.recordings };
+    case 'playRecording': {
+      const path = step(state.path, { type: 'stop' }, now);
+      const recording = { is: event.recording, state: 'opening' } as const;
+      return { ...state, recording, path, latencyMs: null, timeline: null, paused: false };
+    }
+    case 'recordingIs': {
+      const { recording } = state;
+      return recording === null || recording.state === event.state ? state : { ...state, recording: { ...recording, state: event.state } };
+    }
+    case 'leaveRecording': {
+      if (state.recording === null) return state;
+      const over = state.liveness === 'offline' || state.liveness === 'ended';
+      return { ...state, recording: null, timeline: null, paused: false, path: over ? state.path : step(state.path, event.start, now) };
+    }
     case 'notLive': {
       // A refusal may overtake the word that the stream ended.
+      if (state.recording !== null) return { ...state, liveness: 'offline', stream: null };
       const wasOn = state.path.shown !== 'none' && (state.liveness === 'live' || state.liveness === 'away');
       const liveness = wasOn || state.liveness === 'ended' ? 'ended' : 'offline';
       return { ...state, liveness, stream: null, path: step(state.path, { type: 'stop' }, now), latencyMs: null };
@@ -174,6 +206,10 @@ export type Phase = 'denied' | 'connecting' | 'playing' | 'paused' | 'reconnecti
 /** The one word that the page shows, and that tests read. */
 export function phase(state: PlayerState): Phase {
   if (state.door !== null) return state.door === 'asking' ? 'connecting' : 'denied';
+  if (state.recording !== null) {
+    const words = { opening: 'connecting', playing: state.paused ? 'paused' : 'playing', over: 'ended', failed: 'ended' } as const;
+    return words[state.recording.state];
+  }
   const { path } = state;
   const past = path.rewound && path.shown === 'hls';
   if (!past && (state.liveness === 'offline' || state.liveness === 'ended' || state.liveness === 'away')) return state.liveness;
@@ -198,6 +234,12 @@ const BECAUSE: Record<Reason, string> = {
   server: 'the server asked for it',
   chosen: 'you chose it',
 };
+
+/** There is a picture on the screen, moving or not. */
+export function hasPicture(state: PlayerState): boolean {
+  if (state.recording !== null) return state.recording.state === 'playing' || state.recording.state === 'over';
+  return state.path.shown !== 'none';
+}
 
 /** What stands after "HLS 2.4 s because …"; null while nothing needs an excuse. */
 export function because(reason: Reason | null): string | null {
@@ -227,6 +269,7 @@ export interface BadgeText {
 
 /** The badge: how it plays and how late. Says nothing that was not measured. */
 export function badge(state: PlayerState): BadgeText | null {
+  if (state.recording !== null) return { short: 'Recording', why: new Date(state.recording.is.startedAt).toLocaleDateString('en-GB', { dateStyle: 'medium' }) };
   const { shown, reason } = state.path;
   if (shown === 'none' || !state.path.active) return null;
   const name = shown === 'webrtc' ? 'WebRTC' : 'HLS';

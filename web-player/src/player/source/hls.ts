@@ -12,6 +12,8 @@ import type { Source, SourceEvents } from './source';
 const LOOK_EVERY_MS = 500;
 /** Further behind than the playlist asks by this much: seek, for playing faster would take minutes. */
 const BEHIND_MAX_S = 4;
+/** A wish for the end of a recording leads to so much before it, in seconds. */
+const END_S = 0.3;
 /** So many recoveries of the decoder are tried before the source gives up. */
 const RECOVERIES_MAX = 2;
 
@@ -25,6 +27,8 @@ export interface HlsOptions {
   readonly url: string;
   /** What was made at this time (unix milliseconds) comes first; null: the present. */
   readonly from: number | null;
+  /** It is a recording: it begins at its beginning, and has an end. */
+  readonly recording: boolean;
   /** The grant to show at each request: it stands in the path, and changes while the stream plays. Null where none is needed. */
   token(): string | null;
   /** The server does not take that grant, or wants one. The source is of no use any more. */
@@ -44,6 +48,9 @@ export class HlsSource implements Source {
   #recoveries = 0;
   #timer: ReturnType<typeof setInterval>;
   #lastTime = 0;
+  /** The time at which it is to begin, and that at which hls.js was told to: the viewer may change their mind meanwhile. */
+  #from: number | null;
+  #begunFrom: number | null;
   /** The viewer went back to a time of before: nothing hurries to the present. */
   #rewound: boolean;
   #latency: number | null = null;
@@ -55,14 +62,17 @@ export class HlsSource implements Source {
     this.#options = options;
     this.#events = events;
     this.#serverNow = serverNow;
-    this.#rewound = options.from !== null;
+    this.#from = this.#begunFrom = options.from;
+    this.#rewound = options.from !== null || options.recording;
     this.video.addEventListener('ended', () => {
       if (!this.#closed) options.over();
     });
     this.#timer = setInterval(() => this.#look(), LOOK_EVERY_MS);
     if ('requestVideoFrameCallback' in this.video) {
       this.video.requestVideoFrameCallback(() => {
-        if (!this.#closed) this.#events.frame();
+        if (this.#closed) return;
+        this.#events.frame();
+        if (this.#from !== null && this.#from !== this.#begunFrom) this.goTo(this.#from);
       });
     }
     void this.#open();
@@ -78,8 +88,25 @@ export class HlsSource implements Source {
     return seekable.length === 0 ? null : { shown, oldest: shown - (currentTime - seekable.start(0)) * 1000 };
   }
 
+  /** Where a recording is, and how long; null while it is not known. */
+  place(): { readonly atMs: number; readonly lengthMs: number } | null {
+    const { currentTime, duration } = this.video;
+    return Number.isFinite(duration) && duration > 0 ? { atMs: currentTime * 1000, lengthMs: duration * 1000 } : null;
+  }
+
+  /** Goes to a place in a recording. */
+  goToPlace(ms: number): void {
+    // Of the very end there may be no picture, or no sound: players would wait for it.
+    this.video.currentTime = Math.max(0, Math.min(ms / 1000, this.video.duration - END_S));
+    if (this.video.paused) this.#play();
+  }
+
   /** Shows what was made at that time, or the nearest that there is. */
   goTo(date: number): void {
+    if (this.framesDecoded() === 0) {
+      this.#from = date;
+      return;
+    }
     const position = this.#positionOf(date);
     if (position === null) return;
     this.#rewound = true;
@@ -128,12 +155,11 @@ export class HlsSource implements Source {
   }
 
   #openEngine(Engine: typeof Hls): void {
-    const { from } = this.#options;
     const hls = new Engine({
-      lowLatencyMode: true,
+      lowLatencyMode: !this.#options.recording,
       maxLiveSyncPlaybackRate: 1.1,
       backBufferLength: 10,
-      ...(from === null ? {} : { pLoader: beginningIn(Engine, () => this.#serverNow() - from) }),
+      ...(this.#from === null ? {} : { pLoader: beginningIn(Engine, () => this.#serverNow() - this.#begin()) }),
       // Playlists lead on to addresses with the grant by which they were asked for: it may have been renewed since.
       xhrSetup: (xhr, url) => xhr.open('GET', openedBy(url, this.#options.token()), true),
       bufferController: mendAppendQueue(Engine.DefaultConfig.bufferController),
@@ -163,6 +189,11 @@ export class HlsSource implements Source {
     hls.attachMedia(this.video);
   }
 
+  #begin(): number {
+    this.#begunFrom = this.#from;
+    return this.#from ?? this.#serverNow();
+  }
+
   #openNative(): void {
     if (this.video.canPlayType('application/vnd.apple.mpegurl') === '') {
       this.#events.lost();
@@ -171,8 +202,8 @@ export class HlsSource implements Source {
     this.video.disableRemotePlayback = false; // AirPlay can take over a real URL
     this.video.onerror = () => this.#events.lost();
     // This one keeps the grant of its beginning: when that is over it fails, and the next one begins with another.
-    const { from } = this.#options;
-    if (from !== null) this.video.addEventListener('loadedmetadata', () => this.goTo(from), { once: true });
+    // The first frame is of the present; then it is sent back.
+    this.#begunFrom = null;
     this.video.src = this.#address();
     this.#play();
   }
@@ -189,7 +220,7 @@ export class HlsSource implements Source {
   #look(): void {
     const { video } = this;
     // Not "later than before": who goes back sees a moving picture too.
-    if (video.currentTime !== this.#lastTime && !video.seeking && this.framesDecoded() > 0) {
+    if (video.currentTime !== this.#lastTime && !video.seeking && !video.ended && this.framesDecoded() > 0) {
       this.#lastTime = video.currentTime;
       this.#events.frame();
     }
