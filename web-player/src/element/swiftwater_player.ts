@@ -179,7 +179,7 @@ export class SwiftwaterPlayer extends HTMLElement {
         return;
       }
       case 'look':
-        pass?.look();
+        this.#player?.tryAgain();
         return;
       case 'watch_last':
       case 'watch_again': {

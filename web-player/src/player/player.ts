@@ -174,6 +174,13 @@ export class Player {
     this.#options.changed(this.#state);
   }
 
+  /** Whoever was not let in tries again. */
+  tryAgain(): void {
+    this.#refusals = 0;
+    if (this.#options.pass.status.state === 'open') this.#admit();
+    else this.#options.pass.look();
+  }
+
   /** Goes so much further, back if it is negative. */
   seekBy(ms: number): void {
     const { timeline, latencyMs } = this.#state;
