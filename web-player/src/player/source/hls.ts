@@ -12,6 +12,8 @@ import type { Source, SourceEvents } from './source';
 const LOOK_EVERY_MS = 500;
 /** Further behind than the playlist asks by this much: seek, for playing faster would take minutes. */
 const BEHIND_MAX_S = 4;
+/** So fast hls.js plays while it is a little behind. */
+const CATCH_UP_RATE = 1.1;
 /** A wish for the end of a recording leads to so much before it, in seconds. */
 const END_S = 0.3;
 /** So many recoveries of the decoder are tried before the source gives up. */
@@ -109,15 +111,24 @@ export class HlsSource implements Source {
     }
     const position = this.#positionOf(date);
     if (position === null) return;
-    this.#rewound = true;
+    this.#stayBehind(true);
     this.video.currentTime = position;
     if (this.video.paused) this.#play();
   }
 
   /** Goes on at the present. */
   goToPresent(): void {
-    this.#rewound = false;
+    this.#stayBehind(false);
     this.#catchUp();
+  }
+
+  /** Whether the picture stays where it is in time, or hurries to the present where it is behind. */
+  #stayBehind(stay: boolean): void {
+    this.#rewound = stay;
+    if (this.#hls === null) return;
+    // hls.js reads it at each step, and leaves the rate as it is where it is not to change it.
+    this.#hls.config.maxLiveSyncPlaybackRate = stay ? 1 : CATCH_UP_RATE;
+    if (stay) this.video.playbackRate = 1;
   }
 
   framesDecoded(): number {
@@ -157,7 +168,7 @@ export class HlsSource implements Source {
   #openEngine(Engine: typeof Hls): void {
     const hls = new Engine({
       lowLatencyMode: !this.#options.recording,
-      maxLiveSyncPlaybackRate: 1.1,
+      maxLiveSyncPlaybackRate: this.#rewound ? 1 : CATCH_UP_RATE,
       backBufferLength: 10,
       ...(this.#from === null ? {} : { pLoader: beginningIn(Engine, () => this.#serverNow() - this.#begin()) }),
       // Playlists lead on to addresses with the grant by which they were asked for: it may have been renewed since.
