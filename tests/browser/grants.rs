@@ -1,6 +1,7 @@
 //! A channel for followers, on our page: what keeps a viewer out, what lets him in, and grants that end while he watches.
 
 use media::Kind;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tests::source::StampedClip;
 use tests::stage::CHANNEL;
@@ -15,7 +16,6 @@ const TOKENS_MIN: f64 = 4.0;
 
 /// The channel is for its followers, and `bob` is none yet.
 async fn for_followers(stage: &Stage) {
-    use secrecy::ExposeSecret;
     let token = stage.server().setup_token().expect("there is no account yet").expose_secret().to_owned();
     let client = reqwest::Client::new();
     let body = json!({ "token": token, "login": "ana", "password": PASSWORD });

@@ -37,10 +37,20 @@ async fn the_last_broadcast_plays_until_the_channel_is_live_again() {
     let card = seen["card"].as_str().unwrap_or_default();
     assert!(card.starts_with("Last broadcast") && card.contains("ago"), "{seen:#}");
     for step in ["begun", "on", "again", "picked"] {
-        assert_eq!((&seen[step]["mode"], &seen[step]["state"]), (&json!("recording"), &json!("playing")), "{seen:#}");
-        assert!(number(&seen[step], "ran") > 0.5 && number(&seen[step], "frames") > 10.0, "{step} moves: {seen:#}");
+        assert_eq!(
+            (&seen[step]["mode"], &seen[step]["state"]),
+            (&json!("recording"), &json!("playing")),
+            "{seen:#}"
+        );
+        assert!(
+            number(&seen[step], "ran") > 0.5 && number(&seen[step], "frames") > 10.0,
+            "{step} moves: {seen:#}"
+        );
     }
-    assert!(number(&seen["on"], "at") >= number(&seen["begun"], "at") + 5.0, "five seconds further on: {seen:#}");
+    assert!(
+        number(&seen["on"], "at") >= number(&seen["begun"], "at") + 5.0,
+        "five seconds further on: {seen:#}"
+    );
     assert!(seen["said"].as_str().is_some_and(|said| said.contains(" of ")), "{seen:#}");
     for step in ["live", "back"] {
         assert_eq!(seen[step]["mode"], "webrtc", "{seen:#}");

@@ -31,7 +31,11 @@ async fn go_back_and_return(flags: Value, via: Option<&str>) -> Value {
     let wanted = before + BACK_S * 1000.0;
     // How late the picture of before was, the page and we measure at different times.
     assert!((BACK_S * 1000.0 - 2500.0..wanted + SLACK_MS).contains(&back), "{back} ms behind: {seen:#}");
-    assert_eq!((&seen["back"]["mode"], &seen["back"]["state"]), (&json!("hls"), &json!("playing")), "{seen:#}");
+    assert_eq!(
+        (&seen["back"]["mode"], &seen["back"]["state"]),
+        (&json!("hls"), &json!("playing")),
+        "{seen:#}"
+    );
     assert_eq!(seen["back"]["backwards"], 0, "{seen:#}");
     assert!(number(&seen["back"], "distinct") > 20.0, "{seen:#}");
     let further = number(&seen["further"], "latencyMedianMs") - back;
