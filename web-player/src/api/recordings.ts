@@ -22,7 +22,7 @@ export async function fetchRecordings(channel: string, grant: string | null, lim
   if (response.status === 404) return [];
   if (!response.ok) throw new Refused(response.status, `The server answered ${response.status}.`);
   const body: unknown = await response.json();
-  return recordingsOf(isFields(body) ? (body.items ?? body.recordings) : []);
+  return recordingsOf(isFields(body) ? body.items : []);
 }
 
 export function recordingsOf(value: unknown): Recording[] {
