@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, RecordingConfig};
+use crate::{Error, RecordingConfig, S3Config};
 
 /// `[hls]` in the configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Wanted length of a part. The announced PART-TARGET is fitted to the GOP and a little longer, so that
@@ -32,6 +32,8 @@ pub struct Config {
     pub linger_s: u32,
     /// What is kept on disk.
     pub recording: RecordingConfig,
+    /// Where it is kept besides.
+    pub s3: S3Config,
 }
 
 impl Default for Config {
@@ -46,6 +48,7 @@ impl Default for Config {
             start_wait_ms: 5000,
             linger_s: 60,
             recording: RecordingConfig::default(),
+            s3: S3Config::default(),
         }
     }
 }
@@ -79,6 +82,7 @@ impl Config {
             let value = u64::from(self.part_target_ms);
             return Err(Error::Setting { setting: "part_target_ms", value, why: "longer than a segment" });
         }
+        self.s3.validate()?;
         self.recording.validate()
     }
 

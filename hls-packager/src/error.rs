@@ -14,6 +14,14 @@ pub enum Error {
         /// What it must be.
         why: &'static str,
     },
+    /// A setting that cannot be used.
+    #[error("hls.{setting} {why}")]
+    Invalid {
+        /// Its name in the configuration.
+        setting: &'static str,
+        /// What is wrong with it, or what it must be.
+        why: String,
+    },
     /// A codec that fMP4 for HLS does not carry here.
     #[error("HLS does not carry {0}")]
     Codec(&'static str),

@@ -23,6 +23,7 @@
 //! Who may watch, what a database is, WebRTC.
 
 mod assembler;
+mod bucket;
 mod config;
 mod directives;
 mod error;
@@ -45,16 +46,21 @@ mod stats;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod upload;
 mod variant;
 mod video_watch;
 mod vod;
 mod window;
 
+pub use bucket::{Bucket, KeepLocal, S3Config};
 pub use config::Config;
 pub use error::Error;
 pub use packager::Packager;
-pub use recording::{Recording, RecordingConfig, RecordingState, RecordingStats, Recordings, RemoveError};
+pub use recording::{
+    Recording, RecordingConfig, RecordingState, RecordingStats, Recordings, RemoveError, Storage, Uploaded,
+};
 pub use routes::routes;
 pub use stats::{State, Stats, Status};
+pub use upload::StorageStats;
 pub use variant::path;
 pub use vod::vod_routes;

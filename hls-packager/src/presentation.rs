@@ -481,7 +481,8 @@ impl Presentation {
         let (kind, scale) = (name.kind(), frame.dts.scale());
         let window = self.config.target_duration_min() * self.config.window_segments;
         let assembler = Assembler::new(kind, scale, self.offset_seconds, targets);
-        let tap = self.tap.rendition(name.as_str(), kind, scale, self.offset_seconds);
+        let tap =
+            self.tap.rendition(name.as_str(), kind, scale, self.offset_seconds, targets.target_duration);
         let mut rendition = Rendition::new(kind, scale, self.clock, targets, window, tap);
         if let Some(cut) = self.last_cut {
             rendition.join(cut.msn, self.discontinuities);

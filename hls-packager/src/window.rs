@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn memory_is_bounded_whatever_the_bit_rate() {
         let target = Duration::from_secs(2);
-        let tap = Tap::default().rendition("video", Kind::Video, Timescale::VIDEO, 0);
+        let tap = Tap::default().rendition("video", Kind::Video, Timescale::VIDEO, 0, 2);
         let mut window = Window::new(target * 10, target, Rewind::new(tap.about(), tap.rewind()));
         let mut now = tokio::time::Instant::now().into_std();
         for msn in 0..40 {

@@ -11,7 +11,7 @@ use axum::middleware::{from_fn_with_state, map_request};
 use axum_server::Handle;
 use control::hooks::{Gate, Webhooks};
 use control::{Accounts, Authority, ChannelConfig, Database, Moderation, Secrets, StreamKey};
-use hls_packager::{Packager, Recordings};
+use hls_packager::{Bucket, Packager, Recordings};
 use media::{ChannelName, Hub};
 use secrecy::{ExposeSecret, SecretString};
 use sfu::Sfu;
@@ -169,6 +169,9 @@ impl Server {
             tasks.clone(),
             stop.clone(),
         ));
+        if let Some(recordings) = &recordings {
+            tasks.spawn(Arc::clone(recordings).upload(stop.clone()));
+        }
         tasks.spawn(Arc::clone(&webhooks).run(stop.clone()));
 
         // The way in: every publisher passes admission.
@@ -444,14 +447,16 @@ impl Server {
     }
 }
 
-/// Opens the recordings, if there are to be any.
+/// Opens the recordings, and the bucket where they are kept besides, if there are to be any.
 fn recordings(config: &Config) -> Result<Option<Arc<Recordings>>, StartError> {
     let settings = &config.hls.recording;
     if !settings.enabled {
         return Ok(None);
     }
     let folder = settings.dir.clone().unwrap_or_else(|| config.data.dir.join("recordings"));
-    Recordings::open(settings.clone(), &folder)
+    let bucket = Bucket::open(&config.hls.s3)
+        .map_err(|why| crate::config::Error::Invalid { section: "hls", why: why.to_string() })?;
+    Recordings::open(settings.clone(), &folder, bucket)
         .map(Some)
         .map_err(|source| StartError::Recording { folder: folder.display().to_string(), source })
 }

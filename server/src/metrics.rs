@@ -77,6 +77,9 @@ impl Metrics {
         numbers.add("hls", &self.packager.stats());
         if let Some(recordings) = &self.recordings {
             numbers.add("recording", &recordings.stats());
+            if let Some(stats) = recordings.storage_stats() {
+                numbers.add("storage", &stats);
+            }
         }
         numbers.add("transcode", &self.transcoder.stats());
         numbers.add("rtmp", &self.rtmp.snapshot());

@@ -25,6 +25,7 @@ mod person;
 mod play;
 mod reconnect;
 mod recordings;
+mod s3;
 mod schemathesis;
 mod silence;
 mod vanish;

@@ -10,6 +10,7 @@
 
 pub mod backend;
 pub mod browser;
+pub mod bucket;
 pub mod exposition;
 pub mod gateway;
 pub mod link;
@@ -28,6 +29,7 @@ pub mod wait;
 pub mod wire;
 
 pub use browser::run_script;
+pub use bucket::Bucket;
 pub use gateway::Gateway;
 pub use link::Link;
 pub use process::Process;

@@ -27,11 +27,11 @@ pub(crate) struct Counters {
 /// [`Counters`] at a moment, and gauges of now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RecordingStats {
-    /// Recordings on disk.
+    /// Recordings, on disk or in the bucket.
     pub recordings: u64,
     /// Recordings that are live.
     pub live: u64,
-    /// Bytes of finished recordings.
+    /// Bytes of finished recordings on disk.
     pub bytes: u64,
     /// Frames, parts and ends of segments that found no room in a recorder's queue.
     pub recorder_overflows_total: u64,

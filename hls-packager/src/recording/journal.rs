@@ -6,10 +6,12 @@
 //! The checksum is CRC-32 (IEEE) of what stands behind the space. Reading is total: lines that were torn or changed are
 //! left out and counted.
 
-use std::io;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::storage::disk::Appender;
@@ -37,6 +39,8 @@ pub(crate) enum Entry {
         about: About,
         hex: String,
     },
+    /// TARGETDURATION of the live playlists, in seconds.
+    Target { seconds: u32 },
     /// A segment begins. `at_us`: presentation time of its first frame on the Stream's clock.
     Open {
         rendition: String,
@@ -113,7 +117,7 @@ pub(crate) struct Journal {
 
 impl Journal {
     /// An empty journal in this folder. It appears with its first line.
-    pub(crate) fn new(folder: &std::path::Path) -> Self {
+    pub(crate) fn new(folder: &Path) -> Self {
         Self { path: folder.join(FILE), file: None, waiting: Vec::new() }
     }
 
@@ -143,14 +147,14 @@ impl Journal {
 }
 
 /// An entry as a line.
-pub(crate) fn line(entry: &Entry) -> String {
+pub(crate) fn line(entry: &impl Serialize) -> String {
     // Plain data: it always has a form as JSON.
     let text = serde_json::to_string(entry).unwrap_or_default();
     format!("{:08x} {text}\n", crc32fast::hash(text.as_bytes()))
 }
 
 /// Every line that is whole, and how many are not.
-pub(crate) fn read(bytes: &[u8]) -> (Vec<Entry>, usize) {
+pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> (Vec<T>, usize) {
     let mut entries = Vec::new();
     let mut bad = 0;
     for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
@@ -162,7 +166,19 @@ pub(crate) fn read(bytes: &[u8]) -> (Vec<Entry>, usize) {
     (entries, bad)
 }
 
-fn parse(line: &[u8]) -> Option<Entry> {
+/// The entries that were appended to the journal in `folder` behind `offset`, which moves on. Of a line that is being
+/// written nothing is read.
+pub(crate) fn read_on(folder: &Path, offset: &mut u64) -> io::Result<Vec<Entry>> {
+    let mut file = File::open(folder.join(FILE))?;
+    file.seek(SeekFrom::Start(*offset))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    *offset += whole as u64;
+    Ok(read(&bytes[..whole]).0)
+}
+
+fn parse<T: DeserializeOwned>(line: &[u8]) -> Option<T> {
     let (sum, text) = line.split_at_checked(8)?;
     let text = text.strip_prefix(b" ")?;
     let sum = u32::from_str_radix(std::str::from_utf8(sum).ok()?, 16).ok()?;
@@ -202,7 +218,7 @@ mod tests {
         assert_eq!(read(text.as_bytes()), (entries.to_vec(), 0));
         for cut in 0..text.len() {
             let whole = text[..cut].matches('\n').count();
-            let (found, _) = read(&text.as_bytes()[..cut]);
+            let (found, _) = read::<Entry>(&text.as_bytes()[..cut]);
             // A line without its end is whole if its checksum says so.
             assert!(found.len() == whole || found.len() == whole + 1, "{cut}");
             assert_eq!(found, entries[..found.len()]);
@@ -210,6 +226,14 @@ mod tests {
         let mut changed = text.clone().into_bytes();
         changed[20] ^= 1;
         assert_eq!(read(&changed), (entries[1..].to_vec(), 1));
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut offset = 0;
+        for cut in 0..=text.len() {
+            std::fs::write(folder.path().join(FILE), &text[..cut]).expect("written");
+            let found = read_on(folder.path(), &mut offset).expect("readable");
+            let ends = cut > 0 && text.as_bytes()[cut - 1] == b'\n';
+            assert_eq!((found.len(), offset == cut as u64), (usize::from(ends), ends || cut == 0), "{cut}");
+        }
         assert_eq!(unhex(&hex(&[0, 1, 0xfe])), Some(vec![0, 1, 0xfe]));
         assert_eq!((unhex("0"), unhex("zz")), (None, None));
     }

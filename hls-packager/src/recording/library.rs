@@ -15,11 +15,14 @@ use tracing::{info, warn};
 
 use super::config::RecordingConfig;
 use super::counters::{Counters, RecordingStats};
-use super::manifest::{Recording, RecordingState};
+use super::manifest::{Recording, RecordingState, Storage};
+use super::offsite::Offsite;
 use super::plan::Plan;
 use super::recorder::{self, Options};
 use super::repair::repair;
 use super::tap::{Queue, Tap};
+use crate::bucket::Bucket;
+use crate::upload::Wake;
 use crate::vod::{self, Vod};
 
 /// Changes kept for a listener that is late; it then asks for the list.
@@ -55,6 +58,8 @@ pub struct Recordings {
     config: RecordingConfig,
     folder: PathBuf,
     counters: Arc<Counters>,
+    /// The bucket, if there is one.
+    pub(super) offsite: Option<Offsite>,
     table: Mutex<BTreeMap<StreamId, Recording>>,
     vods: Mutex<HashMap<StreamId, Arc<Vod>>>,
     events: broadcast::Sender<Recording>,
@@ -72,15 +77,17 @@ struct Work {
 }
 
 impl Recordings {
-    /// Opens the folder, and lets a thread repair and finish what an earlier process left.
+    /// Opens the folder, and lets a thread repair and finish what an earlier process left. What goes into the bucket, if
+    /// there is one, is put there by [`Self::upload`].
     ///
     /// # Errors
     /// What the disk says, or that another server uses the folder.
-    pub fn open(config: RecordingConfig, folder: &Path) -> io::Result<Arc<Self>> {
+    pub fn open(config: RecordingConfig, folder: &Path, bucket: Option<Bucket>) -> io::Result<Arc<Self>> {
         fs::create_dir_all(folder)?;
         let lock = File::create(folder.join(LOCK))?;
         lock.try_lock().map_err(|_| io::Error::other("another server records there"))?;
         let (mut table, mut work) = (BTreeMap::new(), Work::default());
+        let offsite = bucket.map(Offsite::new);
         for entry in fs::read_dir(folder)?.filter_map(Result::ok) {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
@@ -94,6 +101,8 @@ impl Recordings {
             });
             if matches!(found.state, RecordingState::Live | RecordingState::Processing) {
                 work.finish.insert(id);
+            } else if let Some(offsite) = &offsite {
+                offsite.inbox.tell(id, Wake::Changed);
             }
             table.insert(id, found);
         }
@@ -101,6 +110,7 @@ impl Recordings {
             config,
             folder: folder.to_owned(),
             counters: Arc::default(),
+            offsite,
             table: Mutex::new(table),
             vods: Mutex::default(),
             events: broadcast::Sender::new(EVENTS_MAX),
@@ -133,6 +143,7 @@ impl Recordings {
             sync: self.config.sync,
             bytes_max: self.config.stream_mib.saturating_mul(1 << 20),
             counters: Arc::clone(&self.counters),
+            news: self.offsite.as_ref().map(|offsite| offsite.news(id)),
         };
         let recording = Recording::new(id.to_string(), stream.channel().to_string(), unix_us / 1000);
         self.lock().insert(id, recording.clone());
@@ -211,11 +222,12 @@ impl Recordings {
     /// Counters and gauges.
     pub fn stats(&self) -> RecordingStats {
         let table = self.lock();
+        let on_disk = |it: &&Recording| it.storage == Storage::Disk;
         let live = table.values().filter(|it| it.state == RecordingState::Live).count();
         RecordingStats {
             recordings: table.len() as u64,
             live: live as u64,
-            bytes: table.values().map(|it| it.bytes).sum(),
+            bytes: table.values().filter(on_disk).map(|it| it.bytes).sum(),
             ..self.counters.snapshot()
         }
     }
@@ -302,9 +314,7 @@ impl Recordings {
                 (work.finish.pop_first(), std::mem::take(&mut work.remove))
             };
             for path in remove {
-                if let Err(error) = fs::remove_dir_all(&path) {
-                    warn!(path = %path.display(), %error, "cannot remove a recording");
-                }
+                self.clear(path);
             }
             if let Some(id) = finish {
                 self.finish(id);
@@ -375,7 +385,7 @@ impl Recordings {
         warn!(recording = %id, why, "recording failed");
     }
 
-    fn change(&self, id: StreamId, change: impl FnOnce(&mut Recording)) {
+    pub(super) fn change(&self, id: StreamId, change: impl FnOnce(&mut Recording)) {
         let changed = {
             let mut table = self.lock();
             let Some(found) = table.get_mut(&id) else { return };
@@ -387,6 +397,9 @@ impl Recordings {
             warn!(recording = %id, %error, "cannot write the manifest of a recording");
         }
         let _ = self.events.send(changed);
+        if let Some(offsite) = &self.offsite {
+            offsite.inbox.tell(id, Wake::Changed);
+        }
     }
 
     /// Removes what is too old, and the oldest of what is too much.
@@ -394,22 +407,40 @@ impl Recordings {
         let now = unix_millis();
         let age_max = self.config.age_max().and_then(|it| u64::try_from(it.as_millis()).ok());
         let bytes_max = self.config.bytes_max();
-        let mut gone = Vec::new();
+        let (mut gone, mut dropped, mut held) = (Vec::new(), Vec::new(), 0);
         {
             let table = self.lock();
-            let mut bytes: u64 = table.values().map(|it| it.bytes).sum();
+            let on_disk = |it: &&Recording| it.storage == Storage::Disk;
+            let mut bytes: u64 = table.values().filter(on_disk).map(|it| it.bytes).sum();
             for (id, it) in table.iter().filter(|(_, it)| it.state != RecordingState::Live) {
                 let ended = it.ended_at.unwrap_or(it.started_at);
                 let old = age_max.is_some_and(|age_max| now.saturating_sub(ended) > age_max);
-                let much = bytes_max.is_some_and(|bytes_max| bytes > bytes_max);
-                if it.state != RecordingState::Processing && (old || much) {
-                    bytes -= it.bytes;
-                    gone.push(*id);
+                let much = bytes_max.is_some_and(|bytes_max| bytes > bytes_max) && on_disk(&it);
+                if it.state == RecordingState::Processing || !old && !much {
+                    continue;
                 }
+                match (&self.offsite, &it.uploaded) {
+                    // There is nothing to put into the bucket.
+                    _ if it.state == RecordingState::Failed => gone.push(*id),
+                    (None, _) => gone.push(*id),
+                    (Some(_), Some(uploaded)) if uploaded.complete && old => gone.push(*id),
+                    (Some(_), Some(uploaded)) if uploaded.complete => dropped.push(*id),
+                    (Some(_), _) => {
+                        held += 1;
+                        continue;
+                    }
+                }
+                bytes = bytes.saturating_sub(if on_disk(&it) { it.bytes } else { 0 });
             }
         }
         for id in gone {
             let _ = self.remove(id);
+        }
+        for id in dropped {
+            self.drop_local(id);
+        }
+        if let Some(offsite) = &self.offsite {
+            offsite.counters.held.store(held, Ordering::Relaxed);
         }
     }
 
@@ -421,9 +452,14 @@ impl Recordings {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<StreamId, Recording>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<StreamId, Recording>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whose folder that was, by its name.
+pub(super) fn removed_id(name: &str) -> Option<StreamId> {
+    StreamId::parse(name.strip_prefix(REMOVED)?)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the age of a recording is by the wall clock")]

@@ -50,6 +50,45 @@ pub struct Recording {
     pub mp4_bytes: Option<u64>,
     /// Why it failed, or why there is no MP4 file.
     pub error: Option<String>,
+    /// Where its media is read from.
+    #[serde(default)]
+    pub storage: Storage,
+    /// What of it is in the bucket, if there is one.
+    #[serde(default)]
+    pub uploaded: Option<Uploaded>,
+}
+
+/// Where the media of a recording is read from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Storage {
+    /// The disk of this node, whether or not a bucket has it too.
+    #[default]
+    Disk,
+    /// The bucket: the files on disk are gone.
+    S3,
+}
+
+/// What of a recording is in the bucket.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Uploaded {
+    /// Segments of all Renditions.
+    pub segments: u64,
+    /// Bytes of segments, inits and MP4 file.
+    pub bytes: u64,
+    /// That is all of it.
+    pub complete: bool,
+    /// Why the last thing that was tried failed, until something succeeds.
+    pub error: Option<String>,
+}
+
+impl Uploaded {
+    /// One object more.
+    pub(crate) fn add(&mut self, name: &str, bytes: u64) {
+        self.segments += u64::from(name.ends_with(".m4s"));
+        self.bytes += bytes;
+    }
 }
 
 /// Where a recording stands.
@@ -98,6 +137,8 @@ impl Recording {
             height: None,
             mp4_bytes: None,
             error: None,
+            storage: Storage::Disk,
+            uploaded: None,
         }
     }
 

@@ -9,6 +9,7 @@
 //! ```text
 //! recording.json             what it is (manifest.rs)
 //! journal.log                which segments it has (journal.rs)
+//! uploaded.log               which of it are in the bucket, if there is one (../upload)
 //! wal-{n}.bin                frames that are in no part yet (wal.rs); gone once it ended
 //! {rendition}/init{n}.mp4    as in the live playlists
 //! {rendition}/s{msn}.m4s
@@ -20,6 +21,7 @@ mod counters;
 mod journal;
 mod library;
 mod manifest;
+mod offsite;
 mod plan;
 mod recorder;
 mod repair;
@@ -30,7 +32,11 @@ mod wal;
 
 pub use config::RecordingConfig;
 pub use counters::RecordingStats;
+pub(crate) use journal::{Entry, line as checksummed, read as unchecksummed, read_on};
 pub use library::{Recordings, RemoveError};
-pub use manifest::{Recording, RecordingState};
+pub use manifest::{Recording, RecordingState, Storage, Uploaded};
+pub(crate) use offsite::{Offsite, remove};
 pub(crate) use plan::{Plan, Rendition, Segment};
 pub(crate) use tap::{About, RenditionTap, Tap};
+#[cfg(test)]
+pub(crate) use tests::house::{recorded, recorded_within};

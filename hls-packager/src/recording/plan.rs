@@ -18,6 +18,8 @@ pub(crate) struct Plan {
     pub(crate) channel: String,
     pub(crate) started_unix_us: u64,
     pub(crate) ended_unix_us: Option<u64>,
+    /// TARGETDURATION of the live playlists, in seconds.
+    pub(crate) target_s: Option<u32>,
     /// In the order in which they appeared.
     pub(crate) renditions: Vec<Rendition>,
     /// Lines that were torn or changed.
@@ -34,6 +36,19 @@ pub(crate) struct Rendition {
     pub(crate) inits: BTreeMap<u64, Init>,
     /// In the order of time.
     pub(crate) segments: Vec<Segment>,
+    pub(crate) gone: Gone,
+}
+
+/// What a playlist that listed segments from the first on must say of those that were removed while it was live. A
+/// repair forgets it: then nothing is live any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Gone {
+    /// Their number, holes counted as they are listed.
+    pub(crate) listed: u64,
+    /// DISCONTINUITY tags among them.
+    pub(crate) discontinuities: u64,
+    /// The init of the last of them.
+    pub(crate) generation: Option<u64>,
 }
 
 /// One of its init segments.
@@ -57,6 +72,9 @@ pub(crate) struct Segment {
     pub(crate) closed: Option<Closed>,
 }
 
+/// A hole that is shorter is left out: nobody hears it.
+const HOLE_MIN: Duration = Duration::from_millis(10);
+
 /// What is known of a segment when it is complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Closed {
@@ -78,6 +96,25 @@ impl Segment {
     /// Nothing can be played in it.
     pub(crate) fn is_hole(&self) -> bool {
         self.msn.is_none() || self.bytes() == 0
+    }
+
+    /// How long it is in a playlist: a hole is listed in pieces of at most `target`, or not at all if nobody hears it.
+    pub(crate) fn pieces(&self, target: Duration) -> Vec<Duration> {
+        let (mut left, mut pieces) = (self.duration(), Vec::new());
+        if !self.is_hole() {
+            return vec![left];
+        }
+        while left >= HOLE_MIN || !pieces.is_empty() && !left.is_zero() {
+            let piece = left.min(target);
+            left -= piece;
+            pieces.push(piece);
+        }
+        pieces
+    }
+
+    /// It is listed behind a DISCONTINUITY, if what stands before it needs the init `before`.
+    pub(crate) fn breaks(&self, before: Option<u64>) -> bool {
+        before.is_some_and(|before| self.discontinuity || before != self.generation)
     }
 }
 
@@ -107,6 +144,7 @@ impl Plan {
             channel: self.channel.clone(),
             unix_us: self.started_unix_us,
         }];
+        entries.extend(self.target_s.map(|seconds| Entry::Target { seconds }));
         for rendition in &self.renditions {
             entries.extend(rendition.entries());
         }
@@ -143,7 +181,8 @@ impl Plan {
         self.renditions.iter_mut().find(|rendition| rendition.name == name)
     }
 
-    fn take(&mut self, entry: Entry) {
+    /// Adds what an entry of the journal tells.
+    pub(crate) fn take(&mut self, entry: Entry) {
         match entry {
             Entry::Begin { stream, channel, unix_us } => {
                 (self.stream, self.channel, self.started_unix_us) = (stream, channel, unix_us);
@@ -161,6 +200,7 @@ impl Plan {
                         offset_ticks,
                         inits: BTreeMap::new(),
                         segments: Vec::new(),
+                        gone: Gone::default(),
                     });
                 }
                 if let Some(found) = self.rendition_mut(&rendition) {
@@ -206,11 +246,18 @@ impl Plan {
                 });
             }
             Entry::Removed { rendition, msn } => {
+                let target = self.target_s.map(|seconds| Duration::from_secs(seconds.into()));
                 let Some(found) = self.rendition_mut(&rendition) else { return };
                 if let Some(at) = found.segments.iter().position(|it| it.msn == Some(msn)) {
-                    found.segments.drain(..=at);
+                    let gone = &mut found.gone;
+                    for segment in found.segments.drain(..=at) {
+                        gone.listed += segment.pieces(target.unwrap_or(Duration::MAX)).len() as u64;
+                        gone.discontinuities += u64::from(segment.breaks(gone.generation));
+                        gone.generation = Some(segment.generation);
+                    }
                 }
             }
+            Entry::Target { seconds } => self.target_s = Some(seconds),
             Entry::End { unix_us } => self.ended_unix_us = Some(unix_us),
         }
     }

@@ -18,6 +18,7 @@ use super::tap::{About, Init, Message, Queue};
 use super::wal::Wal;
 use crate::file_name::FileName;
 use crate::storage::disk::{Appender, replace};
+use crate::upload::News;
 
 /// Which segments of a Rendition are on disk: from the first number to before the second, none missing.
 #[derive(Debug, Default)]
@@ -58,6 +59,8 @@ pub(crate) struct Options {
     /// The oldest segments are removed when all are larger.
     pub(crate) bytes_max: u64,
     pub(crate) counters: Arc<Counters>,
+    /// Who wants to hear of segments that are whole.
+    pub(crate) news: Option<News>,
 }
 
 /// Writes what it is told; see [`run`].
@@ -66,6 +69,8 @@ pub(crate) struct Recorder {
     journal: Journal,
     wal: Wal,
     lines: BTreeMap<Arc<str>, Line>,
+    /// TARGETDURATION stands in the journal.
+    targeted: bool,
     /// A fault was logged, and no segment became whole since.
     faulty: bool,
 }
@@ -111,6 +116,7 @@ impl Recorder {
             journal: Journal::new(&options.folder),
             wal: Wal::new(&options.folder),
             lines: BTreeMap::new(),
+            targeted: false,
             faulty: false,
             options,
         };
@@ -196,6 +202,9 @@ impl Recorder {
 
     /// The Rendition of a segment that begins, and its init on disk.
     fn line(&mut self, about: &Arc<About>, init: &Init) {
+        if !std::mem::replace(&mut self.targeted, true) {
+            self.note(|it| it.journal.write(&Entry::Target { seconds: about.target_s }));
+        }
         let line = self.lines.entry(Arc::clone(&about.name)).or_insert_with(|| Line {
             about: Arc::clone(about),
             inits: BTreeSet::new(),
@@ -278,6 +287,9 @@ impl Recorder {
             }
             Ok(())
         });
+        if let Some(news) = &self.options.news {
+            news.grown();
+        }
         self.trim();
     }
 

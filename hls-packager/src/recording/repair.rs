@@ -13,7 +13,7 @@ use media::{StreamId, Timescale};
 use tracing::warn;
 
 use super::journal::{self, About, line};
-use super::plan::{Closed, Init, Plan, Rendition, Segment};
+use super::plan::{Closed, Gone, Init, Plan, Rendition, Segment};
 use super::wal::{self, Found};
 use crate::file_name::FileName;
 use crate::fmp4::scan;
@@ -100,6 +100,7 @@ fn new_rendition(config: &wal::Config, scale: Timescale) -> Rendition {
         offset_ticks: OFFSET_SECONDS * i64::from(scale.hz()),
         inits: BTreeMap::new(),
         segments: Vec::new(),
+        gone: Gone::default(),
     }
 }
 
@@ -125,6 +126,7 @@ fn find_inits(folder: &Path, plan: &mut Plan, name: &str) -> io::Result<()> {
                     offset_ticks: OFFSET_SECONDS * i64::from(found.scale.hz()),
                     inits: BTreeMap::new(),
                     segments: Vec::new(),
+                    gone: Gone::default(),
                 });
                 let Some(added) = plan.renditions.last_mut() else { continue };
                 added

@@ -32,6 +32,8 @@ pub(crate) struct About {
     pub(crate) scale: Timescale,
     /// What was added to every decoding time, in ticks.
     pub(crate) offset_ticks: i64,
+    /// TARGETDURATION, in seconds.
+    pub(crate) target_s: u32,
     /// What of it is on disk.
     pub(crate) stored: Stored,
 }
@@ -140,6 +142,7 @@ impl Tap {
         kind: Kind,
         scale: Timescale,
         offset_seconds: i64,
+        target_s: u32,
     ) -> RenditionTap {
         let offset_ticks = offset_seconds * i64::from(scale.hz());
         RenditionTap {
@@ -149,6 +152,7 @@ impl Tap {
                 kind,
                 scale,
                 offset_ticks,
+                target_s,
                 stored: Stored::default(),
             }),
             init: None,

@@ -45,10 +45,7 @@ pub(crate) async fn serve(
     let changed = metadata.modified().ok().and_then(|it| it.duration_since(UNIX_EPOCH).ok());
     let tag = format!("\"{len:x}-{:x}\"", changed.unwrap_or_default().as_micros());
     let get = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let known = get(IF_NONE_MATCH).is_some_and(|tags| {
-        tags.split(',').map(str::trim).any(|known| known == "*" || known.trim_start_matches("W/") == tag)
-    });
-    if known {
+    if get(IF_NONE_MATCH).is_some_and(|tags| knows(tags, &tag)) {
         return Ok(with_common(StatusCode::NOT_MODIFIED.into_response(), kind, &tag));
     }
     // A part of another version is of no use (RFC 9110 section 13.1.5).
@@ -73,7 +70,12 @@ pub(crate) async fn serve(
     Ok(with_common(response, kind, &tag))
 }
 
-fn with_common(mut response: Response, kind: Kind, tag: &str) -> Response {
+/// If-None-Match names this tag.
+pub(super) fn knows(tags: &str, tag: &str) -> bool {
+    tags.split(',').map(str::trim).any(|known| known == "*" || known.trim_start_matches("W/") == tag)
+}
+
+pub(super) fn with_common(mut response: Response, kind: Kind, tag: &str) -> Response {
     let out = response.headers_mut();
     out.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     out.insert(CACHE_CONTROL, HeaderValue::from_static(kind.cache));
@@ -81,7 +83,7 @@ fn with_common(mut response: Response, kind: Kind, tag: &str) -> Response {
     response
 }
 
-fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+pub(super) fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }

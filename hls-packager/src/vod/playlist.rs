@@ -18,9 +18,6 @@ const VERSION: u8 = crate::playlist::media::VERSION;
 /// The one audio group.
 const AUDIO_GROUP: &str = "audio";
 
-/// A hole that is shorter is left out: nobody hears it.
-const HOLE_MIN: Duration = Duration::from_millis(10);
-
 /// The playlists of a recording, rendered.
 #[derive(Debug)]
 pub(crate) struct Vod {
@@ -30,8 +27,9 @@ pub(crate) struct Vod {
 
 impl Vod {
     pub(crate) fn new(plan: &Plan) -> Self {
-        let media = plan.playable().map(|it| (it.name.clone(), Rendered::new(media(it)))).collect();
-        Self { multivariant: Rendered::new(multivariant(plan).to_string()), media }
+        let whole = Extent::whole();
+        let media = plan.playable().map(|it| (it.name.clone(), Rendered::new(media(it, &whole)))).collect();
+        Self { multivariant: Rendered::new(multivariant(plan, &|_| true).to_string()), media }
     }
 
     /// The Multivariant Playlist. URIs are relative to the folder of the recording.
@@ -45,8 +43,28 @@ impl Vod {
     }
 }
 
-fn multivariant(plan: &Plan) -> Multivariant {
-    let is = |kind| move |it: &&Rendition| media::Kind::from(it.kind) == kind;
+/// How much of a recording a playlist is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// TARGETDURATION in seconds, if players followed it under this address while it was live: it may not change, and
+    /// what was removed meanwhile counts.
+    pub(crate) target_s: Option<u32>,
+    /// Segments that are listed, from the first on.
+    pub(crate) segments: usize,
+    /// Nothing more will come.
+    pub(crate) ended: bool,
+}
+
+impl Extent {
+    /// All of a recording that is over.
+    fn whole() -> Self {
+        Self { target_s: None, segments: usize::MAX, ended: true }
+    }
+}
+
+/// The Multivariant Playlist of those Renditions that are `listed`. URIs are relative to the folder of the recording.
+pub(crate) fn multivariant(plan: &Plan, listed: &dyn Fn(&Rendition) -> bool) -> Multivariant {
+    let is = |kind| move |it: &&Rendition| media::Kind::from(it.kind) == kind && listed(it);
     let videos: Vec<&Rendition> = plan.playable().filter(is(media::Kind::Video)).collect();
     let audio = plan.playable().find(is(media::Kind::Audio));
     let group = audio.filter(|_| !videos.is_empty());
@@ -114,46 +132,54 @@ fn bandwidth(rendition: &Rendition) -> (u64, u64) {
     (peak.unwrap_or(average).max(average), average)
 }
 
-fn media(rendition: &Rendition) -> String {
-    let played = rendition.segments.iter().filter(|it| !it.is_hole());
-    let longest = played.map(Segment::duration).max().unwrap_or_default();
+/// The Media Playlist of a Rendition.
+pub(crate) fn media(rendition: &Rendition, extent: &Extent) -> String {
+    let segments = &rendition.segments[..extent.segments.min(rendition.segments.len())];
+    let longest = segments.iter().filter(|it| !it.is_hole()).map(Segment::duration).max();
     // Rounded to the nearest second (section 4.4.3.1).
-    let target = (longest + Duration::from_millis(500)).as_secs().max(1);
+    let target = (longest.unwrap_or_default() + Duration::from_millis(500)).as_secs().max(1);
+    let target = target.max(extent.target_s.unwrap_or(0).into());
+    let gone = extent.target_s.map(|_| rendition.gone).unwrap_or_default();
+    // What is listed stays listed, or the type must not be said (section 4.4.3.5).
+    let kind = match (extent.ended, gone.listed) {
+        (true, 0) => "#EXT-X-PLAYLIST-TYPE:VOD\n",
+        (false, 0) => "#EXT-X-PLAYLIST-TYPE:EVENT\n",
+        _ => "",
+    };
     let mut out = format!(
-        "#EXTM3U\n#EXT-X-VERSION:{VERSION}\n#EXT-X-TARGETDURATION:{target}\n#EXT-X-PLAYLIST-TYPE:VOD\n\
-         #EXT-X-MEDIA-SEQUENCE:0\n"
+        "#EXTM3U\n#EXT-X-VERSION:{VERSION}\n#EXT-X-TARGETDURATION:{target}\n{kind}#EXT-X-MEDIA-SEQUENCE:{}\n",
+        gone.listed
     );
-    let mut map = None;
-    for segment in &rendition.segments {
+    if gone.discontinuities > 0 {
+        let _ = writeln!(out, "#EXT-X-DISCONTINUITY-SEQUENCE:{}", gone.discontinuities);
+    }
+    let (mut map, mut before) = (None, gone.generation);
+    for segment in segments {
         if !rendition.inits.contains_key(&segment.generation) {
             continue;
         }
-        if map.is_some() && (segment.discontinuity || map != Some(segment.generation)) {
+        if segment.breaks(before) {
             out.push_str("#EXT-X-DISCONTINUITY\n");
         }
         if map != Some(segment.generation) {
             let uri = FileName::Init(segment.generation).uri();
             let _ = writeln!(out, "{}", Map { uri });
-            map = Some(segment.generation);
         }
+        (map, before) = (Some(segment.generation), Some(segment.generation));
         let starts = ProgramDateTime(NtpTime::from_unix_micros(segment.unix_us));
-        if !segment.is_hole() {
-            let uri = FileName::Segment(segment.msn.unwrap_or(0)).uri();
-            let _ = writeln!(out, "{starts}\n#EXTINF:{},\n{uri}", Seconds(segment.duration()));
-        } else if segment.duration() >= HOLE_MIN {
+        let pieces = segment.pieces(Duration::from_secs(target));
+        if !pieces.is_empty() {
             let _ = writeln!(out, "{starts}");
-            put_hole(&mut out, segment.duration(), Duration::from_secs(target));
+        }
+        for piece in pieces {
+            let _ = match segment.msn.filter(|_| !segment.is_hole()) {
+                Some(msn) => writeln!(out, "#EXTINF:{},\n{}", Seconds(piece), FileName::Segment(msn).uri()),
+                None => writeln!(out, "#EXT-X-GAP\n#EXTINF:{},\ngap.m4s", Seconds(piece)),
+            };
         }
     }
-    out.push_str("#EXT-X-ENDLIST\n");
-    out
-}
-
-/// Media that is missing, in pieces of at most TARGETDURATION.
-fn put_hole(out: &mut String, mut left: Duration, target: Duration) {
-    while !left.is_zero() {
-        let piece = left.min(target);
-        left -= piece;
-        let _ = writeln!(out, "#EXT-X-GAP\n#EXTINF:{},\ngap.m4s", Seconds(piece));
+    if extent.ended {
+        out.push_str("#EXT-X-ENDLIST\n");
     }
+    out
 }

@@ -18,10 +18,10 @@ use crate::recording::{RecordingState, Recordings};
 use crate::routes::{FOREVER, cors, problem, text};
 
 /// The playlists of a recording do not change, but it may be removed.
-const LISTED: &str = "public, max-age=60";
+pub(crate) const LISTED: &str = "public, max-age=60";
 
 /// The MP4 file of a recording: as [`LISTED`], but it is large.
-const DOWNLOAD: &str = "public, max-age=86400";
+pub(crate) const DOWNLOAD: &str = "public, max-age=86400";
 
 /// How long a cache may say that there is none, in seconds.
 const MISSING_S: u32 = 1;
@@ -64,12 +64,8 @@ async fn media(
     }
     let name = FileName::parse(&file).filter(|name| !matches!(name, FileName::Part(_)));
     let Some(name) = name else { return missing("there is no such file") };
-    let path = recordings.path(id).join(&rendition).join(name.uri());
     let kind = Kind { content_type: content_type(&rendition), cache: FOREVER };
-    match file::serve(&path, kind, &headers, recordings.counters().bytes_served.clone()).await {
-        Ok(response) => response,
-        Err(_) => missing("there is no such file"),
-    }
+    recordings.file(id, &format!("{rendition}/{}", name.uri()), kind, &headers).await
 }
 
 async fn mp4(
@@ -91,20 +87,31 @@ async fn mp4(
         return missing(found.error.as_deref().unwrap_or(&why_not(&recordings, id)));
     }
     let kind = Kind { content_type: "video/mp4", cache: DOWNLOAD };
-    let path = recordings.path(id).join(MP4);
-    match file::serve(&path, kind, &headers, recordings.counters().bytes_served.clone()).await {
-        Ok(mut response) => {
-            let name = format!("inline; filename=\"{}-{id}.mp4\"", found.channel);
-            if let Ok(name) = HeaderValue::from_str(&name) {
-                response.headers_mut().insert(CONTENT_DISPOSITION, name);
-            }
-            response
-        }
-        Err(_) => missing("the file is gone"),
+    let mut response = recordings.file(id, MP4, kind, &headers).await;
+    if let Ok(name) = HeaderValue::from_str(&disposition(&found.channel, id))
+        && response.status().is_success()
+    {
+        response.headers_mut().insert(CONTENT_DISPOSITION, name);
     }
+    response
+}
+
+/// The name under which the MP4 file is kept by whoever downloads it.
+pub(crate) fn disposition(channel: &str, id: StreamId) -> String {
+    format!("inline; filename=\"{channel}-{id}.mp4\"")
 }
 
 impl Recordings {
+    /// A file of a recording: from disk, or from the bucket where that has the only copy.
+    async fn file(&self, id: StreamId, name: &str, kind: Kind, headers: &HeaderMap) -> Response {
+        let served = self.counters().bytes_served.clone();
+        match file::serve(&self.path(id).join(name), kind, headers, served).await {
+            Ok(response) => response,
+            Err(_) if self.is_offsite(id) => self.object(id, name, kind, headers).await,
+            Err(_) => missing("there is no such file"),
+        }
+    }
+
     /// A file of a Stream that is live, or was lately.
     pub(crate) async fn live_file(
         &self,
@@ -120,7 +127,7 @@ impl Recordings {
 }
 
 /// Where there is no video, the Rendition is sound.
-fn content_type(rendition: &str) -> &'static str {
+pub(crate) fn content_type(rendition: &str) -> &'static str {
     if rendition.starts_with("audio") { "audio/mp4" } else { "video/mp4" }
 }
 

@@ -8,7 +8,7 @@ use axum::Json;
 use axum::extract::{ConnectInfo, FromRef, State};
 use axum::http::{HeaderMap, StatusCode};
 use control::{Action, Denied};
-use hls_packager::{Recording, RecordingState, Recordings, RemoveError};
+use hls_packager::{Recording, RecordingState, Recordings, RemoveError, Storage, Uploaded};
 use media::{ChannelName, StreamId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -74,10 +74,33 @@ struct RecordingShape {
     mp4_bytes: Option<u64>,
     /// Why it failed, or why there is no MP4 file.
     error: Option<String>,
+    /// Where its media is read from: `disk` or `s3`.
+    storage: &'static str,
+    /// What of it is in the bucket; null if there is none.
+    uploaded: Option<UploadedShape>,
     /// Where it plays by HLS, once it does.
     hls: Option<String>,
     /// Where its MP4 file is, once there is one.
     mp4: Option<String>,
+}
+
+/// What of a recording is in the bucket.
+#[derive(Serialize, ToSchema)]
+struct UploadedShape {
+    /// Segments of all renditions.
+    segments: u64,
+    /// Bytes of segments, inits and MP4 file.
+    bytes: u64,
+    /// That is all of it.
+    complete: bool,
+    /// Why the last thing that was tried failed, until something succeeds.
+    error: Option<String>,
+}
+
+impl From<Uploaded> for UploadedShape {
+    fn from(it: Uploaded) -> Self {
+        Self { segments: it.segments, bytes: it.bytes, complete: it.complete, error: it.error }
+    }
 }
 
 impl From<Recording> for RecordingShape {
@@ -99,6 +122,11 @@ impl From<Recording> for RecordingShape {
             height: it.height,
             mp4_bytes: it.mp4_bytes,
             error: it.error,
+            storage: match it.storage {
+                Storage::Disk => "disk",
+                Storage::S3 => "s3",
+            },
+            uploaded: it.uploaded.map(UploadedShape::from),
             hls: plays.then(|| format!("{base}/master.m3u8")),
             mp4: it.mp4_bytes.map(|_| format!("{base}/video.mp4")),
             id: it.id,

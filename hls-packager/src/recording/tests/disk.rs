@@ -48,6 +48,7 @@ fn a_disk_that_stands_still_holds_nobody_up() {
         sync: false,
         bytes_max: u64::MAX,
         counters: Arc::clone(&house.counters),
+        news: None,
     };
     let recorder = std::thread::spawn(move || recorder::run(options, &queue));
     let frames = house.frames(&Source { seconds: 60.0, ..Source::default() });

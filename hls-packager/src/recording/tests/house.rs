@@ -16,6 +16,7 @@ use crate::name::Name;
 use crate::presentation::Presentation;
 use crate::probe::Expected;
 use crate::recording::counters::Counters;
+use crate::recording::manifest::{Recording, RecordingState};
 use crate::recording::plan::{Plan, Rendition};
 use crate::recording::recorder::{Options, Recorder};
 use crate::recording::tap::{Queue, Tap};
@@ -60,6 +61,7 @@ impl House {
             sync: false,
             bytes_max,
             counters: Arc::clone(&counters),
+            news: None,
         });
         Self { folder, presentation, counters, origin, now: origin, queue, recorder }
     }
@@ -170,6 +172,28 @@ pub(super) fn plays(folder: &Path, plan: &Plan) {
         }
     }
     vod::mp4(folder, plan, &AtomicBool::new(false)).expect("an MP4 file");
+}
+
+/// Leaves a recording of so many seconds in `folder`, as a process does that is killed at the end of the Stream.
+pub(crate) fn recorded(folder: &Path, stream: &str, seconds: f64) {
+    recorded_within(folder, seconds, u64::MAX);
+    let mut recording = Recording::new(stream.to_owned(), "ana".to_owned(), NOON_UNIX_MICROS / 1000);
+    recording.state = RecordingState::Live;
+    recording.write(folder).expect("written");
+}
+
+/// The same without its manifest, for a recording that may be so large.
+pub(crate) fn recorded_within(folder: &Path, seconds: f64, bytes_max: u64) {
+    let mut house = House::with(bytes_max);
+    for (kind, frame) in house.frames(&Source { seconds, ..Source::default() }) {
+        house.feed(kind, frame);
+    }
+    house.finish();
+    for file in files(house.folder.path()) {
+        let target = folder.join(file.strip_prefix(house.folder.path()).expect("inside"));
+        fs::create_dir_all(target.parent().expect("a folder")).expect("made");
+        fs::copy(&file, target).expect("copied");
+    }
 }
 
 /// A moment that is long enough for a thread that is not stuck.

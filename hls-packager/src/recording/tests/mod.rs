@@ -2,6 +2,6 @@
 
 mod damage;
 mod disk;
-mod house;
+pub(crate) mod house;
 mod rewind;
 mod whole;

@@ -69,9 +69,9 @@ pub(super) const ROWS: &[Row] = &[
         "Requests answered with 503 because the source paused.",
     ),
     // Recordings.
-    gauge("recording.recordings", "swiftwater_recordings", "Recordings on disk."),
+    gauge("recording.recordings", "swiftwater_recordings", "Recordings, on disk or in the bucket."),
     gauge("recording.live", "swiftwater_recordings_live", "Recordings that are live."),
-    gauge("recording.bytes", "swiftwater_recordings_bytes", "Bytes of finished recordings."),
+    gauge("recording.bytes", "swiftwater_recordings_bytes", "Bytes of finished recordings on disk."),
     counter(
         "recording.recorder_overflows_total",
         "swiftwater_recording_overflows_total",

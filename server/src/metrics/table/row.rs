@@ -91,6 +91,17 @@ pub(super) const fn closed(path: &'static str, limit: &'static str, help: &'stat
     }
 }
 
+/// Something about the bucket that failed, by reason.
+pub(super) const fn unstored(path: &'static str, reason: &'static str, help: &'static str) -> Row {
+    Row {
+        label: Some(("reason", reason)),
+        family: Some(
+            "What could not be put into the bucket or read from it, by reason; each is tried again.",
+        ),
+        ..counter(path, "swiftwater_storage_errors_total", help)
+    }
+}
+
 /// A publisher about whom a hook backend was asked, by what it said.
 pub(super) const fn publisher(path: &'static str, outcome: &'static str, help: &'static str) -> Row {
     Row {
