@@ -120,9 +120,14 @@ impl Recordings {
         file: FileName,
         headers: &HeaderMap,
     ) -> Option<Response> {
-        let path = self.path(stream).join(rendition).join(file.uri());
+        let name = format!("{rendition}/{}", file.uri());
         let kind = Kind { content_type: content_type(rendition), cache: FOREVER };
-        file::serve(&path, kind, headers, self.counters().bytes_served.clone()).await.ok()
+        let served = self.counters().bytes_served.clone();
+        match file::serve(&self.path(stream).join(&name), kind, headers, served).await {
+            Ok(response) => Some(response),
+            Err(_) if self.is_offsite(stream) => Some(self.object(stream, &name, kind, headers).await),
+            Err(_) => None,
+        }
     }
 }
 
