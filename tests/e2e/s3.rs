@@ -10,6 +10,8 @@ use media::Kind;
 use serde_json::Value;
 use server::Config;
 use tempfile::TempDir;
+use tests::rtmp::Numbered;
+use tests::stage::KEY;
 use tests::{Bucket, Process, Stage, eventually, source};
 
 /// Uploads and what they wait for, on a machine that is busy.
@@ -192,6 +194,36 @@ async fn a_slow_bucket_slows_nobody_and_the_recording_plays_from_there() {
     for path in ["hls", "mp4"] {
         plays(&stage.url(moved[path].as_str().expect("a path"))).await;
     }
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_mp4_file_arrives_in_parts() {
+    let bucket = Bucket::start().await;
+    let disk = tempfile::tempdir().expect("a folder");
+    let stage = Stage::shared_with(settings(&bucket, &disk)).await;
+    let mut publisher =
+        tokio::task::block_in_place(|| Numbered::publish(stage.rtmp_address(), KEY)).expect("published");
+    // 25 pictures per second for 9 s, each as large as fits into a message: 13 MB.
+    let (mut tick, mut sounds) = (tokio::time::interval(Duration::from_millis(40)), 0);
+    for number in 0..225 {
+        tick.tick().await;
+        let at = number * 40;
+        tokio::task::block_in_place(|| publisher.video(number, at, number % 25 == 0, 60_000)).expect("sent");
+        while sounds * 1024 * 10 / 441 <= at {
+            publisher.audio(sounds, sounds * 1024 * 10 / 441).expect("sent");
+            sounds += 1;
+        }
+    }
+    let id = stage.live(&[Kind::Video]).await.id().to_string();
+    drop(publisher);
+    let whole = complete(&stage, &id).await;
+    let parts = 8 << 20;
+    assert!(whole["mp4Bytes"].as_u64() > Some(parts), "{whole}");
+    let (on_disk, stored) = (media_of(&disk.path().join(&id)), media_of(&bucket.objects(&id)));
+    assert!(stored == on_disk, "{:?} and {:?}", stored.keys(), on_disk.keys());
+    let (kind, cache) = bucket.headers(&id, "video.mp4");
+    assert_eq!((kind.as_str(), cache.as_str()), ("video/mp4", "public, max-age=86400"));
     stage.stop().await;
 }
 
