@@ -176,15 +176,15 @@ impl Bucket {
         self.folder.path().join(NAME).join("live/recordings").join(recording)
     }
 
-    /// Content-Type and Cache-Control of an object of a recording.
-    pub fn headers(&self, recording: &str, object: &str) -> (String, String) {
+    /// Content-Type and Cache-Control of an object of a recording, as they were stored with it.
+    pub fn headers(&self, recording: &str, object: &str) -> Option<(String, String)> {
         let encode = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
         let key = encode(&format!("live/recordings/{recording}/{object}"));
         let path = self.folder.path().join(format!(".bucket-{}.object-{key}.metadata.json", encode(NAME)));
-        let text = fs::read(&path).unwrap_or_else(|error| panic!("{object}: {error}"));
-        let headers: BTreeMap<String, serde_json::Value> = serde_json::from_slice(&text).expect("JSON");
+        let headers: BTreeMap<String, serde_json::Value> =
+            serde_json::from_slice(&fs::read(&path).ok()?).expect("JSON");
         let get = |name| headers.get(name).and_then(|it| it.as_str()).unwrap_or_default().to_owned();
-        (get("content_type"), get("cache_control"))
+        Some((get("content_type"), get("cache_control")))
     }
 }
 
