@@ -162,7 +162,7 @@ impl Backlog {
             self.plan.take(entry);
         }
         (self.more, self.stale, self.given_up) = (false, true, false);
-        self.jobs.clear();
+        self.jobs.retain(|name, _| self.running.contains(name));
         let wanted = self.wanted();
         let known: HashSet<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
         let of_lists = |name: &str| name.ends_with(".m3u8");
@@ -206,7 +206,8 @@ impl Backlog {
         if there == bytes && !self.running.contains(&name) {
             self.jobs.remove(&name);
         } else if self.running.contains(&name) {
-            self.more = true;
+            // What is under way is something else than what is wanted now.
+            self.more |= self.jobs.get(&name).is_none_or(|job| job.bytes != bytes);
         } else if self.jobs.len() >= JOBS_MAX && !self.jobs.contains_key(&name) {
             self.more = true;
             self.overflows += 1;
