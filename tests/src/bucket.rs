@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -200,7 +200,7 @@ fn new_folder() -> TempDir {
     folder
 }
 
-async fn serve(listener: TcpListener, folder: impl AsRef<Path>, door: Door) {
+async fn serve(listener: TcpListener, folder: PathBuf, door: Door) {
     let mut builder = S3ServiceBuilder::new(FileSystem::new(folder).expect("a folder"));
     builder.set_auth(door);
     let service = builder.build();
