@@ -12,8 +12,9 @@ use crate::name::Name;
 use crate::presentation::{KeyframeAdvice, Presentation};
 use crate::stats::{State, Stats, Status};
 
-/// hls.js gives a blocked playlist up after max(3 x PART-TARGET, 0.8 x TARGETDURATION); we answer when
-/// nine tenths of the first are over and the source made nothing.
+/// hls.js gives a blocked playlist up after max(3 x PART-TARGET, 0.8 x TARGETDURATION); we answer when nine tenths of
+/// that are over and the source made nothing. Not earlier: it waits 1 s before it asks again, so that a source that
+/// pauses for half a second would leave its viewers without a picture for a second and a half.
 const PATIENCE: f64 = 0.9;
 
 /// A blocked request is given up after this many TARGETDURATIONs (section 6.2.5.2).
@@ -109,7 +110,8 @@ impl Session {
     pub(crate) fn patience(&self) -> Option<Patience> {
         let targets = self.lock().targets()?;
         let target = Duration::from_secs(targets.target_duration.into());
-        let quiet = (targets.part_target * 3).mul_f64(PATIENCE);
+        let gives_up = (targets.part_target * 3).max(target.mul_f64(0.8));
+        let quiet = gives_up.mul_f64(PATIENCE);
         Some(Patience { quiet, total: target * BLOCKED_MAX, target_seconds: targets.target_duration })
     }
 
