@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { BACK_AFTER_MS, FRAME_BY_MS, HLS_RESTART_AFTER_STALL_MS, HLS_STALL_MS, ICE_BY_MS, ICE_RESTART_EVERY_MS, IDLE, RESTARTS_MAX, RESTART_AFTER_DISCONNECT_MS, RESTART_AFTER_STALL_MS, RETRY_PLAYED_WEBRTC_MS, RETRY_WEBRTC_MS, STALL_MS, WARM_HLS_AFTER_MS, nextDeadline, step } from '../src/player/path';
+import { BACK_AFTER_MS, FRAME_BY_MS, GIVE_UP_AFTER_MS, HLS_RESTART_AFTER_STALL_MS, HLS_STALL_MS, ICE_BY_MS, ICE_RESTART_EVERY_MS, IDLE, RESTARTS_MAX, RESTART_AFTER_DISCONNECT_MS, RESTART_AFTER_STALL_MS, RETRY_PLAYED_WEBRTC_MS, RETRY_SILENT_WEBRTC_MS, RETRY_WEBRTC_MS, STALL_MS, WARM_HLS_AFTER_MS, nextDeadline, step } from '../src/player/path';
 import type { Path, PathEvent, Preference } from '../src/player/path';
 
 /** A path in fake time: `at` runs every deadline on the way to `ms`, as the player's timer would. */
@@ -61,7 +61,22 @@ describe('blocked UDP', () => {
     expect(rig.path).toMatchObject({ shown: 'hls', reason: null });
     rig.at(ICE_BY_MS);
     expect(rig.path).toMatchObject({ shown: 'hls', reason: 'udp_blocked' });
-    expect(rig.path.webrtc.state).toBe('off');
+    expect(rig.path.webrtc.state).toBe('connecting');
+    rig.frames(GIVE_UP_AFTER_MS, 'hls');
+    expect(rig.path).toMatchObject({ shown: 'hls', reason: 'udp_blocked', webrtc: { state: 'off', attempt: 1 } });
+  });
+
+  it('is not what a slow device has: its first frame takes the screen, however late', () => {
+    const rig = new Rig().at(2_300).send({ type: 'frame', via: 'hls' }).frames(7_000, 'hls').send({ type: 'ice', state: 'connected' });
+    rig.frames(9_000, 'hls').send({ type: 'frame', via: 'webrtc' });
+    expect(rig.path).toMatchObject({ shown: 'webrtc', reason: null, webrtc: { attempt: 1 }, hls: { state: 'off' } });
+  });
+
+  it('with WebRTC chosen: the same attempt goes on, and the next follows soon', () => {
+    const rig = new Rig('webrtc').at(ICE_BY_MS);
+    expect(rig.path).toMatchObject({ shown: 'none', reason: 'udp_blocked', hls: { attempt: 0 }, webrtc: { state: 'connecting', attempt: 1 } });
+    rig.at(GIVE_UP_AFTER_MS + 5_000);
+    expect(rig.path).toMatchObject({ hls: { attempt: 0 }, webrtc: { state: 'connecting', attempt: 2 } });
   });
 
   it('does not wait for its deadline when ICE fails before', () => {
@@ -70,13 +85,17 @@ describe('blocked UDP', () => {
     expect(rig.path.hls.state).toBe('warming');
   });
 
-  it('tries WebRTC again after a while, hidden behind the playing HLS', () => {
-    const rig = new Rig().at(2_000).send({ type: 'frame', via: 'hls' }).at(ICE_BY_MS);
-    rig.frames(ICE_BY_MS + RETRY_WEBRTC_MS, 'hls');
-    expect(rig.path).toMatchObject({ shown: 'hls' });
-    expect(rig.path.webrtc).toMatchObject({ state: 'connecting', attempt: 2 });
+  it('tries WebRTC again after a while, then less often, hidden behind the playing HLS', () => {
+    const rig = new Rig().at(2_000).send({ type: 'frame', via: 'hls' });
+    for (const [attempt, wait] of [RETRY_SILENT_WEBRTC_MS, 3 * RETRY_SILENT_WEBRTC_MS, 9 * RETRY_SILENT_WEBRTC_MS, RETRY_WEBRTC_MS, RETRY_WEBRTC_MS].entries()) {
+      rig.frames(rig.now + GIVE_UP_AFTER_MS, 'hls');
+      expect(rig.path).toMatchObject({ shown: 'hls', webrtc: { state: 'off', attempt: attempt + 1 } });
+      expect(rig.path.webrtc.retryAt).toBe(rig.path.webrtc.since + GIVE_UP_AFTER_MS + wait);
+      rig.frames(rig.path.webrtc.retryAt ?? 0, 'hls');
+      expect(rig.path).toMatchObject({ shown: 'hls', webrtc: { state: 'connecting', attempt: attempt + 2 } });
+    }
     rig.at(rig.now + 200).send({ type: 'frame', via: 'webrtc' });
-    expect(rig.path).toMatchObject({ shown: 'webrtc', reason: null });
+    expect(rig.path).toMatchObject({ shown: 'webrtc', reason: null, webrtc: { failures: 0 } });
   });
 });
 
@@ -86,7 +105,9 @@ it('gives up on an ICE connection that brings no frame', () => {
   rig.at(FRAME_BY_MS - 1);
   expect(rig.path.hls.state).toBe('warming');
   rig.at(FRAME_BY_MS);
-  expect(rig.path.reason).toBe('no_frame');
+  expect(rig.path).toMatchObject({ reason: 'no_frame', webrtc: { state: 'connected' } });
+  rig.at(GIVE_UP_AFTER_MS);
+  expect(rig.path).toMatchObject({ reason: 'no_frame', webrtc: { state: 'off' } });
 });
 
 it.each(['b_frames', 'codec', 'server'] as const)('goes to HLS at once when the server says %s', (reason) => {
@@ -289,7 +310,7 @@ describe('going back in time', () => {
   });
 
   it('stays with HLS where HLS was the way before, and tries WebRTC at the time that was set', () => {
-    const rig = new Rig().at(ICE_BY_MS).send({ type: 'frame', via: 'hls' }).frames(10_000, 'hls').send({ type: 'rewind' }).frames(400_000, 'hls');
+    const rig = new Rig().at(ICE_BY_MS).send({ type: 'frame', via: 'hls' }).frames(15_000, 'hls').send({ type: 'rewind' }).frames(400_000, 'hls');
     expect(rig.path.webrtc.attempt).toBe(1);
     rig.send({ type: 'present' });
     expect(rig.path).toMatchObject({ shown: 'hls', reason: 'udp_blocked', webrtc: { state: 'off' } });

@@ -7,15 +7,22 @@
  *
  *     load ─► WebRTC connecting ──frame──► WebRTC shown ──stall──► ICE restart, new peer (at most 3 a minute) ──► HLS
  *               │ 1.5 s without ICE: HLS warms up, hidden                                                          ▲
- *               └ 3 s without ICE (by UDP, TCP or TURN), 4 s without a frame, or the server says so ───────────────┘
+ *               │ 3 s without ICE (by UDP, TCP or TURN), 4 s without a frame: late, and the badge says why ───shown─┤
+ *               └ 12 s without a frame, or the server says so: given up, and tried again later ────────────────────┘
+ *
+ * Late is not blocked: a busy phone needs seconds for what takes others a tenth of one. So an attempt that is late goes on
+ * behind the picture that HLS shows meanwhile, and takes the screen with its first frame.
  */
 
 /** HLS starts to load, hidden, when ICE has not connected by then: it needs 1–2 s to its first frame. */
 export const WARM_HLS_AFTER_MS = 1_500;
 /** With ICE connected the first frame is near; HLS may wait a little longer. */
 export const WARM_HLS_AFTER_ICE_MS = 2_500;
+/** Later than this WebRTC is late … */
 export const ICE_BY_MS = 3_000;
 export const FRAME_BY_MS = 4_000;
+/** … and after this it is given up. */
+export const GIVE_UP_AFTER_MS = 12_000;
 /** Without a frame for this long the picture counts as stalled (and the page says so). */
 export const STALL_MS = 2_000;
 /** A connected peer that brings nothing is made anew after this long: the server's grace for an encoder that dropped. */
@@ -38,9 +45,11 @@ const RUN_GAP_MS = 1_200;
 /** More restarts than this within the window: the network does not carry WebRTC well, HLS takes over. */
 export const RESTARTS_MAX = 3;
 export const RESTART_WINDOW_MS = 60_000;
-/** From HLS, WebRTC is tried again this often; sooner where it has worked before. */
+/** From HLS, WebRTC is tried again this often; sooner where it has worked before … */
 export const RETRY_WEBRTC_MS = 300_000;
 export const RETRY_PLAYED_WEBRTC_MS = 60_000;
+/** … and where nothing came: what was in the way may be gone. Three times as long after each time. */
+export const RETRY_SILENT_WEBRTC_MS = 30_000;
 /** … and this soon where HLS does not play either. */
 export const RETRY_BOTH_MS = 5_000;
 /** HLS plays from a buffer of seconds: without progress for this long it hangs … */
@@ -85,6 +94,8 @@ interface Webrtc {
   readonly iceRestartedAt: number;
   /** Whether it has brought a frame since `start`. */
   readonly played: boolean;
+  /** How many attempts were given up since the last frame. */
+  readonly failures: number;
   /** When peers were made anew, within the window. */
   readonly restarts: readonly number[];
   /** When WebRTC is tried again after it was given up. */
@@ -142,7 +153,7 @@ export type PathEvent =
 export const IDLE: Path = {
   active: false,
   preference: 'auto',
-  webrtc: { state: 'off', attempt: 0, since: 0, lastFrameAt: 0, runSince: 0, restartAt: null, iceRestarts: 0, iceRestartedAt: Number.NEGATIVE_INFINITY, played: false, restarts: [], retryAt: null },
+  webrtc: { state: 'off', attempt: 0, since: 0, lastFrameAt: 0, runSince: 0, restartAt: null, iceRestarts: 0, iceRestartedAt: Number.NEGATIVE_INFINITY, played: false, failures: 0, restarts: [], retryAt: null },
   hls: { state: 'off', attempt: 0, lastFrameAt: 0, failures: 0, retryAt: null },
   shown: 'none',
   reason: null,
@@ -196,8 +207,9 @@ export function nextDeadline(path: Path): number | null {
   const { webrtc, hls } = path;
   if (webrtc.state === 'connecting' || webrtc.state === 'connected') {
     if (warms(path)) deadlines.push(warmAt(webrtc));
-    if (webrtc.state === 'connecting') deadlines.push(webrtc.since + ICE_BY_MS);
-    if (path.awaySince === null) deadlines.push(webrtc.since + FRAME_BY_MS);
+    const waits = webrtc.state === 'connecting' || path.awaySince === null;
+    if (waits && path.reason === null) deadlines.push(webrtc.since + (webrtc.state === 'connecting' ? ICE_BY_MS : FRAME_BY_MS));
+    if (waits) deadlines.push(webrtc.since + GIVE_UP_AFTER_MS);
   }
   if (webrtc.state === 'playing' && path.awaySince === null) deadlines.push(webrtc.lastFrameAt + STALL_MS);
   if (webrtc.state === 'stalled' && webrtc.restartAt !== null) deadlines.push(webrtc.restartAt);
@@ -289,8 +301,11 @@ function tick(before: Path, now: number): Path {
   path = hlsTick(path, now);
   const { webrtc } = path;
   if (webrtc.state === 'connecting' || webrtc.state === 'connected') {
-    if (webrtc.state === 'connecting' && now >= webrtc.since + ICE_BY_MS) return giveUp(path, 'udp_blocked', now);
-    if (now >= webrtc.since + FRAME_BY_MS && path.awaySince === null) return giveUp(path, 'no_frame', now);
+    const connecting = webrtc.state === 'connecting';
+    const waits = connecting || path.awaySince === null;
+    const why = connecting ? 'udp_blocked' : 'no_frame';
+    if (waits && now >= webrtc.since + GIVE_UP_AFTER_MS) return giveUp(path, why, now);
+    if (waits && path.reason === null && now >= webrtc.since + (connecting ? ICE_BY_MS : FRAME_BY_MS)) return late(path, why);
     if (warms(path) && now >= warmAt(webrtc)) return openHls(path);
   }
   if (webrtc.state === 'playing' && path.awaySince === null && now >= webrtc.lastFrameAt + STALL_MS) {
@@ -298,6 +313,12 @@ function tick(before: Path, now: number): Path {
   }
   if (webrtc.state === 'stalled' && webrtc.restartAt !== null && now >= webrtc.restartAt) return restart(path, now);
   return path;
+}
+
+/** HLS has the screen as soon as it has a frame; the attempt goes on behind it. */
+function late(path: Path, reason: Reason): Path {
+  const next: Path = { ...path, reason };
+  return path.preference === 'webrtc' ? next : openHls(next);
 }
 
 function hlsTick(path: Path, now: number): Path {
@@ -352,7 +373,7 @@ function webrtcFrame(path: Path, now: number): Path {
   const runSince = now - webrtc.lastFrameAt > RUN_GAP_MS || webrtc.state === 'connecting' ? now : webrtc.runSince;
   const { awaySince } = path;
   const stillAway = awaySince !== null && now < Math.max(awaySince, runSince) + BACK_AFTER_MS;
-  const playing: Webrtc = { ...webrtc, state: 'playing', played: true, lastFrameAt: now, runSince, restartAt: null };
+  const playing: Webrtc = { ...webrtc, state: 'playing', played: true, failures: 0, lastFrameAt: now, runSince, restartAt: null };
   const next: Path = { ...path, webrtc: playing, awaySince: stillAway ? awaySince : null };
   // Until HLS has the past, the present stays on the screen.
   return path.rewound ? next : closeHls({ ...next, shown: 'webrtc', reason: null });
@@ -378,8 +399,10 @@ function giveUp(path: Path, reason: Reason, now: number): Path {
     // The viewer wants WebRTC or nothing: try again, with the reason on the badge.
     return { ...path, reason, webrtc: { ...path.webrtc, state: 'off', retryAt: now + RETRY_BOTH_MS } };
   }
-  const retryAt = now + (path.webrtc.played ? RETRY_PLAYED_WEBRTC_MS : RETRY_WEBRTC_MS);
-  const webrtc: Webrtc = { ...path.webrtc, state: 'off', restartAt: null, retryAt };
+  const { failures } = path.webrtc;
+  const silent = reason === 'udp_blocked' || reason === 'no_frame' ? RETRY_SILENT_WEBRTC_MS * 3 ** failures : Number.POSITIVE_INFINITY;
+  const retryAt = now + Math.min(silent, path.webrtc.played ? RETRY_PLAYED_WEBRTC_MS : RETRY_WEBRTC_MS);
+  const webrtc: Webrtc = { ...path.webrtc, state: 'off', failures: failures + 1, restartAt: null, retryAt };
   const shown = path.hls.state === 'playing' ? 'hls' : path.shown;
   return openHls({ ...path, webrtc, reason, shown });
 }
