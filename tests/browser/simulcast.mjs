@@ -44,9 +44,9 @@ report(await withChromium(input, async (context) => {
   };
   await viewer.evaluate(() => {
     window.eye = probe.watch(window.__swiftwater.video);
-    // Each step back, in pictures.
-    window.stepsBack = (samples) => samples.slice(1)
-      .map((it, i) => (samples[i].counter ?? it.counter) - it.counter).filter((it) => it > 0);
+    // Each step back, in pictures. One that cannot be read says nothing.
+    window.stepsBack = (samples) => samples.map((it) => it.counter).filter((it) => it !== null)
+      .flatMap((it, i, all) => (i > 0 && it < all[i - 1] ? [all[i - 1] - it] : []));
   });
   const chosen = [];
   for (const wanted of [180, 360, 720]) {
