@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { BACK_AFTER_MS, FRAME_BY_MS, GIVE_UP_AFTER_MS, HLS_RESTART_AFTER_STALL_MS, HLS_STALL_MS, ICE_BY_MS, ICE_RESTART_EVERY_MS, IDLE, RESTARTS_MAX, RESTART_AFTER_DISCONNECT_MS, RESTART_AFTER_STALL_MS, RETRY_PLAYED_WEBRTC_MS, RETRY_SILENT_WEBRTC_MS, RETRY_WEBRTC_MS, STALL_MS, WARM_HLS_AFTER_MS, nextDeadline, step } from '../src/player/path';
+import { BACK_AFTER_MS, FRAME_BY_MS, GIVE_UP_AFTER_MS, HLS_RESTART_AFTER_STALL_MS, HLS_STALL_MS, ICE_BY_MS, ICE_RESTART_EVERY_MS, IDLE, RESTARTS_MAX, RESTART_AFTER_DISCONNECT_MS, RESTART_AFTER_STALL_MS, RETRY_PLAYED_WEBRTC_MS, RETRY_SOON_WEBRTC_MS, RETRY_WEBRTC_MS, STALL_MS, WARM_HLS_AFTER_MS, nextDeadline, step } from '../src/player/path';
 import type { Path, PathEvent, Preference } from '../src/player/path';
 
 /** A path in fake time: `at` runs every deadline on the way to `ms`, as the player's timer would. */
@@ -87,7 +87,7 @@ describe('blocked UDP', () => {
 
   it('tries WebRTC again after a while, then less often, hidden behind the playing HLS', () => {
     const rig = new Rig().at(2_000).send({ type: 'frame', via: 'hls' });
-    for (const [attempt, wait] of [RETRY_SILENT_WEBRTC_MS, 3 * RETRY_SILENT_WEBRTC_MS, 9 * RETRY_SILENT_WEBRTC_MS, RETRY_WEBRTC_MS, RETRY_WEBRTC_MS].entries()) {
+    for (const [attempt, wait] of [RETRY_SOON_WEBRTC_MS, 3 * RETRY_SOON_WEBRTC_MS, 9 * RETRY_SOON_WEBRTC_MS, RETRY_WEBRTC_MS, RETRY_WEBRTC_MS].entries()) {
       rig.frames(rig.now + GIVE_UP_AFTER_MS, 'hls');
       expect(rig.path).toMatchObject({ shown: 'hls', webrtc: { state: 'off', attempt: attempt + 1 } });
       expect(rig.path.webrtc.retryAt).toBe(rig.path.webrtc.since + GIVE_UP_AFTER_MS + wait);
@@ -115,6 +115,12 @@ it.each(['b_frames', 'codec', 'server'] as const)('goes to HLS at once when the 
   expect(rig.path).toMatchObject({ reason, hlsUrl: '/hls/x/master.m3u8' });
   expect(rig.path.hls.state).toBe('warming');
   expect(rig.path.webrtc.state).toBe('off');
+});
+
+it('asks a server that had no room again after half a minute', () => {
+  const rig = new Rig().at(50).send({ type: 'fallback', reason: 'busy', url: null }).at(900).send({ type: 'frame', via: 'hls' });
+  rig.frames(50 + RETRY_SOON_WEBRTC_MS, 'hls');
+  expect(rig.path).toMatchObject({ shown: 'hls', reason: 'busy', webrtc: { state: 'connecting', attempt: 2 } });
 });
 
 it('keeps the WebRTC picture on screen until HLS has a frame when the server sends a playing viewer away', () => {

@@ -48,8 +48,8 @@ export const RESTART_WINDOW_MS = 60_000;
 /** From HLS, WebRTC is tried again this often; sooner where it has worked before … */
 export const RETRY_WEBRTC_MS = 300_000;
 export const RETRY_PLAYED_WEBRTC_MS = 60_000;
-/** … and where nothing came: what was in the way may be gone. Three times as long after each time. */
-export const RETRY_SILENT_WEBRTC_MS = 30_000;
+/** … and where nothing came, or the server had no room: what was in the way may be gone. Three times as long after each time. */
+export const RETRY_SOON_WEBRTC_MS = 30_000;
 /** … and this soon where HLS does not play either. */
 export const RETRY_BOTH_MS = 5_000;
 /** HLS plays from a buffer of seconds: without progress for this long it hangs … */
@@ -71,7 +71,11 @@ export type Reason =
   | 'no_webrtc'
   | 'unstable'
   | 'server'
+  | 'busy'
   | 'chosen';
+
+/** What may be over in half a minute. */
+const MAY_PASS: readonly Reason[] = ['udp_blocked', 'no_frame', 'busy'];
 
 /** What the viewer asked for; `auto` is what everybody gets. */
 export type Preference = 'auto' | 'webrtc' | 'hls';
@@ -400,8 +404,8 @@ function giveUp(path: Path, reason: Reason, now: number): Path {
     return { ...path, reason, webrtc: { ...path.webrtc, state: 'off', retryAt: now + RETRY_BOTH_MS } };
   }
   const { failures } = path.webrtc;
-  const silent = reason === 'udp_blocked' || reason === 'no_frame' ? RETRY_SILENT_WEBRTC_MS * 3 ** failures : Number.POSITIVE_INFINITY;
-  const retryAt = now + Math.min(silent, path.webrtc.played ? RETRY_PLAYED_WEBRTC_MS : RETRY_WEBRTC_MS);
+  const soon = MAY_PASS.includes(reason) ? RETRY_SOON_WEBRTC_MS * 3 ** failures : Number.POSITIVE_INFINITY;
+  const retryAt = now + Math.min(soon, path.webrtc.played ? RETRY_PLAYED_WEBRTC_MS : RETRY_WEBRTC_MS);
   const webrtc: Webrtc = { ...path.webrtc, state: 'off', failures: failures + 1, restartAt: null, retryAt };
   const shown = path.hls.state === 'playing' ? 'hls' : path.shown;
   return openHls({ ...path, webrtc, reason, shown });

@@ -232,6 +232,7 @@ const BECAUSE: Record<Reason, string> = {
   no_webrtc: 'this browser has no WebRTC',
   unstable: 'the connection is unstable',
   server: 'the server asked for it',
+  busy: 'the server has no room for more by WebRTC now',
   chosen: 'you chose it',
 };
 
@@ -255,6 +256,8 @@ export function reasonFrom(word: string): Reason {
     case 'codec':
     case 'codec_mismatch':
       return 'codec';
+    case 'busy':
+      return 'busy';
     default:
       return 'server';
   }

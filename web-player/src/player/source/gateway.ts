@@ -71,9 +71,11 @@ function refuse(error: GatewayError, used: string | null, refusals: PlayRefusals
       refusals.fallback('codec', null);
       break;
     case 'use_fallback':
+      refusals.fallback('server', null);
+      break;
     case 'capacity':
     case 'overloaded':
-      refusals.fallback('server', null);
+      refusals.fallback('busy', null);
       break;
     default:
       return;
