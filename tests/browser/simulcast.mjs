@@ -37,7 +37,7 @@ report(await withChromium(input, async (context) => {
   };
   const choose = async (label) => {
     await viewer.keyboard.press('q');
-    const item = player.getByRole('menuitemradio', { name: label });
+    const item = player.getByRole('menuitemradio', { name: label, exact: true });
     await item.waitFor();
     await shot(`menu-${label}`);
     await item.click();
