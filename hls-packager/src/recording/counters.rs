@@ -33,6 +33,8 @@ pub struct RecordingStats {
     pub live: u64,
     /// Bytes of finished recordings on disk.
     pub bytes: u64,
+    /// Recordings that ended and of whose end nobody was told yet.
+    pub untold: u64,
     /// Frames, parts and ends of segments that found no room in a recorder's queue.
     pub recorder_overflows_total: u64,
     /// Parts written.

@@ -1,13 +1,12 @@
-//! The recordings of this node: the table, and the thread that repairs, finishes and removes.
+//! The recordings of this node: the table, and what may be asked of it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use media::{MediaTime, Stream, StreamId, Timescale};
 use tokio::sync::broadcast;
@@ -15,15 +14,15 @@ use tracing::{info, warn};
 
 use super::config::RecordingConfig;
 use super::counters::{Counters, RecordingStats};
+use super::finisher::{Chores, Queue as Waiting};
 use super::manifest::{Recording, RecordingState, Storage};
 use super::offsite::Offsite;
 use super::plan::Plan;
 use super::recorder::{self, Options};
-use super::repair::repair;
 use super::tap::{Queue, Tap};
 use crate::bucket::Bucket;
 use crate::upload::Wake;
-use crate::vod::{self, Vod};
+use crate::vod::Vod;
 
 /// Changes kept for a listener that is late; it then asks for the list.
 const EVENTS_MAX: usize = 256;
@@ -31,9 +30,6 @@ const EVENTS_MAX: usize = 256;
 /// Playlists of recordings that were asked for lately; one takes about 100 bytes per segment. At the limit all are
 /// forgotten and read from disk again.
 const VODS_MAX: usize = 64;
-
-/// How often the retention rules are looked at though nothing ended.
-const RETENTION_INTERVAL: Duration = Duration::from_secs(600);
 
 /// A folder that is about to go has this prefix.
 const REMOVED: &str = ".removed-";
@@ -63,17 +59,11 @@ pub struct Recordings {
     table: Mutex<BTreeMap<StreamId, Recording>>,
     vods: Mutex<HashMap<StreamId, Arc<Vod>>>,
     events: broadcast::Sender<Recording>,
-    work: Mutex<Work>,
-    more: Condvar,
-    stopping: AtomicBool,
+    /// Held while a manifest is written, so that the newest is what stays.
+    writing: Mutex<()>,
+    pub(super) chores: Chores,
     threads: Mutex<Vec<JoinHandle<()>>>,
     _lock: File,
-}
-
-#[derive(Debug, Default)]
-struct Work {
-    finish: BTreeSet<StreamId>,
-    remove: Vec<PathBuf>,
 }
 
 impl Recordings {
@@ -86,13 +76,13 @@ impl Recordings {
         fs::create_dir_all(folder)?;
         let lock = File::create(folder.join(LOCK))?;
         lock.try_lock().map_err(|_| io::Error::other("another server records there"))?;
-        let (mut table, mut work) = (BTreeMap::new(), Work::default());
+        let (mut table, mut waiting) = (BTreeMap::new(), Waiting::default());
         let offsite = bucket.map(Offsite::new);
         for entry in fs::read_dir(folder)?.filter_map(Result::ok) {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
             if name.starts_with(REMOVED) {
-                work.remove.push(entry.path());
+                waiting.remove.push(entry.path());
             }
             let Some(id) = StreamId::parse(name).filter(|_| entry.path().is_dir()) else { continue };
             let found = Recording::read(&entry.path()).unwrap_or_else(|| {
@@ -100,7 +90,7 @@ impl Recordings {
                 Recording::new(name.to_owned(), String::new(), id.raw() >> 16)
             });
             if matches!(found.state, RecordingState::Live | RecordingState::Processing) {
-                work.finish.insert(id);
+                waiting.finish.insert(id);
             } else if let Some(offsite) = &offsite {
                 offsite.inbox.tell(id, Wake::Changed);
             }
@@ -114,9 +104,8 @@ impl Recordings {
             table: Mutex::new(table),
             vods: Mutex::default(),
             events: broadcast::Sender::new(EVENTS_MAX),
-            work: Mutex::new(work),
-            more: Condvar::new(),
-            stopping: AtomicBool::new(false),
+            writing: Mutex::default(),
+            chores: Chores::new(waiting),
             threads: Mutex::default(),
             _lock: lock,
         });
@@ -170,8 +159,12 @@ impl Recordings {
 
     fn give_up(&self, id: StreamId, error: &io::Error) {
         self.counters.write_errors.fetch_add(1, Ordering::Relaxed);
-        self.lock().remove(&id);
         warn!(stream = %id, %error, "cannot record; live goes on without it");
+        let why = format!(
+            "nothing could be recorded ({error}): see to it that the server may write to the folder of recordings and \
+             that there is room; the next stream is recorded again"
+        );
+        self.fail(id, &why);
     }
 
     /// All recordings, newest first, older than `before`, of one Channel or of all.
@@ -205,7 +198,7 @@ impl Recordings {
             }
             table.remove(&id)
         };
-        self.vods.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.forget_vod(id);
         self.counters.removed.fetch_add(1, Ordering::Relaxed);
         if let Some(gone) = gone {
             info!(channel = %gone.channel, recording = %id, "recording removed");
@@ -213,8 +206,7 @@ impl Recordings {
         // By its new name it is gone for a restart too.
         let path = self.folder.join(format!("{REMOVED}{id}"));
         if fs::rename(self.path(id), &path).is_ok() {
-            self.jobs().remove.push(path);
-            self.more.notify_one();
+            self.chores.remove(path);
         }
         Ok(())
     }
@@ -228,6 +220,7 @@ impl Recordings {
             recordings: table.len() as u64,
             live: live as u64,
             bytes: table.values().filter(on_disk).map(|it| it.bytes).sum(),
+            untold: table.values().filter(|it| it.untold).count() as u64,
             ..self.counters.snapshot()
         }
     }
@@ -235,8 +228,7 @@ impl Recordings {
     /// Waits until every recorder that was told to end has ended, and stops. What is not finished is finished after
     /// the next start.
     pub fn close(&self) {
-        self.stopping.store(true, Ordering::Release);
-        self.more.notify_all();
+        self.chores.stop();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
             let _ = thread.join();
@@ -270,6 +262,16 @@ impl Recordings {
         Some(made)
     }
 
+    /// Its playlists are read again when somebody asks.
+    pub(super) fn forget_vod(&self, id: StreamId) {
+        self.vods.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
+    /// What is kept, and what is made of it.
+    pub(super) fn rules(&self) -> &RecordingConfig {
+        &self.config
+    }
+
     fn spawn(&self, name: String, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let thread = std::thread::Builder::new().name(name).spawn(run)?;
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
@@ -278,178 +280,32 @@ impl Recordings {
         Ok(())
     }
 
-    fn ended(&self, id: StreamId) {
-        // It plays at once: the journal is complete.
-        match Plan::read(&self.path(id)) {
-            Ok(plan) if plan.playable().next().is_some() => {
-                self.change(id, |it| {
-                    it.describe(&plan);
-                    it.state = RecordingState::Processing;
-                });
-            }
-            Ok(_) | Err(_) => {}
-        }
-        self.jobs().finish.insert(id);
-        self.more.notify_one();
-    }
-
-    fn work(&self) {
-        loop {
-            self.retain();
-            let (finish, remove) = {
-                let mut work = self.jobs();
-                while work.finish.is_empty() && work.remove.is_empty() {
-                    if self.is_stopping() {
-                        return;
-                    }
-                    let (next, waited) = self
-                        .more
-                        .wait_timeout(work, RETENTION_INTERVAL)
-                        .unwrap_or_else(PoisonError::into_inner);
-                    work = next;
-                    if waited.timed_out() {
-                        break;
-                    }
-                }
-                (work.finish.pop_first(), std::mem::take(&mut work.remove))
-            };
-            for path in remove {
-                self.clear(path);
-            }
-            if let Some(id) = finish {
-                self.finish(id);
-            }
-            if self.is_stopping() {
-                return;
-            }
-        }
-    }
-
-    /// Makes a recording complete: repairs it if its recorder did not end, then makes the MP4 file.
-    fn finish(&self, id: StreamId) {
-        let folder = self.path(id);
-        let plan = match Plan::read(&folder) {
-            Ok(plan) if plan.ended_unix_us.is_some() && plan.bad_lines == 0 => Ok(plan),
-            Ok(_) => {
-                self.counters.repaired.fetch_add(1, Ordering::Relaxed);
-                let repaired = repair(&folder);
-                self.change(id, |it| it.repaired = true);
-                repaired
-            }
-            Err(error) => Err(error),
-        };
-        let plan = match plan {
-            Ok(plan) if plan.playable().next().is_some() => plan,
-            Ok(_) => return self.fail(id, "nothing that can be played was published"),
-            Err(error) => return self.fail(id, &error.to_string()),
-        };
-        self.vods.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        self.change(id, |it| {
-            it.describe(&plan);
-            it.state = RecordingState::Processing;
-        });
-        let made = self.config.mp4.then(|| vod::mp4(&folder, &plan, &self.stopping));
-        if self.is_stopping() && matches!(made, Some(Err(_))) {
-            return;
-        }
-        self.change(id, |it| {
-            it.state = RecordingState::Ready;
-            match made {
-                Some(Ok(bytes)) => {
-                    it.mp4_bytes = Some(bytes);
-                    it.bytes += bytes;
-                }
-                // It plays by HLS all the same.
-                Some(Err(error)) => it.error = Some(format!("no MP4 file: {error}")),
-                None => {}
-            }
-        });
-        self.counters.finished.fetch_add(1, Ordering::Relaxed);
-        if let Some(it) = self.get(id) {
-            let (channel, recording) = (&it.channel, &it.id);
-            match &it.error {
-                None => {
-                    info!(%channel, %recording, duration_ms = it.duration_ms, bytes = it.bytes, "recording ready")
-                }
-                Some(error) => warn!(%channel, %recording, %error, "recording ready by HLS only"),
-            }
-        }
-    }
-
-    fn fail(&self, id: StreamId, why: &str) {
-        self.counters.failed.fetch_add(1, Ordering::Relaxed);
-        self.change(id, |it| {
-            it.state = RecordingState::Failed;
-            it.error = Some(why.to_owned());
-        });
-        warn!(recording = %id, why, "recording failed");
-    }
-
+    /// Changes what is known of a recording, in memory and on disk, and tells of it.
     pub(super) fn change(&self, id: StreamId, change: impl FnOnce(&mut Recording)) {
-        let changed = {
-            let mut table = self.lock();
-            let Some(found) = table.get_mut(&id) else { return };
-            change(found);
-            found.clone()
-        };
-        if let Err(error) = changed.write(&self.path(id)) {
-            self.counters.write_errors.fetch_add(1, Ordering::Relaxed);
-            warn!(recording = %id, %error, "cannot write the manifest of a recording");
-        }
+        let Some(changed) = self.note(id, change) else { return };
         let _ = self.events.send(changed);
         if let Some(offsite) = &self.offsite {
             offsite.inbox.tell(id, Wake::Changed);
         }
     }
 
-    /// Removes what is too old, and the oldest of what is too much.
-    fn retain(&self) {
-        let now = unix_millis();
-        let age_max = self.config.age_max().and_then(|it| u64::try_from(it.as_millis()).ok());
-        let bytes_max = self.config.bytes_max();
-        let (mut gone, mut dropped, mut held) = (Vec::new(), Vec::new(), 0);
+    /// The same without telling of it. Waits for the disk.
+    pub(super) fn note(&self, id: StreamId, change: impl FnOnce(&mut Recording)) -> Option<Recording> {
+        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = {
+            let mut table = self.lock();
+            let found = table.get_mut(&id)?;
+            change(found);
+            found.clone()
+        };
+        // Without a folder: removed meanwhile, or there never was one.
+        if let Err(error) = changed.write(&self.path(id))
+            && error.kind() != io::ErrorKind::NotFound
         {
-            let table = self.lock();
-            let on_disk = |it: &&Recording| it.storage == Storage::Disk;
-            let mut bytes: u64 = table.values().filter(on_disk).map(|it| it.bytes).sum();
-            for (id, it) in table.iter().filter(|(_, it)| it.state != RecordingState::Live) {
-                let ended = it.ended_at.unwrap_or(it.started_at);
-                let old = age_max.is_some_and(|age_max| now.saturating_sub(ended) > age_max);
-                let much = bytes_max.is_some_and(|bytes_max| bytes > bytes_max) && on_disk(&it);
-                if it.state == RecordingState::Processing || !old && !much {
-                    continue;
-                }
-                match (&self.offsite, &it.uploaded) {
-                    // There is nothing to put into the bucket.
-                    _ if it.state == RecordingState::Failed => gone.push(*id),
-                    (None, _) => gone.push(*id),
-                    (Some(_), Some(uploaded)) if uploaded.complete && old => gone.push(*id),
-                    (Some(_), Some(uploaded)) if uploaded.complete => dropped.push(*id),
-                    (Some(_), _) => {
-                        held += 1;
-                        continue;
-                    }
-                }
-                bytes = bytes.saturating_sub(if on_disk(&it) { it.bytes } else { 0 });
-            }
+            self.counters.write_errors.fetch_add(1, Ordering::Relaxed);
+            warn!(recording = %id, %error, "cannot write the manifest of a recording");
         }
-        for id in gone {
-            let _ = self.remove(id);
-        }
-        for id in dropped {
-            self.drop_local(id);
-        }
-        if let Some(offsite) = &self.offsite {
-            offsite.counters.held.store(held, Ordering::Relaxed);
-        }
-    }
-
-    fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
-    }
-
-    fn jobs(&self) -> MutexGuard<'_, Work> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+        Some(changed)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<StreamId, Recording>> {
@@ -460,10 +316,4 @@ impl Recordings {
 /// Whose folder that was, by its name.
 pub(super) fn removed_id(name: &str) -> Option<StreamId> {
     StreamId::parse(name.strip_prefix(REMOVED)?)
-}
-
-#[expect(clippy::disallowed_methods, reason = "the age of a recording is by the wall clock")]
-fn unix_millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -53,6 +53,9 @@ pub struct Recording {
     /// Where its media is read from.
     #[serde(default)]
     pub storage: Storage,
+    /// It ended, and whoever wants to hear of that was not told yet. One of an earlier version was not to be told of.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub untold: bool,
     /// What of it is in the bucket, if there is one.
     #[serde(default)]
     pub uploaded: Option<Uploaded>,
@@ -118,6 +121,17 @@ impl RecordingState {
 }
 
 impl Recording {
+    /// Where it plays by HLS on this server, once it does.
+    pub fn hls(&self) -> Option<String> {
+        let plays = matches!(self.state, RecordingState::Processing | RecordingState::Ready);
+        plays.then(|| format!("/vod/{}/master.m3u8", self.id))
+    }
+
+    /// Where its MP4 file is on this server, once there is one.
+    pub fn mp4(&self) -> Option<String> {
+        self.mp4_bytes.map(|_| format!("/vod/{}/video.mp4", self.id))
+    }
+
     /// A recording that begins.
     pub(crate) fn new(id: String, channel: String, started_at: u64) -> Self {
         Self {
@@ -138,6 +152,7 @@ impl Recording {
             mp4_bytes: None,
             error: None,
             storage: Storage::Disk,
+            untold: false,
             uploaded: None,
         }
     }

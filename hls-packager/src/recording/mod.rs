@@ -3,7 +3,8 @@
 //! ```text
 //! Presentation ─ frames, parts, segments ─► tap (bounded) ─► recorder (a thread per Stream) ─► files
 //!                                                                 end │
-//!                                    library (one thread): repair ◄───┘──► VOD ──► MP4, retention
+//!                                   finisher (one thread): repair ◄───┘──► VOD ──► MP4, retention
+//!                                                                              outcome: who was told ◄─┘
 //! ```
 //! The folder of a recording is named after its Stream:
 //! ```text
@@ -18,13 +19,16 @@
 
 mod config;
 mod counters;
+mod finisher;
 mod journal;
 mod library;
 mod manifest;
 mod offsite;
+mod outcome;
 mod plan;
 mod recorder;
 mod repair;
+mod retention;
 mod tap;
 #[cfg(test)]
 mod tests;

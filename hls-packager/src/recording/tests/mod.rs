@@ -3,5 +3,6 @@
 mod damage;
 mod disk;
 pub(crate) mod house;
+mod outcome;
 mod rewind;
 mod whole;

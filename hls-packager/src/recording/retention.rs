@@ -1,0 +1,57 @@
+//! What is removed because it is old, or because there is too much.
+
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::library::Recordings;
+use super::manifest::{Recording, RecordingState, Storage};
+
+impl Recordings {
+    /// Removes what is too old, and the oldest of what is too much.
+    pub(super) fn retain(&self) {
+        let now = unix_millis();
+        let age_max = self.rules().age_max().and_then(|it| u64::try_from(it.as_millis()).ok());
+        let bytes_max = self.rules().bytes_max();
+        let (mut gone, mut dropped, mut held) = (Vec::new(), Vec::new(), 0);
+        {
+            let table = self.lock();
+            let on_disk = |it: &&Recording| it.storage == Storage::Disk;
+            let mut bytes: u64 = table.values().filter(on_disk).map(|it| it.bytes).sum();
+            for (id, it) in table.iter().filter(|(_, it)| it.state != RecordingState::Live) {
+                let ended = it.ended_at.unwrap_or(it.started_at);
+                let old = age_max.is_some_and(|age_max| now.saturating_sub(ended) > age_max);
+                let much = bytes_max.is_some_and(|bytes_max| bytes > bytes_max) && on_disk(&it);
+                if it.state == RecordingState::Processing || !old && !much {
+                    continue;
+                }
+                match (&self.offsite, &it.uploaded) {
+                    // There is nothing to put into the bucket.
+                    _ if it.state == RecordingState::Failed => gone.push(*id),
+                    (None, _) => gone.push(*id),
+                    (Some(_), Some(uploaded)) if uploaded.complete && old => gone.push(*id),
+                    (Some(_), Some(uploaded)) if uploaded.complete => dropped.push(*id),
+                    (Some(_), _) => {
+                        held += 1;
+                        continue;
+                    }
+                }
+                bytes = bytes.saturating_sub(if on_disk(&it) { it.bytes } else { 0 });
+            }
+        }
+        for id in gone {
+            let _ = self.remove(id);
+        }
+        for id in dropped {
+            self.drop_local(id);
+        }
+        if let Some(offsite) = &self.offsite {
+            offsite.counters.held.store(held, Ordering::Relaxed);
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the age of a recording is by the wall clock")]
+fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

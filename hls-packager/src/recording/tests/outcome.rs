@@ -1,0 +1,86 @@
+//! The end of a recording is untold until somebody says that it is told, whatever happens to the process.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use media::{ChannelName, Hub, NtpTime, Publication, StreamId};
+
+use super::house::recorded;
+use crate::recording::{Recording, RecordingConfig, RecordingState, Recordings};
+use crate::storage::disk::inject;
+
+/// A node on this folder, once it has nothing left to finish.
+fn node(root: &Path) -> Arc<Recordings> {
+    // They are of a day in November; how old they are does not matter.
+    let config = RecordingConfig { keep_days: 0, keep_mib: 0, ..RecordingConfig::default() };
+    let node = Recordings::open(config, root, None).expect("opened");
+    let mut changes = node.subscribe();
+    let busy = |it: &Recording| matches!(it.state, RecordingState::Live | RecordingState::Processing);
+    while node.list(None, None, 9).iter().any(busy) {
+        changes.blocking_recv().expect("a change");
+    }
+    node
+}
+
+/// What is untold.
+fn untold(node: &Recordings) -> Vec<(String, RecordingState)> {
+    node.untold().into_iter().map(|it| (it.id, it.state)).collect()
+}
+
+#[test]
+fn an_end_is_untold_over_restarts_until_it_is_told() {
+    let root = tempfile::tempdir().expect("a folder");
+    let ids = [1, 2].map(|number| StreamId::from_raw(1_795_348_800_000 << 16 | number));
+    let [whole, empty] = ids.map(|id| id.to_string());
+    recorded(&root.path().join(&whole), &whole, 9.0);
+    // A stream that ended before anything of it was recorded.
+    std::fs::create_dir(root.path().join(&empty)).expect("made");
+    let both = [(whole, RecordingState::Ready), (empty, RecordingState::Failed)];
+    for _ in 0..2 {
+        // The process ends each time before it has told anybody.
+        let node = node(root.path());
+        assert_eq!((untold(&node), node.stats().untold), (both.to_vec(), 2));
+        let failed = node.get(ids[1]).and_then(|it| it.error).expect("a reason");
+        assert!(failed.contains("keyframe"), "it says what to do: {failed}");
+        node.close();
+    }
+    let first = node(root.path());
+    first.told(ids[0]);
+    assert_eq!(untold(&first), both[1..]);
+    first.close();
+    drop(first);
+    let second = node(root.path());
+    assert_eq!(untold(&second), both[1..]);
+    // One that was removed is nobody's concern.
+    second.remove(ids[1]).expect("removed");
+    assert_eq!((untold(&second), second.stats().untold), (vec![], 0));
+    second.told(ids[1]);
+    second.close();
+}
+
+#[test]
+fn a_recording_that_cannot_be_begun_has_failed_and_says_why() {
+    let root = tempfile::tempdir().expect("a folder");
+    let node = node(root.path());
+    inject(root.path()).full(true);
+    let now = tokio::time::Instant::now().into_std();
+    let hub = Hub::new(Duration::ZERO);
+    let channel = ChannelName::parse("ana").expect("a name");
+    let wall = NtpTime::from_unix_micros(1_795_348_800_000_000);
+    let writer = hub.publish(&channel, Publication::default(), now, wall).expect("free");
+    let id = writer.stream().id();
+    let mut changes = node.subscribe();
+    let tap = node.begin(writer.stream());
+    while node.get(id).is_some_and(|it| it.state == RecordingState::Live) {
+        changes.blocking_recv().expect("a change");
+    }
+    let failed = node.untold().pop().expect("to be told");
+    let why = failed.error.expect("a reason");
+    assert!(failed.state == RecordingState::Failed && why.contains("room"), "it says what to do: {why}");
+    assert_eq!(node.stats().failed_total, 1);
+    tap.end();
+    node.told(id);
+    assert_eq!(node.stats().untold, 0);
+    node.close();
+}
