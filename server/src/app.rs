@@ -32,6 +32,7 @@ use crate::http::limit::Limit;
 use crate::http::patience;
 use crate::http::v1::V1;
 use crate::metrics::Metrics;
+use crate::outcomes::Outcomes;
 use crate::{admission, demo, first_run, http, lifecycle, node, tls};
 
 /// Largest request body: an SDP offer is a few kilobytes; WHIP refuses above 64 KiB itself.
@@ -212,6 +213,15 @@ impl Server {
         });
         tasks.spawn(Arc::clone(&gateway).run(stop.clone()));
         tasks.spawn(Arc::clone(&broadcasts).run(Arc::clone(&gateway), tasks.clone(), stop.clone()));
+        if let Some(recordings) = recordings.clone() {
+            let outcomes = Outcomes {
+                recordings,
+                authority: Arc::clone(&authority),
+                webhooks: Arc::clone(&webhooks),
+                gateway: Arc::clone(&gateway),
+            };
+            tasks.spawn(outcomes.run(stop.clone()));
+        }
 
         // HTTP carries the rest.
         let tls = tls::load(&config.http, &config.data.dir).await?;

@@ -24,6 +24,7 @@ mod lifecycle;
 mod metrics;
 mod node;
 mod notices;
+mod outcomes;
 mod service;
 mod telemetry;
 mod tls;

@@ -150,6 +150,15 @@ impl Gateway {
         here.map(|address| self.presence.tell(&address, Lane::Control, &frame)).count() as u64
     }
 
+    /// Tells the owner of a Channel what became of something of his, where he is connected here: a frame of that type
+    /// with the fields of `about`.
+    pub fn tell_owner(&self, account: &str, channel: &ChannelName, kind: &str, about: &Value) {
+        let mut frame = about.clone();
+        frame["type"] = kind.into();
+        frame["ch"] = address(channel).into();
+        self.presence.tell(&account_address(account), Lane::Control, &frame.to_string().into());
+    }
+
     fn tick(&self) {
         self.sessions.expire(now());
         for stream in self.parts.hub.streams() {

@@ -4,7 +4,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 /// What a webhook can subscribe to. New ones are added, none is changed.
-pub const EVENT_TYPES: &[&str] = &["stream.online", "stream.offline", "webhook.test"];
+pub const EVENT_TYPES: &[&str] =
+    &["stream.online", "stream.offline", "recording.ready", "recording.failed", "webhook.test"];
 
 /// Something that happened.
 #[derive(Clone, PartialEq, Debug, Serialize)]

@@ -8,7 +8,7 @@ use axum::Json;
 use axum::extract::{ConnectInfo, FromRef, State};
 use axum::http::{HeaderMap, StatusCode};
 use control::{Action, Denied};
-use hls_packager::{Recording, RecordingState, Recordings, RemoveError, Storage, Uploaded};
+use hls_packager::{Recording, Recordings, RemoveError, Storage, Uploaded};
 use media::{ChannelName, StreamId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -105,8 +105,7 @@ impl From<Uploaded> for UploadedShape {
 
 impl From<Recording> for RecordingShape {
     fn from(it: Recording) -> Self {
-        let plays = matches!(it.state, RecordingState::Processing | RecordingState::Ready);
-        let base = format!("/vod/{}", it.id);
+        let (hls, mp4) = (it.hls(), it.mp4());
         Self {
             channel: it.channel,
             state: it.state.as_str(),
@@ -127,8 +126,8 @@ impl From<Recording> for RecordingShape {
                 Storage::S3 => "s3",
             },
             uploaded: it.uploaded.map(UploadedShape::from),
-            hls: plays.then(|| format!("{base}/master.m3u8")),
-            mp4: it.mp4_bytes.map(|_| format!("{base}/video.mp4")),
+            hls,
+            mp4,
             id: it.id,
         }
     }

@@ -72,7 +72,7 @@ pub(super) struct NewHook {
     /// Where to: https or http, to a public address.
     #[schema(max_length = 2048)]
     url: String,
-    /// Of what: `stream.online`, `stream.offline`; everything if left out.
+    /// Of what: `stream.online`, `stream.offline`, `recording.ready`, `recording.failed`; everything if left out.
     #[serde(default)]
     events: Vec<String>,
 }

@@ -72,6 +72,11 @@ pub(super) const ROWS: &[Row] = &[
     gauge("recording.recordings", "swiftwater_recordings", "Recordings, on disk or in the bucket."),
     gauge("recording.live", "swiftwater_recordings_live", "Recordings that are live."),
     gauge("recording.bytes", "swiftwater_recordings_bytes", "Bytes of finished recordings on disk."),
+    gauge(
+        "recording.untold",
+        "swiftwater_recordings_untold",
+        "Recordings that ended and whose end is not in the outbox of webhooks yet.",
+    ),
     counter(
         "recording.recorder_overflows_total",
         "swiftwater_recording_overflows_total",

@@ -1,0 +1,169 @@
+//! How recordings end, for whoever wants to hear of it: webhooks by the outbox of the database, the owner on his sockets.
+//!
+//! What is to be told stands in the recording's manifest until it is in the outbox, and the outbox takes an event once per
+//! hook: whenever the process dies, each end is there once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use control::Authority;
+use control::db::Channel;
+use control::hooks::{Event, Webhooks};
+use hls_packager::{Recording, RecordingState, Recordings};
+use media::{ChannelName, StreamId};
+use serde_json::{Value, json};
+use signaling::Gateway;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::http::v1::now_ms;
+
+/// How often what could not be told is looked for: the database was away.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Tells of recordings that ended.
+pub(crate) struct Outcomes {
+    pub(crate) recordings: Arc<Recordings>,
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) webhooks: Arc<Webhooks>,
+    pub(crate) gateway: Arc<Gateway>,
+}
+
+impl Outcomes {
+    /// Tells until `stop`, first of what a process before this one left untold.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let mut changes = self.recordings.subscribe();
+        let mut look = tokio::time::interval(LOOK_INTERVAL);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                change = changes.recv() => match change {
+                    Ok(recording) if recording.untold => self.tell(&[recording]).await,
+                    Ok(_) => {}
+                    Err(RecvError::Lagged(_)) => self.tell(&self.recordings.untold()).await,
+                    Err(RecvError::Closed) => break,
+                },
+                _ = look.tick() => self.tell(&self.recordings.untold()).await,
+            }
+        }
+    }
+
+    async fn tell(&self, ended: &[Recording]) {
+        for recording in ended {
+            let Some(id) = StreamId::parse(&recording.id) else { continue };
+            // Told meanwhile, or removed.
+            if !self.recordings.get(id).is_some_and(|it| it.untold) {
+                continue;
+            }
+            let name = ChannelName::parse(&recording.channel).ok();
+            let channel = name.as_ref().and_then(|name| self.authority.channel(name));
+            let event = event(recording, channel.as_deref(), now_ms());
+            if let Err(error) = self.webhooks.announce(&event).await {
+                warn!(recording = %id, %error, "cannot tell yet how a recording ended; it is tried again");
+                return;
+            }
+            let owner = channel.as_ref().and_then(|it| it.owner_id.as_deref());
+            if let (Some(owner), Some(name)) = (owner, &name) {
+                self.gateway.tell_owner(owner, name, event.kind, &event.data);
+            }
+            let recordings = Arc::clone(&self.recordings);
+            // It waits for the disk.
+            let _ = tokio::task::spawn_blocking(move || recordings.told(id)).await;
+        }
+    }
+}
+
+/// What is told of a recording that is ready or has failed. Without its Channel, which was removed, hooks of the instance
+/// hear of it.
+fn event(recording: &Recording, channel: Option<&Channel>, at: i64) -> Event {
+    let kind = match recording.state {
+        RecordingState::Failed => "recording.failed",
+        _ => "recording.ready",
+    };
+    Event {
+        id: format!("evt_{}_{}", kind.replace('.', "_"), recording.id),
+        kind,
+        channel_id: channel.map(|it| it.id.clone()),
+        at,
+        data: data(recording, channel),
+    }
+}
+
+fn data(recording: &Recording, channel: Option<&Channel>) -> Value {
+    let title = channel.map(|it| it.title.as_str()).unwrap_or_default();
+    json!({
+        "channel": { "name": recording.channel, "title": title },
+        "stream": recording.id,
+        "recording": recording.id,
+        "state": recording.state.as_str(),
+        "startedAt": recording.started_at,
+        "endedAt": recording.ended_at,
+        "durationMs": recording.duration_ms,
+        "bytes": recording.bytes,
+        "holes": recording.holes,
+        "holesMs": recording.holes_ms,
+        "repaired": recording.repaired,
+        "hls": recording.hls(),
+        "mp4": recording.mp4(),
+        "error": recording.error,
+        "page": format!("/{}", recording.channel),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use control::db::Visibility;
+
+    use super::*;
+
+    fn recording(state: &str, mp4_bytes: Option<u64>, error: Option<&str>) -> Recording {
+        let manifest = json!({
+            "version": 1, "id": "s000000000001", "channel": "ana", "state": state, "startedAt": 1000, "endedAt": 9000,
+            "durationMs": 8000, "bytes": 42, "holes": 1, "holesMs": 20, "repaired": true, "codecs": ["avc1.42c01f"],
+            "width": 640, "height": 360, "mp4Bytes": mp4_bytes, "error": error, "untold": true,
+        });
+        serde_json::from_value(manifest).expect("a manifest")
+    }
+
+    fn channel() -> Channel {
+        Channel {
+            id: "chn_1".to_owned(),
+            owner_id: Some("usr_1".to_owned()),
+            name: "ana".to_owned(),
+            title: "Ana paints".to_owned(),
+            visibility: Visibility::Public,
+            grant_epoch: 0,
+            created_at: 0,
+        }
+    }
+
+    #[test]
+    fn an_event_says_where_it_plays_or_why_it_does_not() {
+        let ready = event(&recording("ready", Some(20), None), Some(&channel()), 7);
+        assert_eq!((ready.kind, ready.at), ("recording.ready", 7));
+        assert_eq!(ready.id, "evt_recording_ready_s000000000001");
+        assert_eq!(ready.channel_id.as_deref(), Some("chn_1"));
+        assert_eq!(ready.data["channel"], json!({ "name": "ana", "title": "Ana paints" }));
+        assert_eq!(ready.data["hls"], "/vod/s000000000001/master.m3u8");
+        assert_eq!(ready.data["mp4"], "/vod/s000000000001/video.mp4");
+        assert_eq!((&ready.data["durationMs"], &ready.data["bytes"]), (&json!(8000), &json!(42)));
+
+        let bare = event(&recording("ready", None, Some("no MP4 file: full")), Some(&channel()), 7);
+        assert_eq!((&bare.data["mp4"], &bare.data["error"]), (&Value::Null, &json!("no MP4 file: full")));
+
+        let failed = event(&recording("failed", None, Some("why")), None, 7);
+        assert_eq!((failed.kind, &failed.channel_id), ("recording.failed", &None));
+        assert_eq!((&failed.data["hls"], &failed.data["error"]), (&Value::Null, &json!("why")));
+        // A recording that was ready and one that failed are two events, whatever came between.
+        assert_ne!(failed.id, ready.id);
+    }
+
+    #[test]
+    fn what_an_earlier_version_left_is_not_told_of() {
+        let mut old = serde_json::to_value(recording("ready", None, None)).expect("JSON");
+        old.as_object_mut().expect("an object").remove("untold");
+        let old: Recording = serde_json::from_value(old).expect("a manifest");
+        assert!(!old.untold);
+    }
+}
