@@ -21,6 +21,7 @@ mod moderation;
 mod node;
 mod nodes;
 mod observe;
+mod outcomes;
 mod person;
 mod play;
 mod reconnect;

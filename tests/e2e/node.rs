@@ -27,12 +27,14 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Starts one with this data directory, and these settings besides.
+    /// Starts one with this data directory, and these settings besides. Unless they say so, it records nothing.
     pub(crate) async fn start(data: &Path, settings: &str) -> Self {
         let config = data.join("config.toml");
+        let recording =
+            if settings.contains("hls.recording") { "" } else { "hls.recording.enabled = false\n" };
         let text = format!(
             "data.dir = {data:?}\nhttp.listen = \"127.0.0.1:0\"\nrtmp.listen = \"127.0.0.1:0\"\nrtc.port = 0\n\
-             rtc.announce = [\"127.0.0.1\"]\nhls.recording.enabled = false\n{settings}"
+             rtc.announce = [\"127.0.0.1\"]\n{recording}{settings}"
         );
         fs::write(&config, text).expect("written");
         tokio::task::spawn_blocking(move || Self::start_blocking(&config)).await.expect("it ran")
