@@ -13,6 +13,7 @@
 
 mod catch_up;
 mod connectivity;
+mod control_queue;
 mod counters;
 mod demux;
 mod down_track;
@@ -54,6 +55,7 @@ use crate::egress::batch::Transport;
 use crate::egress::seal::Profile;
 use crate::forward::selector::Candidates;
 use crate::{CloseReason, LayerChoice, PeerEvent, PeerId};
+use control_queue::ControlQueue;
 use demux::{Class, Home, Routes, classify};
 use dtls_guard::Guard;
 use feed::Feed;
@@ -72,12 +74,6 @@ pub use ice_lite::Credentials;
 
 /// How often liveness, Tracks and reports are looked at while there are Peers.
 const TICK: Duration = Duration::from_millis(25);
-
-/// Buffers kept for the next control datagrams: what a shard says between two looks at its sockets, with a
-/// thousand viewers. Beyond it they are freed.
-const SPARE_MAX: usize = 64;
-/// STUN responses and reports have 100 to 200 bytes. A larger buffer, of a DTLS flight, is not kept.
-const SPARE_BYTES_MAX: usize = 512;
 
 /// One Layer that a shard reads from the bus.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -221,9 +217,7 @@ pub struct Core {
     candidates: HashMap<usize, Candidates>,
     /// When the next part of a paced keyframe may go.
     paced_due: Option<Instant>,
-    transmits: VecDeque<Transmit>,
-    /// Buffers of control datagrams that were sent.
-    spare: Vec<Vec<u8>>,
+    control: ControlQueue,
     actions: VecDeque<Action>,
     next_tick: Option<Instant>,
     /// How far it sheds, and how many viewers there were when they were ranked for it.
@@ -258,8 +252,7 @@ impl Core {
             arrivals: Vec::new(),
             candidates: HashMap::new(),
             paced_due: None,
-            transmits: VecDeque::new(),
-            spare: Vec::new(),
+            control: ControlQueue::default(),
             actions: VecDeque::new(),
             next_tick: None,
             stage: Stage::default(),
@@ -355,7 +348,7 @@ impl Core {
     fn after_dtls(&mut self, now: Instant, slot: u32, result: Result<Option<CloseReason>, Failure>) {
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         while let Some(transmit) = viewer.poll_transmit() {
-            self.transmits.push_back(transmit);
+            self.counters.control_dropped += u64::from(!self.control.push(transmit));
         }
         match result {
             Err(failure) => self.fail(now, slot, failure),
@@ -406,7 +399,7 @@ impl Core {
         let Some(mut viewer) = self.viewers.remove(slot) else { return };
         viewer.close(now);
         while let Some(transmit) = viewer.poll_transmit() {
-            self.transmits.push_back(transmit);
+            self.counters.control_dropped += u64::from(!self.control.push(transmit));
         }
         self.forget_ways(viewer.id, &viewer.ice);
         self.counters.viewers -= 1;
@@ -527,11 +520,13 @@ impl Core {
         self.keep_in_step(slot);
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         if viewer.must_report(now) {
-            let mut data = self.spare.pop().unwrap_or_default();
+            let mut data = self.control.buffer();
             if !viewer.report(now, &mut data) {
                 return self.reuse(data);
             }
-            self.transmits.extend(viewer.transmit(data));
+            if let Some(transmit) = viewer.transmit(data) {
+                self.counters.control_dropped += u64::from(!self.control.push(transmit));
+            }
         }
     }
 
@@ -546,15 +541,12 @@ impl Core {
 
     /// The next control datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.transmits.pop_front()
+        self.control.pop()
     }
 
     /// Takes back the bytes of a [`Transmit`] that was sent, to write the next one into.
-    pub fn reuse(&mut self, mut data: Vec<u8>) {
-        if self.spare.len() < SPARE_MAX && data.capacity() <= SPARE_BYTES_MAX {
-            data.clear();
-            self.spare.push(data);
-        }
+    pub fn reuse(&mut self, data: Vec<u8>) {
+        self.control.reuse(data);
     }
 
     /// The next thing that the shell must do.

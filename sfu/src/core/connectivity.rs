@@ -35,7 +35,7 @@ impl Core {
                 }
             },
         };
-        let mut data = self.spare.pop().unwrap_or_default();
+        let mut data = self.control.buffer();
         let checked = match home {
             Home::Viewer(slot) => self
                 .viewers
@@ -52,7 +52,8 @@ impl Core {
             return Routed::Dropped;
         };
         let (to, from, transport) = (tuple.remote, tuple.local, tuple.transport);
-        self.transmits.push_back(Transmit { to, from, transport, data });
+        self.counters.control_dropped +=
+            u64::from(!self.control.push(Transmit { to, from, transport, data }));
         self.note_check(tuple, home, checked);
         match home {
             Home::Viewer(slot) => {

@@ -114,6 +114,8 @@ counters! {
     stun_ignored,
     /// DTLS of Peers whose association needs no more: data, broken records, and repetitions over their budget.
     dtls_ignored,
+    /// Control datagrams dropped because too many waited for a socket that stayed full.
+    control_dropped,
     /// SRTCP that did not authenticate, or was a replay.
     srtcp_refused,
     /// RTP from viewers: they have nothing to send.

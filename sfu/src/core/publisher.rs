@@ -48,7 +48,7 @@ impl Core {
     pub(super) fn drain_publisher(&mut self, slot: u32) {
         let Some(publisher) = self.publishers.get_mut(slot) else { return };
         while let Some(transmit) = publisher.peer.poll_transmit() {
-            self.transmits.push_back(transmit);
+            self.counters.control_dropped += u64::from(!self.control.push(transmit));
         }
         let (mut ended, id) = (false, publisher.peer.id());
         while let Some(event) = publisher.peer.poll_event() {

@@ -126,6 +126,11 @@ pub(super) const ROWS: &[Row] = &[
         "srtcp_refused",
         "From viewers: SRTCP that is not authentic, or a replay.",
     ),
+    dropped(
+        "sfu.core.control_dropped",
+        "control_full",
+        "To peers: STUN, DTLS and reports, because too many waited for a full socket.",
+    ),
     dropped("sfu.core.rtp_from_viewers", "rtp_from_viewer", "From viewers: they have nothing to send."),
     dropped(
         "sfu.core.srtp_refused",
