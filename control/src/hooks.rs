@@ -26,6 +26,7 @@ mod decisions;
 mod event;
 mod gate;
 mod network;
+mod question;
 mod signature;
 mod stats;
 mod visit;

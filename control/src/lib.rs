@@ -22,6 +22,7 @@ mod clock;
 pub mod db;
 pub mod hooks;
 mod moderation;
+mod seldom;
 
 pub use account::Accounts;
 pub use auth::authority::{Authority, Denied, GRANT_SECONDS_MAX, GrantKey, Request, Stats};

@@ -140,6 +140,14 @@ impl Action {
             Self::Stop => "on_stop",
         }
     }
+
+    /// What the backend is told when it is over.
+    pub(super) const fn end(self) -> Self {
+        match self {
+            Self::Publish | Self::Unpublish => Self::Unpublish,
+            Self::Play | Self::Stop => Self::Stop,
+        }
+    }
 }
 
 /// A name for one visit, the same when it begins and when it ends.

@@ -5,22 +5,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use media::ChannelName;
-use reqwest::header::HeaderMap;
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
-use super::answer::{self, Answer};
-use super::breaker::{Breaker, Change};
+use super::answer::Answer;
 use super::call::{self, Action, Caller};
 use super::client::Client;
 use super::config::{Config, HookUrl, Keys};
 use super::decisions::Decisions;
 use super::network::Reach;
-use super::stats::{Counter, Counters, Stats};
+use super::question::{Line, Question};
+use super::stats::{Counters, Stats};
 use super::visit::{Teller, Visit};
+use crate::clock;
+use crate::seldom::Seldom;
 
 /// How long a refusal is good: encoders try again every few seconds, and whoever corrects his key should not wait.
 const REFUSAL_LIFETIME: Duration = Duration::from_secs(2);
@@ -30,9 +30,6 @@ const FAILURE_LIFETIME: Duration = Duration::from_millis(500);
 
 /// How often the cache is looked through.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
-
-/// One line about a backend that fails per this long; the counters have the rest.
-const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// Why somebody may not come in.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -78,15 +75,13 @@ enum Decision {
 /// Asks the backend that the operator configured. With none, everybody may come in, at no cost.
 pub struct Gate {
     config: Config,
-    client: Client,
+    line: Line,
+    publishers: Question,
+    viewers: Question,
     teller: Arc<Teller>,
     counters: Arc<Counters>,
-    places: Semaphore,
     decisions: Mutex<Decisions<Decision>>,
-    /// One for publishers, one for viewers: their backends may be two.
-    publish_breaker: Mutex<Breaker>,
-    play_breaker: Mutex<Breaker>,
-    logged: Mutex<Option<Instant>>,
+    logged: Seldom,
 }
 
 impl Gate {
@@ -100,20 +95,15 @@ impl Gate {
         let client = Client::new(Reach::Anywhere).map_err(|error| error.to_string())?;
         let counters = Arc::new(Counters::default());
         let teller = Teller::new(client.clone(), &config, Arc::clone(&counters), tasks);
-        let breaker = || {
-            let open_for = Duration::from_millis(config.breaker_open_ms);
-            Mutex::new(Breaker::new(config.breaker_failures, open_for))
-        };
         Ok(Arc::new(Self {
-            places: Semaphore::new(config.in_flight_max),
-            publish_breaker: breaker(),
-            play_breaker: breaker(),
+            line: Line::new(client, Arc::clone(&teller), Arc::clone(&counters), &config),
+            publishers: Question::new(Action::Publish, &config.on_publish, &config),
+            viewers: Question::new(Action::Play, &config.on_play, &config),
             config,
-            client,
             teller,
             counters,
             decisions: Mutex::default(),
-            logged: Mutex::default(),
+            logged: Seldom::default(),
         }))
     }
 
@@ -139,7 +129,7 @@ impl Gate {
             self.counters.cached.bump();
             return Err(refusal(decision));
         }
-        let (decision, channel) = self.ask(Action::Publish, &self.config.on_publish, caller).await;
+        let (decision, channel) = self.ask(&self.publishers, caller).await;
         match decision {
             Decision::Allowed(visit) => Ok(Admitted { visit, channel }),
             Decision::Opened => Ok(Admitted { visit: Visit::default(), channel: None }),
@@ -166,7 +156,7 @@ impl Gate {
         let decision = cell
             .get_or_init(|| async {
                 asked = true;
-                self.ask(Action::Play, &self.config.on_play, caller).await.0
+                self.ask(&self.viewers, caller).await.0
             })
             .await
             .clone();
@@ -202,49 +192,28 @@ impl Gate {
     /// What it has counted.
     pub fn stats(&self) -> Stats {
         let decisions = self.lock().len() as u64;
-        let breakers = [&self.publish_breaker, &self.play_breaker];
-        let open = breakers.into_iter().filter(|breaker| lock(breaker).is_open()).count() as u64;
+        let open = [&self.publishers, &self.viewers].into_iter().filter(|it| it.is_open()).count() as u64;
         self.counters.snapshot(decisions, open)
     }
 
-    async fn ask(
-        &self,
-        action: Action,
-        urls: &[HookUrl],
-        caller: &Caller,
-    ) -> (Decision, Option<ChannelName>) {
-        let client_id = call::fresh_client_id();
-        let (answer, url) = if urls.is_empty() {
-            (Answer::Allowed { channel: None }, None)
-        } else if caller.too_long() {
-            (Answer::Refused { message: Some("the name or its parameters are too long".to_owned()) }, None)
-        } else {
-            self.ask_unless_open(action, urls, caller, &client_id).await
-        };
-        let (allowed, refused, failed) = match action {
-            Action::Publish | Action::Unpublish => (
-                &self.counters.publish_allowed,
-                &self.counters.publish_refused,
-                &self.counters.publish_failed,
-            ),
-            Action::Play | Action::Stop => {
-                (&self.counters.play_allowed, &self.counters.play_refused, &self.counters.play_failed)
-            }
-        };
+    async fn ask(&self, question: &Question, caller: &Caller) -> (Decision, Option<ChannelName>) {
+        let (action, client_id) = (question.action(), call::fresh_client_id());
+        let (answer, url) = question.ask(&self.line, caller, &client_id).await;
+        let outcomes = self.counters.of(action);
         match answer {
             Answer::Allowed { channel } => {
-                allowed.bump();
-                let end = if action == Action::Publish { Action::Unpublish } else { Action::Stop };
-                (Decision::Allowed(Visit::new(&self.teller, end, client_id, caller.clone())), channel)
+                outcomes.allowed.bump();
+                let visit = Visit::new(&self.teller, action.end(), client_id, caller.clone());
+                (Decision::Allowed(visit), channel)
             }
             Answer::Refused { message } => {
-                refused.bump();
+                outcomes.refused.bump();
                 let message = message.map(|message| caller.redact(&message));
                 debug!(action = action.as_str(), ?caller, reason = message, "the hook backend refuses");
                 (Decision::Refused(message), None)
             }
             Answer::Broken(why) => {
-                failed.bump();
+                outcomes.failed.bump();
                 self.log_failure(action, url, &caller.redact(&why));
                 if !self.config.fail_open {
                     return (Decision::Failed, None);
@@ -253,83 +222,6 @@ impl Gate {
                 (Decision::Opened, None)
             }
         }
-    }
-
-    /// Asks, unless the backend has failed too often in a row.
-    async fn ask_unless_open<'a>(
-        &self,
-        action: Action,
-        urls: &'a [HookUrl],
-        caller: &Caller,
-        client_id: &str,
-    ) -> (Answer, Option<&'a HookUrl>) {
-        let breaker = match action {
-            Action::Publish | Action::Unpublish => &self.publish_breaker,
-            Action::Play | Action::Stop => &self.play_breaker,
-        };
-        let may_ask = lock(breaker).may_ask(Instant::now());
-        if !may_ask {
-            self.counters.not_asked.bump();
-            let why =
-                format!("it is not asked: {} questions in a row had none", self.config.breaker_failures);
-            return (Answer::Broken(why), urls.first());
-        }
-        let (answer, url) = self.ask_all(action, urls, caller, client_id).await;
-        let change = lock(breaker).answered(Instant::now(), !matches!(answer, Answer::Broken(_)));
-        let (action, open_ms) = (action.as_str(), self.config.breaker_open_ms);
-        match change {
-            Some(Change::Opened) => {
-                let failures = self.config.breaker_failures;
-                warn!(
-                    action,
-                    failures,
-                    open_ms,
-                    "the hook backend has failed too often in a row: it is not asked for a while"
-                );
-            }
-            Some(Change::Closed) => info!(action, "the hook backend answers again: everybody is asked for"),
-            None => {}
-        }
-        (answer, url)
-    }
-
-    /// Asks one after the other until one does not allow it. All of it within `timeout_ms`.
-    async fn ask_all<'a>(
-        &self,
-        action: Action,
-        urls: &'a [HookUrl],
-        caller: &Caller,
-        client_id: &str,
-    ) -> (Answer, Option<&'a HookUrl>) {
-        let timeout = self.config.timeout();
-        let deadline = Instant::now() + timeout;
-        let body = call::body(action, client_id, caller);
-        let questions = async {
-            if action == Action::Publish {
-                self.teller.settled(&caller.stream_digest()).await;
-            }
-            let Ok(_place) = self.places.acquire().await else {
-                return (Answer::Broken("the server stops".to_owned()), None);
-            };
-            let mut named = None;
-            for url in urls {
-                let _flying = Flying::new(&self.counters);
-                let reply = self.client.post(url.url(), HeaderMap::new(), body.clone(), timeout).await;
-                let answer = match reply {
-                    Ok(reply) => answer::read(reply.status, &reply.body),
-                    Err(error) => Answer::Broken(error.to_string()),
-                };
-                match answer {
-                    Answer::Allowed { channel } => named = named.or(channel),
-                    other => return (other, Some(url)),
-                }
-            }
-            (Answer::Allowed { channel: named }, None)
-        };
-        timeout_at(deadline, questions).await.unwrap_or_else(|_| {
-            let why = format!("no answer within {} ms", timeout.as_millis());
-            (Answer::Broken(why), urls.first())
-        })
     }
 
     fn lifetime(&self, decision: &Decision) -> Duration {
@@ -342,16 +234,11 @@ impl Gate {
     }
 
     fn log_failure(&self, action: Action, url: Option<&HookUrl>, why: &str) {
-        let now = Instant::now();
-        {
-            let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-            if logged.is_some_and(|last| now.saturating_duration_since(last) < LOG_EVERY) {
-                return;
-            }
-            *logged = Some(now);
+        if !self.logged.may(clock::now()) {
+            return;
         }
         let (action, url) = (action.as_str(), url.map(HookUrl::to_string).unwrap_or_default());
-        let failures = self.counters.publish_failed.get() + self.counters.play_failed.get();
+        let failures = self.counters.publish.failed.get() + self.counters.play.failed.get();
         if self.config.fail_open {
             warn!(
                 action,
@@ -376,36 +263,10 @@ impl fmt::Debug for Gate {
     }
 }
 
-fn lock(breaker: &Mutex<Breaker>) -> MutexGuard<'_, Breaker> {
-    breaker.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn refusal(decision: &Decision) -> Refusal {
     match decision {
         Decision::Refused(message) => Refusal::Forbidden(message.clone()),
         Decision::Allowed(_) | Decision::Failed | Decision::Opened => Refusal::Unavailable,
-    }
-}
-
-/// One request, counted while it runs, whatever ends it.
-struct Flying<'a> {
-    counters: &'a Counters,
-    since: Instant,
-}
-
-impl<'a> Flying<'a> {
-    fn new(counters: &'a Counters) -> Self {
-        counters.requests.bump();
-        counters.in_flight.bump();
-        Self { counters, since: Instant::now() }
-    }
-}
-
-impl Drop for Flying<'_> {
-    fn drop(&mut self) {
-        Counter::drop_one(&self.counters.in_flight);
-        let micros = self.since.elapsed().as_micros();
-        self.counters.request_micros.add(u64::try_from(micros).unwrap_or(u64::MAX));
     }
 }
 

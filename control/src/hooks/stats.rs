@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
+use super::call::Action;
+
 /// A number that grows, or goes up and down.
 #[derive(Debug, Default)]
 pub(super) struct Counter(AtomicU64);
@@ -30,15 +32,19 @@ impl Counter {
     }
 }
 
+/// What came of one kind of question.
+#[derive(Debug, Default)]
+pub(super) struct Outcomes {
+    pub(super) allowed: Counter,
+    pub(super) refused: Counter,
+    pub(super) failed: Counter,
+}
+
 /// The counters of one gate.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    pub(super) publish_allowed: Counter,
-    pub(super) publish_refused: Counter,
-    pub(super) publish_failed: Counter,
-    pub(super) play_allowed: Counter,
-    pub(super) play_refused: Counter,
-    pub(super) play_failed: Counter,
+    pub(super) publish: Outcomes,
+    pub(super) play: Outcomes,
     pub(super) opened: Counter,
     pub(super) not_asked: Counter,
     pub(super) cached: Counter,
@@ -94,14 +100,22 @@ pub struct Stats {
 }
 
 impl Counters {
+    /// Of the question to which this action belongs.
+    pub(super) const fn of(&self, action: Action) -> &Outcomes {
+        match action {
+            Action::Publish | Action::Unpublish => &self.publish,
+            Action::Play | Action::Stop => &self.play,
+        }
+    }
+
     pub(super) fn snapshot(&self, decisions: u64, breakers_open: u64) -> Stats {
         Stats {
-            publish_allowed: self.publish_allowed.get(),
-            publish_refused: self.publish_refused.get(),
-            publish_failed: self.publish_failed.get(),
-            play_allowed: self.play_allowed.get(),
-            play_refused: self.play_refused.get(),
-            play_failed: self.play_failed.get(),
+            publish_allowed: self.publish.allowed.get(),
+            publish_refused: self.publish.refused.get(),
+            publish_failed: self.publish.failed.get(),
+            play_allowed: self.play.allowed.get(),
+            play_refused: self.play.refused.get(),
+            play_failed: self.play.failed.get(),
             opened: self.opened.get(),
             not_asked: self.not_asked.get(),
             breakers_open,
