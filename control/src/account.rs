@@ -17,6 +17,7 @@ use crate::auth::permission::{Actor, SCOPES};
 use crate::auth::secrets::{Secrets, hint, random_text};
 use crate::clock;
 use crate::db::{ApiToken, Database, NewApiToken, NewStreamKey, NewUser, Role, StoredKey, User};
+use crate::seldom::Seldom;
 use crate::{StreamKey, db};
 
 pub use config::{Config, SignUp};
@@ -55,6 +56,7 @@ pub struct Accounts {
     by_network: Attempts<IpAddr>,
     by_login: Attempts<String>,
     setup: setup::Setup,
+    wrong_tokens: Seldom,
 }
 
 /// Somebody who has just signed in.
@@ -84,6 +86,7 @@ impl Accounts {
             by_network: Attempts::new(NETWORK_FAILURES_MAX, LOGIN_WINDOW),
             by_login: Attempts::new(LOGIN_FAILURES_MAX, LOGIN_WINDOW),
             setup: setup::Setup::default(),
+            wrong_tokens: Seldom::default(),
         })
     }
 
@@ -304,6 +307,9 @@ impl Accounts {
         };
         let Some((user, row)) = found else {
             self.note_failure("", remote);
+            if self.wrong_tokens.may(clock::now()) {
+                warn!(%remote, "an API token was shown that is not good");
+            }
             return Ok(None);
         };
         if now - row.last_used_at.unwrap_or_default() >= LAST_USED_STEP_MS {
