@@ -65,6 +65,12 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for InPath<
     }
 }
 
+/// An id in a path: what cannot be one is of nothing.
+pub(crate) fn checked_id(id: &str) -> Result<&str, Problem> {
+    let fits = id.len() <= 40 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if fits { Ok(id) } else { Err(Problem::not_found("there is nothing with this id")) }
+}
+
 /// Which piece of a long list.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use axum::Router;
-use axum::http::{HeaderName, Method, header};
+use axum::http::{HeaderName, Method, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use control::db::Channel;
@@ -84,6 +84,12 @@ impl V1 {
         let remote = caller.remote.to_string();
         let database = self.accounts.database();
         Ok(database.audit(&actor.user.login, action, target, Some(&remote), now_ms()).await?)
+    }
+
+    /// The same, and the answer of a request that has nothing else to say.
+    async fn done(&self, caller: &Caller, action: &str, target: &str) -> Result<StatusCode, Problem> {
+        self.audit(caller, action, target).await?;
+        Ok(StatusCode::NO_CONTENT)
     }
 }
 

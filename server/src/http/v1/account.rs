@@ -142,8 +142,7 @@ pub(super) async fn change_password(
 ) -> Result<StatusCode, Problem> {
     let actor = caller.may(Action::WriteAccount)?;
     v1.accounts.change_password(&actor.user, body.old, body.new, caller.remote).await?;
-    v1.audit(&caller, "user.password", &actor.user.login).await?;
-    Ok(StatusCode::NO_CONTENT)
+    v1.done(&caller, "user.password", &actor.user.login).await
 }
 
 /// An invitation.

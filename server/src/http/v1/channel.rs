@@ -150,8 +150,7 @@ pub(super) async fn remove(
     v1.accounts.database().remove_channel(&channel.id, now_ms()).await?;
     v1.authority.refresh().await?;
     v1.broadcasts.check();
-    v1.audit(&caller, "channel.remove", &channel.name).await?;
-    Ok(StatusCode::NO_CONTENT)
+    v1.done(&caller, "channel.remove", &channel.name).await
 }
 
 /// A Stream that was.

@@ -191,8 +191,7 @@ pub(super) async fn ban(
     };
     v1.accounts.database().ban(new, now).await?;
     v1.moderation.account_changed(&channel.id, &user.id);
-    v1.audit(&caller, "chat.ban", &format!("{} {}", channel.name, user.login)).await?;
-    Ok(StatusCode::NO_CONTENT)
+    v1.done(&caller, "chat.ban", &format!("{} {}", channel.name, user.login)).await
 }
 
 /// Lets somebody speak again.
@@ -207,6 +206,5 @@ pub(super) async fn lift(
     let user = v1.user(&login).await?;
     v1.accounts.database().lift_ban(&channel.id, &user.id, now_ms()).await?;
     v1.moderation.account_changed(&channel.id, &user.id);
-    v1.audit(&caller, "chat.unban", &format!("{} {}", channel.name, user.login)).await?;
-    Ok(StatusCode::NO_CONTENT)
+    v1.done(&caller, "chat.unban", &format!("{} {}", channel.name, user.login)).await
 }

@@ -63,9 +63,3 @@ pub(super) async fn not_this_method() -> Problem {
         "This address does not answer this method: see Allow",
     )
 }
-
-/// An id in a path: what cannot be one is of nothing.
-pub(super) fn checked_id(id: &str) -> Result<&str, Problem> {
-    let fits = id.len() <= 40 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if fits { Ok(id) } else { Err(Problem::not_found("there is nothing with this id")) }
-}

@@ -115,6 +115,5 @@ pub(super) async fn void(
     let change = ChannelChange { next_epoch: true, ..ChannelChange::default() };
     v1.accounts.database().change_channel(&channel.id, change, now_ms()).await?;
     v1.authority.refresh().await?;
-    v1.audit(&caller, "grant.void", &channel.name).await?;
-    Ok(StatusCode::NO_CONTENT)
+    v1.done(&caller, "grant.void", &channel.name).await
 }

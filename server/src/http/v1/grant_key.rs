@@ -12,9 +12,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::V1;
-use super::docs::checked_id;
 use crate::http::caller::Caller;
-use crate::http::extract::{Body, InPath};
+use crate::http::extract::{Body, InPath, checked_id};
 use crate::http::problem::{Problem, Problems};
 
 /// How long others may keep the set of public keys. A new key is in it for twice as long before it signs, unless
@@ -127,6 +126,5 @@ pub(super) async fn revoke(
     caller.may(Action::Administer)?;
     let id = checked_id(&id)?;
     v1.authority.revoke_grant_key(id).await?;
-    v1.audit(&caller, "grant_key.revoke", id).await?;
-    Ok(StatusCode::NO_CONTENT)
+    v1.done(&caller, "grant_key.revoke", id).await
 }

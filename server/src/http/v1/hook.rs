@@ -14,10 +14,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
-use super::docs::checked_id;
 use super::{V1, now_ms};
 use crate::http::caller::Caller;
-use crate::http::extract::{Body, Cursor, InPath, Params, next};
+use crate::http::extract::{Body, Cursor, InPath, Params, checked_id, next};
 use crate::http::problem::{Problem, Problems};
 
 /// Whose hooks.
@@ -219,8 +218,7 @@ pub(super) async fn change(named: Named, Body(body): Body<HookChange>) -> Result
     let Named { v1, caller, hook } = &named;
     let reason = (!body.enabled).then_some("turned off by its owner");
     v1.accounts.database().enable_hook(&hook.id, reason).await?;
-    v1.audit(caller, if body.enabled { "hook.enable" } else { "hook.disable" }, &hook.id).await?;
-    Ok(StatusCode::NO_CONTENT)
+    v1.done(caller, if body.enabled { "hook.enable" } else { "hook.disable" }, &hook.id).await
 }
 
 /// Removes a hook with its log.
@@ -229,8 +227,7 @@ pub(super) async fn change(named: Named, Body(body): Body<HookChange>) -> Result
 pub(super) async fn remove(named: Named) -> Result<StatusCode, Problem> {
     let Named { v1, caller, hook } = &named;
     v1.accounts.database().remove_hook(&hook.id).await?;
-    v1.audit(caller, "hook.remove", &hook.id).await?;
-    Ok(StatusCode::NO_CONTENT)
+    v1.done(caller, "hook.remove", &hook.id).await
 }
 
 /// Sends a `webhook.test`, whatever the hook subscribed to.

@@ -76,6 +76,5 @@ pub(super) async fn drain(
 ) -> Result<StatusCode, Problem> {
     caller.may(Action::Administer)?;
     v1.draining.store(body.draining, Ordering::Relaxed);
-    v1.audit(&caller, "node.drain", if body.draining { "begin" } else { "end" }).await?;
-    Ok(StatusCode::NO_CONTENT)
+    v1.done(&caller, "node.drain", if body.draining { "begin" } else { "end" }).await
 }

@@ -9,11 +9,10 @@ use control::Action;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::docs::checked_id;
 use super::shape::{Key, KeyList};
 use super::{V1, now_ms};
 use crate::http::caller::Caller;
-use crate::http::extract::{Body, InPath};
+use crate::http::extract::{Body, InPath, checked_id};
 use crate::http::problem::{Problem, Problems};
 
 /// The keys of a channel that are not revoked.
@@ -100,6 +99,5 @@ pub(super) async fn revoke(
     let id = checked_id(&id)?;
     v1.accounts.database().revoke_stream_key(&channel.id, id, now_ms()).await?;
     v1.broadcasts.check();
-    v1.audit(&caller, "key.revoke", id).await?;
-    Ok(StatusCode::NO_CONTENT)
+    v1.done(&caller, "key.revoke", id).await
 }

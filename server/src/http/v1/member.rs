@@ -70,10 +70,10 @@ impl FromRequestParts<Arc<V1>> for Named {
 
 impl Named {
     /// Notes what was changed, and lets it count in the chat.
-    async fn changed(&self, action: &str, what: &str) -> Result<(), Problem> {
+    async fn changed(&self, action: &str, what: &str) -> Result<StatusCode, Problem> {
         self.v1.moderation.account_changed(&self.channel.id, &self.user.id);
         let target = format!("{} {} {what}", self.channel.name, self.user.login);
-        self.v1.audit(&self.caller, action, target.trim_end()).await
+        self.v1.done(&self.caller, action, target.trim_end()).await
     }
 }
 
@@ -94,8 +94,7 @@ pub(super) async fn set_role(named: Named, Body(body): Body<NewRole>) -> Result<
     let role = ChannelRole::parse(&body.role).ok_or_else(known)?;
     let Named { v1, channel, user, .. } = &named;
     v1.accounts.database().set_channel_role(&channel.id, &user.id, role, now_ms()).await?;
-    named.changed("role.set", role.as_str()).await?;
-    Ok(StatusCode::NO_CONTENT)
+    named.changed("role.set", role.as_str()).await
 }
 
 /// Takes a role away.
@@ -103,8 +102,7 @@ pub(super) async fn set_role(named: Named, Body(body): Body<NewRole>) -> Result<
     params(("channel" = String, Path), ("login" = String, Path)), responses((status = 204), Problems))]
 pub(super) async fn remove_role(named: Named) -> Result<StatusCode, Problem> {
     named.v1.accounts.database().remove_channel_role(&named.channel.id, &named.user.id).await?;
-    named.changed("role.remove", "").await?;
-    Ok(StatusCode::NO_CONTENT)
+    named.changed("role.remove", "").await
 }
 
 /// A subscription. Whoever takes the money calls this.
@@ -135,8 +133,7 @@ pub(super) async fn subscribe(
     let now = now_ms();
     let ends_at = now + body.seconds * 1000;
     v1.accounts.database().subscribe(&user.id, &channel.id, body.tier, ends_at, now).await?;
-    named.changed("subscription.set", "").await?;
-    Ok(StatusCode::NO_CONTENT)
+    named.changed("subscription.set", "").await
 }
 
 /// Ends a subscription.
@@ -144,6 +141,5 @@ pub(super) async fn subscribe(
     params(("channel" = String, Path), ("login" = String, Path)), responses((status = 204), Problems))]
 pub(super) async fn unsubscribe(named: Named) -> Result<StatusCode, Problem> {
     named.v1.accounts.database().unsubscribe(&named.user.id, &named.channel.id).await?;
-    named.changed("subscription.end", "").await?;
-    Ok(StatusCode::NO_CONTENT)
+    named.changed("subscription.end", "").await
 }

@@ -30,8 +30,7 @@ pub(super) async fn end(
     if !v1.broadcasts.cut(&channel_name(&name)?, "cut") {
         return Err(offline());
     }
-    v1.audit(&caller, "stream.end", &channel.name).await?;
-    Ok(StatusCode::NO_CONTENT)
+    v1.done(&caller, "stream.end", &channel.name).await
 }
 
 /// Sends a WebRTC viewer away. It may come again; ids are those of the list of peers. For those who moderate the channel.
@@ -45,8 +44,7 @@ pub(super) async fn kick(
     let channel = v1.channel_for(&caller, Action::ModerateChannel, &name).await?;
     let (_, id) = viewer(&v1, &name, &peer).await?;
     v1.sfu.close_peer(id);
-    v1.audit(&caller, "viewer.kick", &format!("{} {id}", channel.name)).await?;
-    Ok(StatusCode::NO_CONTENT)
+    v1.done(&caller, "viewer.kick", &format!("{} {id}", channel.name)).await
 }
 
 /// What a viewer is to see.
@@ -79,8 +77,7 @@ pub(super) async fn set_layer(
         (_, Some(_)) => return Err(Problem::invalid("maxHeight goes with the rid auto")),
     };
     v1.sfu.set_layer(id, choice);
-    v1.audit(&caller, "viewer.layer", &format!("{} {id} {}", channel.name, body.rid)).await?;
-    Ok(StatusCode::NO_CONTENT)
+    v1.done(&caller, "viewer.layer", &format!("{} {id} {}", channel.name, body.rid)).await
 }
 
 fn layer(stream: &Stream, rid: &str) -> Result<Rid, Problem> {

@@ -14,7 +14,7 @@ use super::V1;
 use super::now_ms;
 use super::shape::{Token, TokenList};
 use crate::http::caller::Caller;
-use crate::http::extract::{Body, InPath};
+use crate::http::extract::{Body, InPath, checked_id};
 use crate::http::problem::{Problem, Problems};
 
 /// One's API tokens.
@@ -70,8 +70,7 @@ pub(super) async fn revoke(
     InPath(id): InPath<String>,
 ) -> Result<StatusCode, Problem> {
     let actor = caller.may(Action::WriteAccount)?;
-    let id = super::docs::checked_id(&id)?;
+    let id = checked_id(&id)?;
     v1.accounts.database().revoke_api_token(&actor.user.id, id, now_ms()).await?;
-    v1.audit(&caller, "token.revoke", id).await?;
-    Ok(StatusCode::NO_CONTENT)
+    v1.done(&caller, "token.revoke", id).await
 }
