@@ -128,9 +128,7 @@ const ACTOR: &str = "command line";
 
 impl Place {
     async fn open(self) -> Result<std::sync::Arc<Accounts>, Failure> {
-        let config = self.load()?;
-        let (database, secrets) = crate::app::open(&config).await?;
-        Ok(Accounts::new(database, secrets, config.accounts))
+        accounts(self.load()?).await
     }
 
     /// The database, and the secret under which keys are kept in it.
@@ -146,6 +144,11 @@ impl Place {
         config.validate()?;
         Ok(config)
     }
+}
+
+async fn accounts(config: Config) -> Result<std::sync::Arc<Accounts>, Failure> {
+    let (database, secrets) = crate::app::open(&config).await?;
+    Ok(Accounts::new(database, secrets, config.accounts))
 }
 
 pub(super) async fn user(place: Place, command: User) -> Result<(), Failure> {
@@ -256,14 +259,16 @@ pub(super) async fn channel(place: Place, command: Channel) -> Result<(), Failur
 }
 
 pub(super) async fn key(place: Place, command: Key) -> Result<(), Failure> {
-    let accounts = place.open().await?;
+    let config = place.load()?;
+    let rtmp_port = config.rtmp.listen.port();
+    let accounts = accounts(config).await?;
     let database = accounts.database();
     match command {
         Key::Add { channel, name } => {
             let channel = find(database, &channel).await?;
             let (row, key) = accounts.add_stream_key(&channel.id, &name, None).await?;
             audit(database, "key.create", &row.id).await?;
-            say_key(&row.id, &key)?;
+            say_key(&row.id, &key, rtmp_port)?;
         }
         Key::List { channel } => {
             for key in database.stream_keys(&find(database, &channel).await?.id).await? {
@@ -274,7 +279,7 @@ pub(super) async fn key(place: Place, command: Key) -> Result<(), Failure> {
             let channel = find(database, &channel).await?;
             let (row, key) = accounts.rotate_stream_key(&channel.id, &id, overlap).await?;
             audit(database, "key.rotate", &id).await?;
-            say_key(&row.id, &key)?;
+            say_key(&row.id, &key, rtmp_port)?;
         }
         Key::Revoke { channel, id } => {
             let channel = find(database, &channel).await?;
@@ -286,8 +291,11 @@ pub(super) async fn key(place: Place, command: Key) -> Result<(), Failure> {
     Ok(())
 }
 
-fn say_key(id: &str, key: &StreamKey) -> Result<(), Failure> {
-    say(&format!("{id}\nstream key, shown this once: {}", key.expose()))
+fn say_key(id: &str, key: &StreamKey, rtmp_port: u16) -> Result<(), Failure> {
+    say(&format!("{id}\nstream key, shown this once: {}", key.expose()))?;
+    say(&format!(
+        "OBS server: rtmp://localhost:{rtmp_port}/live, with this server's name for localhost from elsewhere"
+    ))
 }
 
 pub(super) async fn token(place: Place, command: Token) -> Result<(), Failure> {
