@@ -1,7 +1,6 @@
 import type { Pass, PassStatus } from '../access/pass';
 import type { GatewayClient } from '../gateway/client';
 import type { ServerFrame } from '../gateway/protocol';
-import { fetchRecordings } from '../api/recordings';
 import type { Recording } from '../api/recordings';
 import type { Figures, ServerFigures } from './figures';
 import { eventsOf } from './frames';
@@ -18,10 +17,13 @@ import { Playhead } from './playhead';
 import { ridFor } from './quality';
 import type { Quality } from './quality';
 import { isPresent, placeMs, spanMs, stepFrom } from './timeline';
+import { Past } from './past';
+import { Stage } from './stage';
+import type { StageOptions } from './stage';
 import { INITIAL, reasonFrom, reduce } from './state';
 import type { PlayerEvent, PlayerState } from './state';
 
-export interface PlayerOptions {
+export interface PlayerOptions extends Pick<StageOptions, 'stage' | 'freeze' | 'wing'> {
   /** The way into the channel that is played. */
   readonly pass: Pass;
   readonly gateway: GatewayClient;
@@ -30,12 +32,6 @@ export interface PlayerOptions {
   readonly whep: boolean;
   readonly volume: number;
   readonly quality: Quality;
-  /** Puts the element on the screen in place of the one before, which may be removed. */
-  stage(video: HTMLVideoElement, before: HTMLVideoElement | null): void;
-  /** Keeps the picture that the element shows now on the screen, until another element takes its place. */
-  freeze(video: HTMLVideoElement): void;
-  /** Keeps an element that still loads, out of sight. */
-  wing(video: HTMLVideoElement): void;
   changed(state: PlayerState): void;
 }
 
@@ -43,13 +39,6 @@ export interface PlayerOptions {
 const REFUSALS_MAX = 2;
 /** Messages of the chat that are there when somebody comes. */
 const HISTORY = 50;
-/** So many of a channel's recordings are shown. */
-const RECORDINGS_MAX = 12;
-/** What a channel has left is looked up this long after its state changed: at once where there is nothing else to see. */
-const RECORDINGS_AFTER_MS = { unknown: null, live: 4_000, away: null, offline: 0, ended: 1_500 } as const;
-/** A Stream that has just ended becomes a recording within seconds: it is looked for again this often, so many times. */
-const RECORDINGS_AGAIN_MS = 3_000;
-const RECORDINGS_TRIES = 4;
 /** How often it is looked where the picture is. */
 const TIMELINE_EVERY_MS = 500;
 /** A page hidden for this long tries WebRTC again when it is looked at. */
@@ -69,10 +58,10 @@ export class Player {
   } | null = null;
   #hls: { source: HlsSource; attempt: number } | null = null;
   #recording: { source: HlsSource; id: string } | null = null;
-  #recordingsTimer: ReturnType<typeof setTimeout> | undefined;
+  #past: Past;
   #head = new Playhead();
   #looking: ReturnType<typeof setInterval> | undefined;
-  #onStage: HTMLVideoElement | null = null;
+  #stage: Stage;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #hiddenSince: number | null = null;
   #hiddenTimer: ReturnType<typeof setTimeout> | undefined;
@@ -85,6 +74,14 @@ export class Player {
   constructor(options: PlayerOptions) {
     this.#options = options;
     this.#state = { ...INITIAL, volume: options.volume, quality: options.quality };
+    this.#past = new Past(options.pass, (recordings) => this.dispatch({ type: 'recordings', recordings }));
+    this.#stage = new Stage({
+      stage: (video, before) => options.stage(video, before),
+      freeze: (video) => options.freeze(video),
+      wing: (video) => options.wing(video),
+      tell: (event) => this.dispatch(event),
+      shown: () => this.#shownSource()?.video ?? null,
+    });
   }
 
   get state(): PlayerState {
@@ -92,7 +89,7 @@ export class Player {
   }
 
   get video(): HTMLVideoElement | null {
-    return this.#onStage;
+    return this.#stage.video;
   }
 
   get framesDecoded(): number {
@@ -159,8 +156,8 @@ export class Player {
     clearTimeout(this.#timer);
     clearTimeout(this.#hiddenTimer);
     clearInterval(this.#looking);
-    clearTimeout(this.#recordingsTimer);
-    if (this.#recording !== null) this.#retire(this.#recording.source);
+    this.#past.stop();
+    if (this.#recording !== null) this.#stage.retire(this.#recording.source);
     this.#recording = null;
   }
 
@@ -169,7 +166,7 @@ export class Player {
     this.#state = reduce(before, event, performance.now());
     if (this.#state === before) return;
     if (this.#state.path.shown !== 'none') this.#refusals = 0;
-    if (this.#state.liveness !== before.liveness) this.#expectRecordings(before.stream?.id ?? null);
+    if (this.#state.liveness !== before.liveness) this.#past.expect(this.#state.liveness, before.stream?.id ?? null);
     this.#reconcile();
     this.#options.changed(this.#state);
   }
@@ -223,7 +220,7 @@ export class Player {
     if (this.#state.liveness === 'ended') this.dispatch({ type: 'over' });
     this.dispatch({ type: 'path', event: { type: 'present' } });
     this.dispatch({ type: 'paused', paused: false });
-    if (this.#onStage?.paused === true) void this.play();
+    if (this.#stage.video?.paused === true) void this.play();
     this.#lookAtTimeline();
   }
 
@@ -245,47 +242,11 @@ export class Player {
 
   /** Sound on or off, by the viewer's hand. Works where browsers demand a gesture. */
   setMuted(muted: boolean): void {
-    const video = this.#onStage;
-    if (video === null) return;
-    video.muted = muted;
-    if (!muted && video.volume === 0) video.volume = 0.5;
-    this.dispatch({ type: 'volume', muted, volume: video.volume, byUser: true });
-    if (!muted || this.#state.autoplay === 'blocked') void this.play();
+    this.#stage.setMuted(muted, this.#state.autoplay === 'blocked');
   }
 
   async play(): Promise<void> {
-    const video = this.#onStage;
-    if (video === null) return;
-    try {
-      await video.play();
-    } catch (error) {
-      if (video !== this.#onStage || (error instanceof DOMException && error.name === 'AbortError')) return;
-      if (video.muted) {
-        // The browser wants a gesture even for a silent picture (low-power mode); the page shows a play button.
-        this.dispatch({ type: 'autoplay', autoplay: 'blocked' });
-        return;
-      }
-      // Sound in a new element needs a new gesture in some browsers: go on without it, and say so.
-      video.muted = true;
-      this.dispatch({ type: 'volume', muted: true, volume: video.volume, byUser: false });
-      this.dispatch({ type: 'autoplay', autoplay: 'muted' });
-      await this.play();
-    }
-  }
-
-  /** Looks up what the channel has left, soon; `awaited`: again until that is among it. */
-  #expectRecordings(awaited: string | null): void {
-    clearTimeout(this.#recordingsTimer);
-    const after = RECORDINGS_AFTER_MS[this.#state.liveness];
-    if (after === null) return;
-    const look = async (triesLeft: number): Promise<void> => {
-      const { pass } = this.#options;
-      const recordings = await fetchRecordings(pass.channel, pass.token, RECORDINGS_MAX).catch(() => null);
-      if (recordings !== null) this.dispatch({ type: 'recordings', recordings });
-      const found = recordings !== null && (this.#state.liveness !== 'ended' || recordings.some((it) => it.id === awaited));
-      if (!found && triesLeft > 1) this.#recordingsTimer = setTimeout(() => void look(triesLeft - 1), RECORDINGS_AGAIN_MS);
-    };
-    this.#recordingsTimer = setTimeout(() => void look(RECORDINGS_TRIES), after);
+    await this.#stage.play();
   }
 
   #passChanged(status: PassStatus): void {
@@ -367,17 +328,17 @@ export class Player {
   #reconcile(): void {
     const { path } = this.#state;
     if (this.#webrtc !== null && (path.webrtc.state === 'off' || path.webrtc.attempt !== this.#webrtc.attempt)) {
-      this.#retire(this.#webrtc.source);
+      this.#stage.retire(this.#webrtc.source);
       this.#webrtc = null;
     }
     if (this.#hls !== null && (path.hls.state === 'off' || path.hls.state === 'waiting' || path.hls.attempt !== this.#hls.attempt)) {
-      this.#retire(this.#hls.source);
+      this.#stage.retire(this.#hls.source);
       this.#hls = null;
     }
     const { recording } = this.#state;
     const plays = recording !== null && recording.state !== 'failed' ? recording.is : null;
     if (this.#recording !== null && this.#recording.id !== plays?.id) {
-      this.#retire(this.#recording.source);
+      this.#stage.retire(this.#recording.source);
       this.#recording = null;
     }
     if (plays !== null && this.#recording === null) this.#openRecording(plays);
@@ -414,7 +375,7 @@ export class Player {
     const source = new PeerSource(negotiate, this.#eventsOf('webrtc', attempt), () => this.#serverNow());
     const { iceRestarts } = this.#state.path.webrtc;
     this.#webrtc = { source, attempt, iceRestarts, pc: null, asked: 'auto', picture: true };
-    this.#adopt(source.video);
+    this.#stage.adopt(source.video);
   }
 
   #openHls(attempt: number): void {
@@ -436,7 +397,7 @@ export class Player {
     };
     const source = new HlsSource(options, events, () => this.#now());
     this.#hls = { source, attempt };
-    this.#adopt(source.video);
+    this.#stage.adopt(source.video);
   }
 
   #openRecording({ id, hls }: Recording): void {
@@ -456,7 +417,7 @@ export class Player {
     };
     const events: SourceEvents = { ice: () => undefined, frame: () => is('playing'), lost: () => is('failed'), latency: () => undefined };
     this.#recording = { id, source: new HlsSource(options, events, () => this.#now()) };
-    this.#adopt(this.#recording.source.video);
+    this.#stage.adopt(this.#recording.source.video);
   }
 
   /** Events of one attempt; those of an attempt that is over go nowhere. */
@@ -501,30 +462,6 @@ export class Player {
     return clock.offsetMs === null ? null : clock.now(Date.now());
   }
 
-  #adopt(video: HTMLVideoElement): void {
-    this.#options.wing(video);
-    video.addEventListener('volumechange', () => {
-      if (video !== this.#onStage) return;
-      this.dispatch({ type: 'volume', muted: video.muted, volume: video.volume, byUser: false });
-    });
-    for (const type of ['play', 'pause'] as const) {
-      video.addEventListener(type, () => {
-        // An element that is on stage as a still picture only pauses because its source is gone.
-        if (video === this.#onStage && video === this.#shownSource()?.video) this.dispatch({ type: 'paused', paused: video.paused && !video.ended });
-      });
-    }
-    video.addEventListener('resize', () => {
-      if (video === this.#onStage) this.#reportSize(video);
-    });
-  }
-
-  /** Closes a source. Its last picture stays on the screen until another element takes its place. */
-  #retire(source: Source): void {
-    if (source.video === this.#onStage) this.#options.freeze(source.video);
-    source.close();
-    if (source.video !== this.#onStage) source.video.remove();
-  }
-
   #shownSource(): Source | null {
     if (this.#state.recording !== null) return this.#state.recording.state === 'opening' ? null : (this.#recording?.source ?? null);
     switch (this.#state.path.shown) {
@@ -540,22 +477,12 @@ export class Player {
   #stageShown(): void {
     const { path } = this.#state;
     const source = this.#shownSource();
-    if (source === null || source.video === this.#onStage) return;
+    if (source === null || source.video === this.#stage.video) return;
     // A source that starts anew waits in the wings until its first frame.
     const byPath = path.shown === 'webrtc' ? path.webrtc.state === 'playing' : path.hls.state === 'playing';
     const moving = this.#state.recording !== null || byPath;
     if (!moving) return;
-    const before = this.#onStage;
-    this.#onStage = source.video;
-    source.video.volume = this.#state.volume;
-    source.video.muted = this.#state.muted;
-    this.#options.stage(source.video, before);
-    this.#reportSize(source.video);
-    if (source.video.paused && !this.#state.paused) void this.play();
-  }
-
-  #reportSize(video: HTMLVideoElement): void {
-    if (video.videoWidth > 0) this.dispatch({ type: 'size', width: video.videoWidth, height: video.videoHeight });
+    this.#stage.show(source.video, this.#state);
   }
 
   #schedule(): void {
