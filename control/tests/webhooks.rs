@@ -5,6 +5,10 @@
     reason = "a child process is told by its environment what it is, and killed by the clock"
 )]
 
+#[path = "../../tests/src/wait.rs"]
+#[allow(unreachable_pub, reason = "of the crate of tests")]
+mod wait;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -20,6 +24,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+use wait::eventually;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -114,19 +120,6 @@ async fn sender(data: &Path, secrets: &Secrets) -> (Database, Arc<Webhooks>) {
     (database, webhooks)
 }
 
-async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let looking = async {
-        let mut tick = tokio::time::interval(Duration::from_millis(20));
-        loop {
-            tick.tick().await;
-            if let Some(found) = look().await {
-                return found;
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("{what}"))
-}
-
 async fn log_of(database: &Database, hook: &str) -> Vec<Delivery> {
     database.deliveries(hook, &Page { after: None, limit: 100 }).await.expect("the log")
 }
@@ -146,7 +139,7 @@ async fn a_message_is_signed_and_delivered_once_however_often_it_is_announced() 
     }
     let other = Event { kind: "stream.offline", ..event("evt_2") };
     assert_eq!(webhooks.announce(&other).await.expect("announced"), 0, "it did not ask for that");
-    let log = until("delivered", async || {
+    let log = eventually("delivered", PATIENCE, async || {
         let log = log_of(&database, &hook.id).await;
         log.first().is_some_and(|it| it.state == DeliveryState::Delivered).then_some(log)
     })
@@ -180,7 +173,7 @@ async fn a_receiver_that_fails_is_asked_again_and_one_that_is_gone_is_not() {
     let running = tokio::spawn(Arc::clone(&webhooks).run(stop.clone()));
     assert_eq!(webhooks.announce(&event("evt_1")).await.expect("announced"), 3);
     for hook in &hooks {
-        until("an attempt", async || {
+        eventually("an attempt", PATIENCE, async || {
             log_of(&database, &hook.id).await.first().filter(|it| it.attempt == 1).map(drop)
         })
         .await;
@@ -197,7 +190,7 @@ async fn a_receiver_that_fails_is_asked_again_and_one_that_is_gone_is_not() {
             assert!((4000..60_000).contains(&wait), "about five seconds: {wait}");
         }
     }
-    let disabled = until("turned off", async || {
+    let disabled = eventually("turned off", PATIENCE, async || {
         Some(database.hook(&hooks[2].id).await.expect("there")).filter(|hook| !hook.enabled)
     })
     .await;
@@ -242,7 +235,7 @@ async fn a_user_cannot_send_the_server_to_a_private_address() {
     let stop = CancellationToken::new();
     let running = tokio::spawn(Arc::clone(&webhooks).run(stop.clone()));
     webhooks.announce(&event("evt_1")).await.expect("announced");
-    let log = until("an attempt", async || {
+    let log = eventually("an attempt", PATIENCE, async || {
         let log = log_of(&database, &hook.id).await;
         (log[0].attempt == 1).then_some(log)
     })
@@ -288,8 +281,10 @@ async fn kill_9_loses_no_event_that_was_announced() {
     let (database, webhooks) = sender(data.path(), &secrets).await;
     let stop = CancellationToken::new();
     let running = tokio::spawn(Arc::clone(&webhooks).run(stop.clone()));
-    until("everything is delivered", async || (database.deliveries_pending().await.ok()? == 0).then_some(()))
-        .await;
+    eventually("everything is delivered", PATIENCE, async || {
+        (database.deliveries_pending().await.ok()? == 0).then_some(())
+    })
+    .await;
     stop.cancel();
     running.await.expect("no panic");
     let taken = receiver.taken();

@@ -2,6 +2,10 @@
 #![expect(clippy::disallowed_methods, reason = "tests read the clock and start tasks that end with them")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+#[path = "../../tests/src/wait.rs"]
+#[allow(unreachable_pub, reason = "of the crate of tests")]
+mod wait;
+
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -78,11 +82,8 @@ impl House {
 
     /// Waits until a number of the listener is what it should be.
     async fn until(&self, what: &str, condition: impl Fn(Snapshot) -> bool) {
-        let begun = Instant::now();
-        while !condition(self.stats.snapshot()) {
-            assert!(begun.elapsed() < PATIENCE, "{what}: {:?}", self.stats.snapshot());
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let seen = async || condition(self.stats.snapshot()).then_some(());
+        wait::eventually(what, PATIENCE, seen).await;
     }
 
     /// Stops; nothing may be left open.

@@ -22,7 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const CHANNELS: usize = 6;
 
 /// A stream that ends is over at once; the receiver is on loopback.
-const SETTINGS: &str = "publish.reconnect_grace_s = 0\nwebhooks.allow_networks = [\"127.0.0.0/8\"]\n";
+const SETTINGS: &str = "publish.reconnect_grace_s = 0\nwebhooks.allow_networks = [\"127.0.0.0/8\"]\n\
+                        hls.recording.enabled = false\n";
 
 /// Encoders that publish a few frames, go, and come again.
 struct Load {
@@ -76,7 +77,7 @@ async fn a_server_that_is_killed_under_load_leaves_its_database_whole_and_its_en
             (receiver.count() >= before + 25 + 17 * life).then_some(())
         })
         .await;
-        node.kill();
+        node.kill().await;
         published += tokio::task::spawn_blocking(|| load.end()).await.expect("it ran");
         let database = Database::open(None, data.path()).await.expect("opens as it was left");
         assert_eq!(database.damage().await.expect("looked at"), None);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use media::Kind;
 use tests::spectator::{self, Manner, Spectator, Tally};
-use tests::{Process, Stage, source, stage};
+use tests::{Process, Stage, eventually, source, stage};
 use tokio::task::JoinSet;
 
 const VIEWERS: usize = 20;
@@ -56,15 +56,13 @@ async fn watch(stage: &Stage) {
         audience.spawn(async move { viewer.watch().await });
     }
     let from = tally.packets();
-    let enough = async {
-        while tally.packets() < from + PACKETS || tally.sender_reports() < VIEWERS as u64 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+    let enough = async || {
+        let seen = tally.packets() >= from + PACKETS && tally.sender_reports() >= VIEWERS as u64;
+        seen.then_some(())
     };
     tokio::select! {
-        () = enough => {}
+        () = eventually("enough packets and reports", Duration::from_secs(20), enough) => {}
         ended = audience.join_next() => panic!("a viewer ended: {ended:?}"),
-        () = tokio::time::sleep(Duration::from_secs(20)) => panic!("{} packets came", tally.packets() - from),
     }
     audience.shutdown().await;
 

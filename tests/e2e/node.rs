@@ -3,8 +3,8 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Stdio;
+use std::time::Duration;
 
 use control::account::Accounts;
 use control::db::{NewChannel, Role, User, Visibility};
@@ -13,66 +13,68 @@ use control::{Database, Secrets};
 use secrecy::ExposeSecret;
 use server::{Config, Server};
 use tests::process::setting;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 
 use crate::person::{PASSWORD, Person};
 
 /// Tells this very program to be the server: the path of its configuration.
 const CONFIG: &str = "SWIFTWATER_TEST_NODE";
 
+/// What the child says before its two addresses.
+const SAYS: &str = "the server listens on ";
+
+/// A server takes its time on a busy machine.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// A running server. Dropped, it ends by SIGKILL.
 pub(crate) struct Node {
     child: Child,
     pub(crate) http: SocketAddr,
     pub(crate) rtmp: SocketAddr,
+    /// Open as long as the child lives: the test harness in it ends when nobody reads what it says.
+    _said: Lines<BufReader<ChildStdout>>,
 }
 
 impl Node {
-    /// Starts one with this data directory, and these settings besides. Unless they say so, it records nothing.
+    /// Starts one with this data directory, and these settings besides.
     pub(crate) async fn start(data: &Path, settings: &str) -> Self {
-        let config = data.join("config.toml");
-        let recording =
-            if settings.contains("hls.recording") { "" } else { "hls.recording.enabled = false\n" };
+        let (config, log) = (data.join("config.toml"), data.join("config.log"));
         let text = format!(
             "data.dir = {data:?}\nhttp.listen = \"127.0.0.1:0\"\nrtmp.listen = \"127.0.0.1:0\"\nrtc.port = 0\n\
-             rtc.announce = [\"127.0.0.1\"]\n{recording}{settings}"
+             rtc.announce = [\"127.0.0.1\"]\n{settings}"
         );
         fs::write(&config, text).expect("written");
-        tokio::task::spawn_blocking(move || Self::start_blocking(&config)).await.expect("it ran")
-    }
-
-    fn start_blocking(config: &Path) -> Self {
-        let told = addresses(config);
-        let _ = fs::remove_file(&told);
         let mut child = Command::new(std::env::current_exe().expect("this test"))
             .args(["--exact", "node::a_server_to_be_killed", "--nocapture"])
-            .env(CONFIG, config)
+            .env(CONFIG, &config)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(config.with_extension("log")).expect("a file"))
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(&log).expect("a file"))
+            .kill_on_drop(true)
             .spawn()
             .expect("this very program");
-        let deadline = now() + Duration::from_secs(60);
-        loop {
-            let text = fs::read_to_string(&told).unwrap_or_default();
-            if let Some((http, rtmp)) = text.split_once(' ') {
-                let address = |text: &str| text.parse().expect("an address");
-                return Self { child, http: address(http), rtmp: address(rtmp) };
+        let mut said = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let told = async {
+            while let Ok(Some(line)) = said.next_line().await {
+                // The test harness may have begun the line.
+                if let Some((_, addresses)) = line.split_once(SAYS) {
+                    return Some(addresses.to_owned());
+                }
             }
-            let over = child.try_wait().expect("our child");
-            let said = || fs::read_to_string(config.with_extension("log")).unwrap_or_default();
-            assert!(over.is_none() && now() < deadline, "the server does not start: {over:?} {}", said());
-            std::thread::sleep(Duration::from_millis(5));
-        }
+            None
+        };
+        let told = tokio::time::timeout(START_TIMEOUT, told).await.ok().flatten();
+        let Some((http, rtmp)) = told.as_deref().and_then(|it| it.split_once(' ')) else {
+            panic!("the server does not start: {}", fs::read_to_string(log).unwrap_or_default());
+        };
+        let address = |text: &str| text.parse().expect("an address");
+        Self { child, http: address(http), rtmp: address(rtmp), _said: said }
     }
 
     /// Ends it without a goodbye.
-    pub(crate) fn kill(self) {}
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.expect("our child");
     }
 }
 
@@ -89,14 +91,8 @@ async fn a_server_to_be_killed() {
     let Some(config) = setting(CONFIG) else { return };
     let config = PathBuf::from(config);
     let server = Server::start(Config::load(Some(&config)).expect("readable")).await.expect("it starts");
-    let told = addresses(&config);
-    fs::write(told.with_extension("tmp"), format!("{} {}", server.http(), server.rtmp())).expect("written");
-    fs::rename(told.with_extension("tmp"), told).expect("renamed");
+    println!("{SAYS}{} {}", server.http(), server.rtmp());
     std::future::pending::<()>().await;
-}
-
-fn addresses(config: &Path) -> PathBuf {
-    config.with_extension("addresses")
 }
 
 /// What is in the database before a node starts: an administrator, some channels of his, a key for each.
@@ -143,9 +139,4 @@ impl Inside {
         let (hook, _) = webhooks.expect("a sender").add(None, url, &[]).await.expect("added");
         hook.id
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a test gives up by the clock")]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -25,7 +25,8 @@ async fn two_nodes_share_accounts_grants_and_channels_and_one_takes_over_from_th
         (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
     let receiver = Receiver::start().await;
     let settings = format!(
-        "database.url = {url:?}\ndatabase.secret_file = {:?}\nwebhooks.allow_networks = [\"127.0.0.0/8\"]\n",
+        "database.url = {url:?}\ndatabase.secret_file = {:?}\nwebhooks.allow_networks = [\"127.0.0.0/8\"]\n\
+         hls.recording.enabled = false\n",
         here.path().join("secret.key")
     );
     // Both at once, on a database without a table, with a secret that one of them makes.
@@ -94,7 +95,7 @@ async fn two_nodes_share_accounts_grants_and_channels_and_one_takes_over_from_th
     let elsewhere = publish(other.rtmp, &inside.keys[1]).await.expect("free");
 
     // Killed: after its lease, and not before, the other one takes the Channel.
-    one.kill();
+    one.kill().await;
     let mut pace = tokio::time::interval(Duration::from_millis(250));
     let taken = async || {
         pace.tick().await;

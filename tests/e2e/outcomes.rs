@@ -122,7 +122,7 @@ async fn the_end_of_a_recording_is_in_the_outbox_once_however_often_the_server_i
         (metric(&node, "swiftwater_recording_parts_total").await >= 1.0).then_some(())
     })
     .await;
-    node.kill();
+    node.kill().await;
     drop(publication);
     assert_eq!(ends(data.path(), &hook).await, Vec::<String>::new());
 
@@ -132,7 +132,7 @@ async fn the_end_of_a_recording_is_in_the_outbox_once_however_often_the_server_i
     assert_eq!(told[0].2["data"]["repaired"], true, "{told:?}");
     let recording = told[0].2["data"]["recording"].as_str().expect("an id").to_owned();
     all_told(&node).await;
-    node.kill();
+    node.kill().await;
     let once = vec![format!("evt_recording_ready_{recording}")];
     assert_eq!(ends(data.path(), &hook).await, once);
 
@@ -144,7 +144,7 @@ async fn the_end_of_a_recording_is_in_the_outbox_once_however_often_the_server_i
     fs::write(&manifest, about.to_string()).expect("written");
     let node = Node::start(data.path(), SETTINGS).await;
     all_told(&node).await;
-    node.kill();
+    node.kill().await;
     assert_eq!(ends(data.path(), &hook).await, once);
     let about: Value = serde_json::from_slice(&fs::read(&manifest).expect("there")).expect("JSON");
     assert_eq!(about.get("untold"), None, "{about}");

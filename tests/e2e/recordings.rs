@@ -1,28 +1,24 @@
 //! Recordings: they play when the stream is over, and after the server was killed in the middle of it.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use media::{ChannelName, Kind};
+use media::Kind;
 use serde_json::Value;
-use server::{Config, Server};
 use tests::process::setting;
 use tests::rtmp::{Numbered, audio_mark, video_mark};
 use tests::stage::{CHANNEL, KEY};
 use tests::{Process, Stage, eventually, source};
+
+use crate::node::Node;
 
 /// Kills in a run; `SWIFTWATER_TEST_KILLS` says another number.
 const KILLS: u32 = 3;
 
 /// What was sent this long before a kill is in the recording.
 const SAFE_AFTER: Duration = Duration::from_millis(200);
-
-/// The data directory of a server that is started to be killed.
-const DATA: &str = "SWIFTWATER_TEST_SERVER_DATA";
 
 /// Frames of sound that may be earlier than the first picture.
 const EARLY_SOUND: u32 = 3;
@@ -128,8 +124,7 @@ async fn what_was_sent_before_a_kill_is_in_the_recording() {
         random ^= random << 17;
         let after = Duration::from_millis(400 + random % 7000);
         let data = tempfile::tempdir().expect("a folder");
-        let path = data.path().to_owned();
-        let sent = tokio::task::spawn_blocking(move || publish_and_kill(&path, after)).await.expect("it ran");
+        let sent = publish_and_kill(data.path(), after).await;
         let (video, audio) = recovered(data.path()).await;
         let safe = |frames: &[Instant]| {
             frames.iter().take_while(|at| **at + SAFE_AFTER < sent.killed).count() as u32
@@ -157,9 +152,20 @@ struct Sent {
     killed: Instant,
 }
 
-fn publish_and_kill(data: &Path, after: Duration) -> Sent {
-    let (child, addresses) = start(data);
-    let mut publication = Numbered::publish(addresses.rtmp, KEY).expect("published");
+async fn publish_and_kill(data: &Path, after: Duration) -> Sent {
+    let node = start(data).await;
+    let rtmp = node.rtmp;
+    let published = tokio::task::spawn_blocking(move || publish(rtmp, after)).await;
+    // The encoder is still there when the server is not.
+    let (_publication, mut sent) = published.expect("it ran");
+    sent.killed = now();
+    node.kill().await;
+    sent
+}
+
+/// Publishes for so long, and goes on.
+fn publish(rtmp: SocketAddr, after: Duration) -> (Numbered, Sent) {
+    let mut publication = Numbered::publish(rtmp, KEY).expect("published");
     let mut sent = Sent { video: Vec::new(), audio: Vec::new(), killed: now() };
     let began = now();
     while now() - began < after {
@@ -180,17 +186,13 @@ fn publish_and_kill(data: &Path, after: Duration) -> Sent {
             sent.audio.push(now());
         }
     }
-    sent.killed = now();
-    drop(child);
-    sent
+    (publication, sent)
 }
 
 /// Starts the server again, waits for the recording, and says which frames its segments hold.
 async fn recovered(data: &Path) -> (BTreeSet<String>, BTreeSet<String>) {
-    let folder = data.to_owned();
-    let started = tokio::task::spawn_blocking(move || start(&folder)).await;
-    let (_child, addresses) = started.expect("it ran");
-    let base = format!("http://{}", addresses.http);
+    let node = start(data).await;
+    let base = format!("http://{}", node.http);
     let ready = eventually("the recording is ready", Duration::from_secs(60), async || {
         let list =
             reqwest::get(format!("{base}/api/v1/recordings")).await.ok()?.json::<Value>().await.ok()?;
@@ -228,68 +230,9 @@ async fn marks(base: &str, wanted: &str) -> BTreeSet<String> {
     found.into_iter().collect()
 }
 
-/// A server that ends by SIGKILL, with its handle.
-struct KillOnDrop(Child);
-
-impl Drop for KillOnDrop {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Addresses {
-    http: SocketAddr,
-    rtmp: SocketAddr,
-}
-
 /// Starts a server in a process of its own.
-fn start(data: &Path) -> (KillOnDrop, Addresses) {
-    let told = data.join("addresses");
-    let _ = fs::remove_file(&told);
-    let child = KillOnDrop(
-        Command::new(std::env::current_exe().expect("this test"))
-            .args(["--exact", "recordings::a_server_to_be_killed", "--nocapture"])
-            .env(DATA, data)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("this very program"),
-    );
-    let deadline = now() + Duration::from_secs(60);
-    loop {
-        let text = fs::read_to_string(&told).unwrap_or_default();
-        if let Some((http, rtmp)) = text.split_once(' ') {
-            let address = |text: &str| text.parse().expect("an address");
-            return (child, Addresses { http: address(http), rtmp: address(rtmp) });
-        }
-        assert!(now() < deadline, "the server does not start");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// Not a test by itself: the server that the other one starts, by its environment.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_to_be_killed() {
-    let Some(data) = setting(DATA) else { return };
-    let mut config = Config::default();
-    config.http.listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    config.rtmp.listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    config.rtc.port = 0;
-    config.rtc.announce = vec!["127.0.0.1".to_owned()];
-    config.data.dir = data.clone().into();
-    config.channels = vec![control::ChannelConfig {
-        name: ChannelName::parse(CHANNEL).expect("valid"),
-        title: String::new(),
-        keys: vec![KEY.to_owned().into()],
-    }];
-    let server = Server::start(config).await.expect("it starts");
-    let told = Path::new(&data).join("addresses");
-    let text = format!("{} {}", server.http(), server.rtmp());
-    fs::write(told.with_extension("tmp"), text).expect("written");
-    fs::rename(told.with_extension("tmp"), told).expect("renamed");
-    std::future::pending::<()>().await;
+async fn start(data: &Path) -> Node {
+    Node::start(data, &format!("[[channels]]\nname = {CHANNEL:?}\nkeys = [{KEY:?}]\n")).await
 }
 
 #[expect(clippy::disallowed_methods, reason = "a live source runs by the clock")]
