@@ -285,3 +285,49 @@ async fn what_is_no_route_is_a_problem_too() {
     }
     stage.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_others_may_ask_and_hears_how_often() {
+    let stage = Stage::shared_with(|config| {
+        config.api.requests_per_minute = 3;
+        // A proxy says for whom it asks: nobody from afar can connect in a test.
+        config.http.public_url = Some("http://live.example".to_owned());
+    })
+    .await;
+    let http = reqwest::Client::new();
+    let url = stage.url("/api/v1/streams");
+    let from = |request: reqwest::RequestBuilder| {
+        request.header("origin", "https://site.example").header("x-forwarded-for", "203.0.113.9")
+    };
+    let asked = from(http.request(Method::OPTIONS, &url));
+    let asked = asked.header("access-control-request-method", "DELETE");
+    let asked = asked.header("access-control-request-headers", "authorization,content-type");
+    let answer = asked.send().await.expect("HTTP answers");
+    assert!(answer.status().is_success(), "{}", answer.status());
+    let header = |answer: &reqwest::Response, name: &str| {
+        answer.headers().get(name).map(|value| value.to_str().expect("ASCII").to_owned()).unwrap_or_default()
+    };
+    // Tokens from any page; no cookies.
+    assert_eq!(header(&answer, "access-control-allow-origin"), "*");
+    assert_eq!(header(&answer, "access-control-allow-credentials"), "");
+    assert!(header(&answer, "access-control-allow-methods").contains("DELETE"));
+    assert!(header(&answer, "access-control-allow-headers").contains("authorization"));
+    for left in ["2", "1", "0"] {
+        let answer = from(http.get(&url)).send().await.expect("HTTP answers");
+        assert_eq!(
+            (answer.status().as_u16(), header(&answer, "ratelimit-remaining")),
+            (200, left.to_owned())
+        );
+        assert_eq!(header(&answer, "ratelimit-limit"), "3");
+        assert!(header(&answer, "access-control-expose-headers").contains("ratelimit-remaining"));
+    }
+    let answer = from(http.get(&url)).send().await.expect("HTTP answers");
+    assert_eq!(
+        (answer.status().as_u16(), header(&answer, "access-control-allow-origin")),
+        (429, "*".to_owned())
+    );
+    assert_eq!(header(&answer, "retry-after"), header(&answer, "ratelimit-reset"));
+    let problem: Value = answer.json().await.expect("JSON");
+    assert_eq!((&problem["status"], problem["type"].as_str().is_some()), (&json!(429), true), "{problem}");
+    stage.stop().await;
+}
