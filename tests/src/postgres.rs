@@ -81,6 +81,18 @@ impl Postgres {
         String::from_utf8(output.stdout).expect("text")
     }
 
+    /// CPU of the server and of the processes that serve connections now, in seconds.
+    pub fn cpu_seconds(&self) -> f64 {
+        let own = self.server.id().to_string();
+        let processes = std::fs::read_dir("/proc").expect("Linux").flatten();
+        let of_us = processes.filter_map(|process| {
+            let pid = process.file_name().into_string().ok()?;
+            let (seconds, parent) = process_cpu(&pid)?;
+            (pid == own || parent == own).then_some(seconds)
+        });
+        of_us.sum()
+    }
+
     fn socket(&self) -> &Path {
         self.dir.path()
     }
@@ -92,6 +104,15 @@ impl Drop for Postgres {
         let _ = Command::new("kill").args(["-INT", &self.server.id().to_string()]).status();
         let _ = self.server.wait();
     }
+}
+
+/// CPU of a process so far in seconds, and the id of its parent. `pid` may be `self`.
+pub fn process_cpu(pid: &str) -> Option<(f64, String)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may have anything in it but is in brackets (proc(5)).
+    let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
+    let ticks: f64 = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
+    Some((ticks / 100.0, (*fields.get(1)?).to_owned()))
 }
 
 /// A program of the package, as its user.
