@@ -1,11 +1,14 @@
-//! A channel for followers, on our page: what keeps a viewer out, what lets him in, and grants that end while he watches.
+//! Channels that are not for everybody, on our page: what keeps a viewer out, what lets him in, grants that end while he
+//! watches, links with a grant, and what such a channel has left.
+
+use std::time::Duration;
 
 use media::Kind;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tests::source::StampedClip;
 use tests::stage::CHANNEL;
-use tests::{Stage, process, run_script};
+use tests::{Stage, eventually, process, run_script, source};
 
 use crate::{SCRIPT_TIMEOUT, number};
 
@@ -14,18 +17,25 @@ const PASSWORD: &str = "correct horse";
 /// Grants of three seconds, which the server takes for ten more, are watched for 22 s.
 const TOKENS_MIN: f64 = 4.0;
 
-/// The channel is for its followers, and `bob` is none yet.
-async fn for_followers(stage: &Stage) {
+/// Gives the channel a visibility; the cookie of its administrator.
+async fn shut(stage: &Stage, visibility: &str) -> String {
     let token = stage.server().setup_token().expect("there is no account yet").expose_secret().to_owned();
     let client = reqwest::Client::new();
     let body = json!({ "token": token, "login": "ana", "password": PASSWORD });
     let answer = client.post(stage.url("/api/v1/setup")).json(&body).send().await.expect("HTTP answers");
     let cookie = answer.headers()["set-cookie"].to_str().expect("ASCII").to_owned();
-    let change = client.patch(stage.url(&format!("/api/v1/channels/{CHANNEL}"))).header("cookie", cookie);
-    let changed = change.json(&json!({ "visibility": "followers" })).send().await.expect("HTTP answers");
+    let change = client.patch(stage.url(&format!("/api/v1/channels/{CHANNEL}"))).header("cookie", &cookie);
+    let changed = change.json(&json!({ "visibility": visibility })).send().await.expect("HTTP answers");
     assert!(changed.status().is_success(), "{changed:?}");
+    cookie
+}
+
+/// The channel is for its followers, and `bob` is none yet.
+async fn for_followers(stage: &Stage) {
+    shut(stage, "followers").await;
     let bob = json!({ "login": "bob", "password": PASSWORD });
-    let made = client.post(stage.url("/api/v1/users")).json(&bob).send().await.expect("HTTP answers");
+    let made = reqwest::Client::new().post(stage.url("/api/v1/users")).json(&bob);
+    let made = made.send().await.expect("HTTP answers");
     assert!(made.status().is_success(), "{made:?}");
 }
 
@@ -72,4 +82,52 @@ async fn a_channel_for_followers_plays_to_who_follows_it() {
 async fn a_channel_for_followers_plays_by_hls_where_udp_is_blocked() {
     let _alone = crate::alone().await;
     watch(false, json!(["--webrtc-ip-handling-policy=disable_non_proxied_udp"]), "hls").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_with_a_grant_opens_a_channel_live_and_what_it_has_left() {
+    let _alone = crate::alone().await;
+    let stage = Stage::start_with(|config| config.publish.reconnect_grace_s = 1).await;
+    let publisher = source::pattern(&stage.rtmp_url(), source::PLAIN);
+    let id = stage.live(&[Kind::Video, Kind::Audio]).await.id().to_string();
+    let cookie = shut(&stage, "signed").await;
+    let asked = reqwest::Client::new().post(stage.url(&format!("/api/v1/channels/{CHANNEL}/grants")));
+    let asked = asked.header("cookie", cookie).json(&json!({ "subject": "a friend", "seconds": 3600 }));
+    let made: Value = asked.send().await.expect("HTTP answers").json().await.expect("JSON");
+    let grant = made["token"].as_str().expect("a token");
+    let visit = async |over: bool| {
+        let input = json!({
+            "origin": stage.url(""), "channel": CHANNEL, "grant": grant, "over": over, "login": "ana",
+            "password": PASSWORD, "screenshots": process::setting("SWIFTWATER_TEST_SCREENSHOTS"),
+        });
+        let seen = run_script("link.mjs", input, SCRIPT_TIMEOUT).await;
+        assert_eq!(seen["errors"], json!([]), "{seen:#}");
+        for outside in ["guest", "forged"] {
+            assert_eq!(seen[outside], "none", "{outside} sees nothing: {seen:#}");
+        }
+        seen
+    };
+    let live = visit(false).await;
+    for (way, mode, opened) in
+        [("gateway", "webrtc", None), ("whep", "webrtc", Some("whep 201")), ("hls", "hls", Some("hls"))]
+    {
+        assert_eq!(live[way]["mode"], mode, "{live:#}");
+        assert!(number(&live[way], "frames") > 10.0, "{way} moves: {live:#}");
+        let by = live[way]["opened"].as_array().expect("a list");
+        assert!(opened.is_none_or(|opened| by.contains(&json!(opened))), "by {way}: {live:#}");
+    }
+    publisher.kill();
+    // The operator, on the server itself, sees all of them.
+    eventually("the recording plays", Duration::from_secs(40), async || {
+        let answer = reqwest::get(stage.url(&format!("/api/v1/recordings/{id}"))).await.ok()?;
+        answer.json::<Value>().await.ok()?["hls"].is_string().then_some(())
+    })
+    .await;
+    let over = visit(true).await;
+    assert_eq!(over["signed"], 200, "{over:#}");
+    for who in ["link", "owner"] {
+        assert_eq!((&over[who]["mode"], &over[who]["vod"]), (&json!("recording"), &json!(true)), "{over:#}");
+        assert!(number(&over[who], "frames") > 10.0, "{who} sees it move: {over:#}");
+    }
+    stage.stop().await;
 }
