@@ -1,5 +1,5 @@
 // Somebody else's player on somebody else's page plays our HLS.
-// Input: { url, player: hls.js | shaka | video.js | native, browser: chromium | firefox, seconds, settle, settings, back }.
+// Input: { url, player: hls.js | shaka | video.js | native, browser: chromium | firefox, seconds, settle, settings, latencyMax, back }.
 // `settle`: seconds from the first picture to the first look. `back`, of hls.js: then so many seconds back, and to the end again.
 
 import { input, report, withChromium } from './lib/chromium.mjs';
@@ -13,8 +13,8 @@ async function play(tab, served) {
   await tab.evaluate(([player, url, settings]) => begin(player, url, settings), [input.player, input.url, input.settings ?? {}]);
   const playingMs = Date.now() - opened;
   await new Promise((done) => setTimeout(done, 1000 * (input.settle ?? 0)));
-  const seen = await tab.evaluate((seconds) => look(seconds), input.seconds ?? 8);
-  const travelled = input.back ? await tab.evaluate((seconds) => travel(seconds), input.back) : {};
+  const seen = await tab.evaluate(([seconds, latest]) => steady(seconds, latest), [input.seconds ?? 8, input.latencyMax]);
+  const travelled = input.back ? await tab.evaluate(([seconds, latest]) => travel(seconds, latest), [input.back, input.latencyMax]) : {};
   return { playingMs, ...seen, ...travelled };
 }
 

@@ -16,6 +16,9 @@ const LOW_LATENCY_MS_MAX: f64 = 2500.0 + 2000.0;
 /// The default of the configuration.
 const PART_TARGET: Duration = Duration::from_millis(500);
 
+/// Pictures per second, of 30, that are no still.
+const MOVES: f64 = 15.0;
+
 /// Who goes back goes to before his first look.
 const BEFORE_SECONDS: u64 = 4;
 
@@ -40,7 +43,7 @@ async fn plays_parts_of(
         config.hls.window_segments = 6;
     })
     .await;
-    let _clip = StampedClip::rtmp_at(30, &stage.rtmp_url(), 60);
+    let _clip = StampedClip::rtmp_small(&stage.rtmp_url(), 60);
     stage.live(&[Kind::Video, Kind::Audio]).await;
     let url = stage.url(&format!("/hls/{CHANNEL}/master.m3u8"));
     for _ in 0..10 {
@@ -51,25 +54,26 @@ async fn plays_parts_of(
     let looked = seconds(10);
     let input = json!({
         "url": url, "player": player, "browser": browser, "seconds": looked, "settle": 6, "settings": settings,
+        "latencyMax": latency_max,
         "back": (player == "hls.js").then_some(looked + BEFORE_SECONDS),
     });
-    let seen = run_script("players.mjs", input, SCRIPT_TIMEOUT + Duration::from_secs(looked)).await;
+    let seen = run_script("players.mjs", input, SCRIPT_TIMEOUT + Duration::from_secs(3 * looked)).await;
     eprintln!("{player} in {browser}: {seen:#}");
-    assert!(number(&seen, "stamped") > 15.0 * looked as f64, "the picture moves: {seen:#}");
-    assert_eq!(seen["backwards"], 0, "{seen:#}");
-    assert!(number(&seen, "latencyMedianMs") < latency_max, "{seen:#}");
+    assert!(number(&seen, "stamped") > MOVES * looked as f64, "the picture moves: {seen}");
+    assert_eq!(seen["backwards"], 0, "{seen}");
+    assert!(number(&seen, "latencyMedianMs") < latency_max, "{seen}");
     if player == "hls.js" {
         let (rewound, returned) = (&seen["rewound"], &seen["returned"]);
         let far = 1000.0 * (looked + BEFORE_SECONDS) as f64;
         let went = number(rewound, "latencyMedianMs") - number(&seen, "latencyMedianMs");
-        assert!((went - far).abs() < 2500.0, "went {went} ms back: {seen:#}");
+        assert!((went - far).abs() < 2500.0, "went {went} ms back: {seen}");
         for there in [rewound, returned] {
-            assert!(number(there, "stamped") > 45.0, "the picture moves: {seen:#}");
+            assert!(number(there, "stamped") > MOVES * 4.0, "the picture moves: {seen}");
         }
-        assert!(number(returned, "latencyMedianMs") < latency_max, "{seen:#}");
+        assert!(number(returned, "latencyMedianMs") < latency_max, "{seen}");
     }
     let faults = seen["faults"].as_array().expect("a list");
-    assert!(faults.iter().all(|fault| !fault.as_str().unwrap_or_default().starts_with("fatal")), "{seen:#}");
+    assert!(faults.iter().all(|fault| !fault.as_str().unwrap_or_default().starts_with("fatal")), "{seen}");
     stage.stop().await;
 }
 

@@ -16,7 +16,7 @@ const SLACK_MS: f64 = 6000.0;
 
 async fn go_back_and_return(flags: Value, via: Option<&str>) -> Value {
     let stage = Stage::start().await;
-    let _clip = StampedClip::rtmp(&stage.rtmp_url(), 50);
+    let _clip = StampedClip::rtmp_small(&stage.rtmp_url(), 60);
     stage.live(&[Kind::Video, Kind::Audio]).await;
     let input = json!({
         "origin": stage.url(""), "channel": CHANNEL, "backSeconds": BACK_S, "flags": flags, "via": via,

@@ -32,9 +32,21 @@ pub fn pattern(url: &str, video: &[&str]) -> Process {
 /// x264 without B-frames and without delay: arguments for [`pattern`].
 pub const PLAIN: &[&str] = &["-preset", "ultrafast", "-tune", "zerolatency"];
 
-const WIDTH: usize = 1280;
-const HEIGHT: usize = 720;
 const FPS: u64 = 25;
+
+/// How large and how often.
+#[derive(Clone, Copy)]
+struct Pictures {
+    width: usize,
+    height: usize,
+    fps: u64,
+}
+
+/// The clip as it is.
+const WHOLE: Pictures = Pictures { width: 1280, height: 720, fps: FPS };
+/// A quarter of its pixels, at 30 per second, of which RTMP's whole milliseconds are off by up to half a one. For tests
+/// of what players do with segments: an encoder, a server and a browser without a GPU share two cores.
+const SMALL: Pictures = Pictures { width: 640, height: 360, fps: 30 };
 
 /// Plays the clip in a loop through an encoder, stamping the strip just before encoding.
 pub struct StampedClip {
@@ -48,15 +60,16 @@ impl StampedClip {
     /// Starts. `encode`: arguments of the encoder after its inputs, for example codecs and the target.
     /// Input 0 is the stamped picture, input 1 the sound of the clip, in a loop.
     pub fn start(ffmpeg: &str, encode: &[&str]) -> Self {
-        Self::start_at(FPS, ffmpeg, encode)
+        Self::start_at(WHOLE, ffmpeg, encode)
     }
 
-    fn start_at(fps: u64, ffmpeg: &str, encode: &[&str]) -> Self {
+    fn start_at(pictures: Pictures, ffmpeg: &str, encode: &[&str]) -> Self {
         let clip = clip();
+        let size = format!("{}x{}", pictures.width, pictures.height);
         let mut decoder = Command::new("ffmpeg")
             .args(["-hide_banner", "-nostdin", "-loglevel", "error", "-stream_loop", "-1", "-i"])
             .arg(&clip)
-            .args(["-an", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-"])
+            .args(["-an", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", &size, "-"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -71,9 +84,9 @@ impl StampedClip {
                 "-pix_fmt",
                 "yuv420p",
                 "-s",
-                "1280x720",
+                &size,
             ])
-            .args(["-r", &fps.to_string(), "-thread_queue_size", "64", "-i", "-"])
+            .args(["-r", &pictures.fps.to_string(), "-thread_queue_size", "64", "-i", "-"])
             .args(["-stream_loop", "-1", "-thread_queue_size", "64", "-i"])
             .arg(&clip)
             .args(["-map", "0:v", "-map", "1:a"])
@@ -86,23 +99,27 @@ impl StampedClip {
         let frames = decoder.stdout.take().expect("piped");
         let sink = encoder.stdin.take().expect("piped");
         let stopped = Arc::clone(&stop);
-        let stamper = std::thread::spawn(move || stamp(frames, sink, fps, &stopped));
+        let stamper = std::thread::spawn(move || stamp(frames, sink, pictures, &stopped));
         Self { stop, stamper: Some(stamper), decoder, encoder }
     }
 
     /// By RTMP, H.264 without B-frames and AAC at 44.1 kHz, a keyframe every `gop` frames.
     pub fn rtmp(url: &str, gop: u32) -> Self {
-        Self::rtmp_at(FPS, url, gop)
+        Self::rtmp_of(WHOLE, url, gop)
     }
 
-    /// The same at `fps` pictures per second: with 30 of them RTMP's whole milliseconds are off by up to half a one.
-    pub fn rtmp_at(fps: u64, url: &str, gop: u32) -> Self {
+    /// The same, 640x360 at 30 pictures per second.
+    pub fn rtmp_small(url: &str, gop: u32) -> Self {
+        Self::rtmp_of(SMALL, url, gop)
+    }
+
+    fn rtmp_of(pictures: Pictures, url: &str, gop: u32) -> Self {
         let gop = gop.to_string();
         let video =
             ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-bf", "0", "-g", &gop];
         let rate = ["-b:v", "2500k", "-maxrate", "2500k", "-bufsize", "2500k"];
         let audio = ["-c:a", "aac", "-ar", "44100", "-ac", "2", "-b:a", "128k", "-f", "flv", url];
-        Self::start_at(fps, "ffmpeg", &[&video[..], &rate[..], &audio[..]].concat())
+        Self::start_at(pictures, "ffmpeg", &[&video[..], &rate[..], &audio[..]].concat())
     }
 
     /// By WHIP from ffmpeg 9, H.264 without B-frames and Opus, a keyframe every `gop` frames. It sends none when it is
@@ -131,19 +148,19 @@ impl Drop for StampedClip {
     }
 }
 
-/// Draws counter and clock into each frame at the moment at which it goes to the encoder, at `fps` per second.
+/// Draws counter and clock into each frame at the moment at which it goes to the encoder.
 #[expect(clippy::disallowed_methods, reason = "a live source runs by the clock")]
-fn stamp(mut frames: ChildStdout, mut sink: ChildStdin, fps: u64, stop: &AtomicBool) {
-    let mut frame = vec![0u8; WIDTH * HEIGHT * 3 / 2];
+fn stamp(mut frames: ChildStdout, mut sink: ChildStdin, pictures: Pictures, stop: &AtomicBool) {
+    let mut frame = vec![0u8; pictures.width * pictures.height * 3 / 2];
     let started = Instant::now();
     for counter in 0u64.. {
         if stop.load(Ordering::Relaxed) || frames.read_exact(&mut frame).is_err() {
             return;
         }
-        let due = started + Duration::from_micros(counter * 1_000_000 / fps);
+        let due = started + Duration::from_micros(counter * 1_000_000 / pictures.fps);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        draw(&mut frame, &strip::encode(counter as u32, wall.as_millis() as u64));
+        draw(&mut frame, pictures, &strip::encode(counter as u32, wall.as_millis() as u64));
         if sink.write_all(&frame).is_err() {
             return;
         }
@@ -151,17 +168,18 @@ fn stamp(mut frames: ChildStdout, mut sink: ChildStdin, fps: u64, stop: &AtomicB
 }
 
 /// Draws the strip into the top rows of a planar 4:2:0 picture.
-fn draw(frame: &mut [u8], bits: &[u8; strip::CELLS / 8]) {
-    let rows = strip::rows(HEIGHT);
-    let cell_width = WIDTH / strip::CELLS;
-    let (luma, chroma) = frame.split_at_mut(WIDTH * HEIGHT);
-    for line in luma.chunks_mut(WIDTH).take(rows) {
+fn draw(frame: &mut [u8], pictures: Pictures, bits: &[u8; strip::CELLS / 8]) {
+    let Pictures { width, height, .. } = pictures;
+    let rows = strip::rows(height);
+    let cell_width = width / strip::CELLS;
+    let (luma, chroma) = frame.split_at_mut(width * height);
+    for line in luma.chunks_mut(width).take(rows) {
         for (cell, pixels) in line.chunks_mut(cell_width).enumerate() {
             let light = (bits[cell / 8] >> (7 - cell % 8)) & 1 == 1;
             pixels.fill(if light { 235 } else { 16 });
         }
     }
-    for plane in chroma.chunks_mut(WIDTH * HEIGHT / 4) {
-        plane[..WIDTH / 2 * rows / 2].fill(128);
+    for plane in chroma.chunks_mut(width * height / 4) {
+        plane[..width / 2 * rows / 2].fill(128);
     }
 }

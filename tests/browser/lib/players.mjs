@@ -89,29 +89,38 @@ async function look(seconds) {
 }
 
 /**
- * Runs inside the page: hls.js goes `seconds` back, and to the end again. What is seen there, and how long each jump took. Where
- * the source itself stood still on a busy machine it looks again, twice at most.
+ * Runs inside the page: what is seen once the picture moves, at most so late, in the last of three looks at the latest. On a busy
+ * machine a source, an encoder or a browser stands still for a second, and a player needs some to be over it.
  */
-async function travel(seconds) {
-  /** Pictures in 4 s of 30 per second that are no still. */
-  const MOVES = 45;
+async function steady(seconds, latencyMax = Number.POSITIVE_INFINITY) {
+  /** Pictures per second, of 30, that are no still. */
+  const MOVES = 15;
+  let seen;
+  let looks = 0;
+  while (looks < 3 && !(seen?.stamped > MOVES * seconds && seen.latencyMedianMs < latencyMax)) {
+    seen = await look(seconds);
+    looks += 1;
+  }
+  return { ...seen, looks };
+}
+
+/** Runs inside the page: hls.js goes `seconds` back, and to the end again. What is seen there, and how long each jump took. */
+async function travel(seconds, latencyMax) {
   const video = document.querySelector('video');
-  const to = async (time) => {
+  const to = async (time, latest) => {
     const began = performance.now();
     const there = new Promise((done) => video.addEventListener('seeked', done, { once: true }))
       .then(() => new Promise((done) => video.requestVideoFrameCallback(done)));
     video.currentTime = time;
     const arrived = await Promise.race([there.then(() => true), probe.sleep(30_000).then(() => false)]);
     const ms = performance.now() - began;
-    let seen;
-    let looks = 0;
-    for (; looks < 3 && !(seen?.stamped > MOVES); looks += 1) seen = await look(4);
+    const seen = await steady(4, latest);
     if (!arrived) throw new Error(`no picture at ${time}: ${JSON.stringify({ ...seen, readyState: video.readyState, seeking: video.seeking })}`);
     // Which frame it shows: a place counts from the beginning of a playlist, not from the clock.
-    return { ms, looks, ...seen };
+    return { ms, ...seen };
   };
   const rewound = await to(Math.max(0, video.currentTime - seconds));
-  const returned = await to(window.engine.liveSyncPosition);
+  const returned = await to(window.engine.liveSyncPosition, latencyMax);
   return { rewound, returned };
 }
 
@@ -122,7 +131,7 @@ export async function page(player) {
   const engine = files === null ? '' : readFileSync(bundle(...files), 'utf8');
   const html = `<!doctype html><meta charset="utf-8"><title>${player}</title>
 <video muted autoplay playsinline style="width: 640px"></video>
-<script src="/engine.js"></script><script>(${probe.toString()})(); ${begin.toString()} ${look.toString()} ${travel.toString()}</script>`;
+<script src="/engine.js"></script><script>(${probe.toString()})(); ${begin.toString()} ${look.toString()} ${steady.toString()} ${travel.toString()}</script>`;
   const server = createServer((request, response) => {
     const script = request.url === '/engine.js';
     response.setHeader('content-type', script ? 'text/javascript' : 'text/html');
