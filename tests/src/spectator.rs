@@ -79,8 +79,10 @@ pub struct Spectator {
     next: Instant,
     /// Newest number per SSRC, as the headers say.
     seen: HashMap<u32, u16>,
+    /// Which numbers came to a full viewer, as the headers say; sound that was asked for again comes as it was.
+    came: HashMap<u32, Numbers>,
     /// The same of what was decrypted.
-    decrypted: HashMap<u32, Decrypted>,
+    decrypted: HashMap<u32, Numbers>,
     random: u64,
     tally: Arc<Tally>,
 }
@@ -129,6 +131,7 @@ impl Spectator {
             connected: false,
             next: posted,
             seen: HashMap::new(),
+            came: HashMap::new(),
             decrypted: HashMap::new(),
             random: u64::from(address.port()),
             tally,
@@ -262,7 +265,8 @@ impl Spectator {
         let number = u16::from_be_bytes([datagram[2], datagram[3]]);
         let ssrc = u32::from_be_bytes([datagram[8], datagram[9], datagram[10], datagram[11]]);
         if self.manner.full && self.repair != Some(ssrc) {
-            tally.full.received.fetch_add(1, Ordering::Relaxed);
+            let is_new = self.came.entry(ssrc).or_default().note_short(number);
+            tally.full.received.fetch_add(u64::from(is_new), Ordering::Relaxed);
         }
         if self.manner.traced && tally.trace.on.load(Ordering::Relaxed) {
             let arrival = Arrival { at: now, bytes: datagram.len(), video: ssrc == self.video };
@@ -281,9 +285,9 @@ impl Spectator {
     }
 }
 
-/// What was decrypted of an SSRC: a repetition that crosses another one fills no second hole.
+/// What came of an SSRC: a repetition that crosses another one fills no second hole.
 #[derive(Default)]
-struct Decrypted {
+struct Numbers {
     /// One more than the newest number; zero if nothing came.
     end: u64,
     /// Bit `number % WINDOW`: it came. For the `WINDOW` numbers below `end`.
@@ -293,7 +297,15 @@ struct Decrypted {
 /// Numbers behind the newest in which a hole may still be filled: 3 s of 2.5 Mbit/s.
 const WINDOW: u64 = 1024;
 
-impl Decrypted {
+impl Numbers {
+    /// A number of 16 bits came, next to the newest one. Whether it was not here before.
+    fn note_short(&mut self, number: u16) -> bool {
+        // The first turn is the second one, so that what is older than the first number has a number too.
+        let newest = if self.end == 0 { 1 << 16 | u64::from(number) } else { self.end - 1 };
+        let step = number.wrapping_sub(newest as u16) as i16;
+        self.note(newest.wrapping_add_signed(step.into())).is_some()
+    }
+
     /// A number came. How many holes that opened, less the one that it filled; `None`: it was here before, or
     /// is too old to say.
     fn note(&mut self, number: u64) -> Option<i64> {
@@ -362,8 +374,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_number_counts_once_also_where_it_wraps() {
+        let mut seen = Numbers::default();
+        for (number, is_new) in [
+            (65_534, true),
+            (65_533, true),
+            (65_535, true),
+            (1, true),
+            (65_535, false),
+            (0, true),
+            (1, false),
+        ] {
+            assert_eq!(seen.note_short(number), is_new, "{number}");
+        }
+    }
+
+    #[test]
     fn holes_open_and_close_once() {
-        let mut seen = Decrypted::default();
+        let mut seen = Numbers::default();
         let table = [
             (1000, Some(0)),
             (1001, Some(0)),

@@ -60,7 +60,7 @@ impl Tally {
         self.connected.load(Ordering::Relaxed)
     }
 
-    /// Media packets that came to full viewers and were not dropped on purpose.
+    /// Media packets that came to full viewers and were not dropped on purpose, each once.
     pub fn full_received(&self) -> u64 {
         self.full.received.load(Ordering::Relaxed)
     }
