@@ -6,13 +6,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use media::StreamId;
 
 use super::ledger::{Confirmed, Ledger};
+use super::lists::{self, List, MASTER};
+use super::object;
 use crate::bucket::{Fault, Headers, Reason};
 use crate::file_name::FileName;
-use crate::recording::{Entry, Plan, Recording, RecordingState, Segment, Uploaded, read_on};
+use crate::recording::{Entry, Plan, Recording, RecordingState, Uploaded, read_on};
 use crate::routes::FOREVER;
 use crate::vod;
 
@@ -26,12 +27,6 @@ const LISTS_INTERVAL: Duration = Duration::from_secs(4);
 
 /// Times that a file is read in vain before it is left out. The recording is not complete then, and stays on disk.
 const READS_MAX: u32 = 3;
-
-/// A playlist that grows: caches before the bucket ask again as often as players do.
-const GROWING: &str = "public, max-age=2";
-
-const PLAYLIST: &str = "application/vnd.apple.mpegurl";
-const MASTER: &str = "master.m3u8";
 
 /// A recording on its way.
 #[derive(Debug)]
@@ -72,14 +67,6 @@ pub(crate) enum Task {
     Put { name: String, file: PathBuf, bytes: u64, headers: Headers },
     Remove { name: String },
     Lists(Vec<List>),
-}
-
-/// A playlist.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct List {
-    pub(crate) name: String,
-    pub(crate) text: Bytes,
-    pub(crate) headers: Headers,
 }
 
 impl Task {
@@ -238,7 +225,7 @@ impl Backlog {
         if self.lists_due(now) {
             self.stale = false;
             self.lists_at = Some(now + LISTS_INTERVAL);
-            let lists = self.lists();
+            let lists = lists::of(&self.plan, &self.ledger, !self.is_live());
             if !lists.is_empty() {
                 self.running.insert(MASTER.to_owned());
                 return Ok(Some(Task::Lists(lists)));
@@ -355,7 +342,7 @@ impl Backlog {
         }
         self.ledger.sync()?;
         let mut read = Self::open(self.id, &self.folder, self.about.clone())?;
-        let lists = read.lists();
+        let lists = lists::of(&read.plan, &read.ledger, true);
         Ok((read.is_idle() && lists.is_empty()).then(|| {
             read.sent.complete = true;
             read.sent
@@ -386,44 +373,6 @@ impl Backlog {
         }
     }
 
-    /// The playlists that the bucket does not have like this, the Multivariant Playlist last.
-    fn lists(&self) -> Vec<List> {
-        let ended = !self.is_live();
-        let cache = if ended { vod::LISTED } else { GROWING };
-        let headers = Headers { content_type: PLAYLIST, cache, disposition: None };
-        let list = |name: String, text: String| List { name, text: text.into(), headers: headers.clone() };
-        let mut lists = Vec::new();
-        let mut listed = HashSet::new();
-        for rendition in self.plan.playable() {
-            let confirmed = |segment: &Segment| {
-                segment.closed.is_some()
-                    && (segment.is_hole()
-                        || segment
-                            .msn
-                            .is_some_and(|msn| self.has(&object(&rendition.name, FileName::Segment(msn)))))
-            };
-            let segments = rendition.segments.iter().take_while(|it| confirmed(it)).count();
-            let inits =
-                rendition.inits.keys().all(|it| self.has(&object(&rendition.name, FileName::Init(*it))));
-            if inits && rendition.segments[..segments].iter().any(|it| !it.is_hole()) {
-                let extent = vod::Extent { target_s: self.plan.target_s, segments, ended };
-                let text = vod::media(rendition, &extent);
-                lists.push(list(format!("{}/index.m3u8", rendition.name), text));
-                listed.insert(rendition.name.as_str());
-            }
-        }
-        if !listed.is_empty() {
-            let master = vod::multivariant(&self.plan, &|it| listed.contains(it.name.as_str()));
-            lists.push(list(MASTER.to_owned(), master.to_string()));
-        }
-        lists.retain(|it| self.ledger.get(&it.name) != Some(it.confirmed()));
-        lists
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.ledger.get(name).is_some()
-    }
-
     fn finish(&mut self, name: &str) {
         self.running.remove(name);
         self.jobs.remove(name);
@@ -441,16 +390,4 @@ impl Backlog {
             },
         }
     }
-}
-
-impl List {
-    fn confirmed(&self) -> Confirmed {
-        // A playlist that grew to the end says so, and its lifetime is another one.
-        let sum = crc32fast::hash(&self.text) ^ crc32fast::hash(self.headers.cache.as_bytes());
-        Confirmed { bytes: self.text.len() as u64, sum }
-    }
-}
-
-fn object(rendition: &str, file: FileName) -> String {
-    format!("{rendition}/{}", file.uri())
 }

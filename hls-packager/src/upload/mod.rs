@@ -13,6 +13,7 @@ mod backlog;
 mod counters;
 mod inbox;
 mod ledger;
+mod lists;
 mod pace;
 mod uploader;
 
@@ -21,5 +22,13 @@ pub use counters::StorageStats;
 pub(crate) use inbox::{Inbox, News, Wake};
 pub(crate) use ledger::FILE as LEDGER;
 pub(crate) use uploader::run;
+
+use crate::file_name::FileName;
+
+/// The name of an object, below that of its recording.
+fn object(rendition: &str, file: FileName) -> String {
+    format!("{rendition}/{}", file.uri())
+}
+
 #[cfg(test)]
 mod tests;

@@ -67,7 +67,7 @@ impl Growing {
                         for uri in text.lines().filter(|it| !it.starts_with('#') && *it != "gap.m4s") {
                             let path = Path::new(&list.name).with_file_name(uri);
                             let name = path.to_string_lossy();
-                            let known = |it: &crate::upload::backlog::List| it.name == name;
+                            let known = |it: &crate::upload::lists::List| it.name == name;
                             assert!(
                                 self.there.contains(&*name)
                                     || self.lists.contains_key(&*name)
