@@ -101,6 +101,7 @@ impl Recordings {
     pub(super) fn work(&self) {
         loop {
             self.retain();
+            self.progressed();
             let Some((finish, remove)) = self.chores.next() else { return };
             for path in remove {
                 self.clear(path);

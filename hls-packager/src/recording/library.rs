@@ -63,6 +63,9 @@ pub struct Recordings {
     writing: Mutex<()>,
     pub(super) chores: Chores,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Told whenever a thread or the uploader has done something.
+    #[cfg(test)]
+    pub(crate) progress: tokio::sync::Notify,
     _lock: File,
 }
 
@@ -107,6 +110,8 @@ impl Recordings {
             writing: Mutex::default(),
             chores: Chores::new(waiting),
             threads: Mutex::default(),
+            #[cfg(test)]
+            progress: tokio::sync::Notify::new(),
             _lock: lock,
         });
         let worker = Arc::clone(&library);
@@ -308,9 +313,17 @@ impl Recordings {
         Some(changed)
     }
 
+        self.progressed();
     pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<StreamId, Recording>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+    /// Something was done. Only tests wait for that.
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "tests wait for it"))]
+    pub(crate) fn progressed(&self) {
+        #[cfg(test)]
+        self.progress.notify_waiters();
+    }
+
 }
 
 /// Whose folder that was, by its name.

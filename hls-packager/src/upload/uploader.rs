@@ -348,6 +348,7 @@ impl Uploader<'_> {
         ] {
             gauge.store(value, Ordering::Relaxed);
         }
+        self.recordings.progressed();
     }
 }
 

@@ -1,9 +1,10 @@
 //! Recordings that are over: all of each arrives, once, whatever the bucket does meanwhile.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
@@ -11,6 +12,7 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
 use media::StreamId;
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -20,6 +22,9 @@ use crate::bucket::{Bucket, Headers, KeepLocal, Reason};
 use crate::recording::{Recording, RecordingConfig, RecordingState, Recordings, Storage, recorded};
 use crate::upload::pace::UPLOADS_MAX;
 use crate::vod_routes;
+
+/// For the slowest of machines.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A folder with recordings, and a node that uploads them into a bucket.
 struct Node {
@@ -32,11 +37,10 @@ impl Node {
     fn start(root: &Path, memory: &Arc<Memory>, config: RecordingConfig, keep: KeepLocal) -> Self {
         let bucket = Bucket::over(Arc::clone(memory) as _, "live/recordings", keep);
         // What the node before it had under way may hold the folder for a moment.
-        let recordings = (0..100_000).find_map(|_| {
-            std::thread::yield_now();
-            Recordings::open(config.clone(), root, Some(bucket.clone())).ok()
-        });
-        let recordings = recordings.expect("opened");
+        let folder = File::create(root.join(".lock")).expect("a file");
+        folder.lock().expect("given back");
+        drop(folder);
+        let recordings = Recordings::open(config, root, Some(bucket)).expect("opened");
         let stop = CancellationToken::new();
         let task = tokio::task::spawn_local(Arc::clone(&recordings).upload(stop.clone()));
         Self { recordings, stop, task }
@@ -57,16 +61,44 @@ impl Node {
         self.until(id, |it| it.uploaded.as_ref().is_some_and(|it| it.complete)).await
     }
 
-    /// Virtual time passes as fast as there is nothing to do; the recordings' own thread takes real time.
+    /// Looks whenever something was done. Virtual time passes while there is nothing to do; the recordings' own thread takes
+    /// real time, and so does whoever gives up because it is stuck.
     async fn eventually<T>(&self, what: &str, look: impl Fn() -> Option<T>) -> T {
-        for _ in 0..200_000 {
+        let mut patience = Patience::new();
+        loop {
+            let mut done = std::pin::pin!(self.recordings.progress.notified());
+            // From here on nothing that is done is missed.
+            done.as_mut().enable();
             if let Some(found) = look() {
                 return found;
             }
-            std::thread::yield_now();
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::select! {
+                () = done => {}
+                _ = &mut patience.over => {
+                    let (list, stats) = (self.recordings.list(None, None, 9), self.recordings.storage_stats());
+                    panic!("{what}: {list:?} {stats:?}")
+                }
+            }
         }
-        panic!("{what}: {:?} {:?}", self.recordings.list(None, None, 9), self.recordings.storage_stats());
+    }
+}
+
+/// Over after so much real time that whoever is not done by then is stuck.
+struct Patience {
+    over: oneshot::Receiver<()>,
+    _waits: mpsc::Sender<()>,
+}
+
+impl Patience {
+    fn new() -> Self {
+        let (waits, ended) = mpsc::channel::<()>();
+        let (tell, over) = oneshot::channel();
+        std::thread::spawn(move || {
+            if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                let _ = tell.send(());
+            }
+        });
+        Self { over, _waits: waits }
     }
 }
 
@@ -102,6 +134,12 @@ fn on_disk(root: &Path, id: StreamId) -> BTreeMap<String, Bytes> {
         found.insert(format!("{id}/video.mp4"), bytes.into());
     }
     found
+}
+
+/// Nothing of the media of a recording is on disk.
+fn is_bare(root: &Path, id: StreamId) -> bool {
+    let folder = root.join(id.to_string());
+    ["audio", "video", "video.mp4"].iter().all(|name| !folder.join(name).exists())
 }
 
 async fn in_bucket(memory: &Memory, id: StreamId) -> BTreeMap<String, Bytes> {
@@ -259,7 +297,7 @@ fn what_left_the_disk_plays_from_the_bucket_under_the_same_address() {
         node.stop().await;
         let node = Node::start(root.path(), &memory, config(), KeepLocal::UntilUploaded);
         node.until(id(1), |it| it.storage == Storage::S3).await;
-        node.eventually("no media on disk", || on_disk(root.path(), id(1)).is_empty().then_some(())).await;
+        node.eventually("no media on disk", || is_bare(root.path(), id(1)).then_some(())).await;
         assert_eq!(lists(&node).await, list);
         node.stop().await;
 
