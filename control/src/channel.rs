@@ -17,6 +17,28 @@ pub struct ChannelConfig {
     /// Its stream keys; each of them may publish.
     #[serde(default, serialize_with = "redacted")]
     pub keys: Vec<SecretString>,
+    /// How far its live viewers may go back, in seconds; left out, what the server says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewind_s: Option<u32>,
+    /// The same in MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewind_mib: Option<u32>,
+}
+
+impl ChannelConfig {
+    /// How far its live viewers may go back.
+    pub fn rewind(&self) -> Rewind {
+        Rewind { seconds: self.rewind_s, mib: self.rewind_mib }
+    }
+}
+
+/// How far the live viewers of a Channel may go back. What is left out is the server's to say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rewind {
+    /// In seconds; 0: not at all.
+    pub seconds: Option<u32>,
+    /// In MiB of all that there is of the Stream.
+    pub mib: Option<u32>,
 }
 
 fn channel_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ChannelName, D::Error> {

@@ -31,6 +31,6 @@ pub use auth::permission::{Action, Actor, SCOPES, Standing};
 pub use auth::secrets::{Secrets, SecretsError};
 pub use auth::stream_key::StreamKey;
 pub use auth::token::TokenError;
-pub use channel::ChannelConfig;
+pub use channel::{ChannelConfig, Rewind};
 pub use db::Database;
 pub use moderation::{Moderation, Silenced, Speaker};

@@ -224,7 +224,7 @@ mod tests {
     async fn a_message_costs_no_query_and_a_change_counts_at_once() {
         let data = tempfile::tempdir().expect("a directory");
         let database = Database::open(None, data.path()).await.expect("opens");
-        database.import_channel("ana", "", NOW).await.expect("made");
+        database.import_channel("ana", "", crate::Rewind::default(), NOW).await.expect("made");
         let channel = database.channel("ana").await.expect("there");
         let moderation = Moderation::new(database.clone());
         let before = database.queries();

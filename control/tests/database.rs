@@ -4,6 +4,7 @@
 #[allow(dead_code, unreachable_pub, reason = "other tests use the rest of it")]
 mod postgres;
 
+use control::Rewind;
 use control::db::*;
 use control::hooks::Broadcast;
 use postgres::Postgres;
@@ -141,9 +142,26 @@ async fn channels(place: Place<'_>) {
     let change =
         ChannelChange { visibility: Some(Visibility::Signed), next_epoch: true, ..Default::default() };
     db.change_channel(&channel.id, change, NOW).await.expect("changed");
-    db.import_channel("main", "Main", NOW).await.expect("imported");
-    db.import_channel("main", "Main stage", NOW).await.expect("imported again");
-    assert!(matches!(db.import_channel("ana", "", NOW).await, Err(Error::Taken(_))));
+    let none = Rewind::default();
+    db.import_channel("main", "Main", Rewind { seconds: Some(60), mib: None }, NOW).await.expect("imported");
+    let main = db.channel("main").await.expect("there");
+    assert_eq!(main.rewind, Rewind { seconds: Some(60), mib: None });
+    db.import_channel("main", "Main stage", none, NOW).await.expect("imported again");
+    assert_eq!(db.channel("main").await.expect("there").rewind, none, "as the file has it");
+    assert!(matches!(db.import_channel("ana", "", none, NOW).await, Err(Error::Taken(_))));
+    // What is not named stays; what is named may be nothing again.
+    for (rewind_s, rewind_mib, wanted) in [
+        (Some(Some(600)), Some(Some(64)), (Some(600), Some(64))),
+        (None, Some(None), (Some(600), None)),
+        (Some(Some(0)), None, (Some(0), None)),
+        (None, None, (Some(0), None)),
+        (Some(None), None, (None, None)),
+    ] {
+        let change = ChannelChange { rewind_s, rewind_mib, ..Default::default() };
+        db.change_channel(&channel.id, change, NOW).await.expect("changed");
+        let found = db.channel("ana").await.expect("there").rewind;
+        assert_eq!((found.seconds, found.mib), wanted);
+    }
     let all = db.channels(None, &Page::first(10)).await.expect("listed");
     let seen: Vec<_> =
         all.iter().map(|it| (it.name.as_str(), it.title.as_str(), it.visibility, it.grant_epoch)).collect();

@@ -30,6 +30,7 @@ mod error;
 mod feed;
 mod file_name;
 pub mod fmp4;
+mod horizon;
 mod line;
 mod name;
 mod packager;
@@ -57,7 +58,8 @@ pub use config::Config;
 pub use error::Error;
 pub use packager::Packager;
 pub use recording::{
-    Recording, RecordingConfig, RecordingState, RecordingStats, Recordings, RemoveError, Storage, Uploaded,
+    Reach, Recording, RecordingConfig, RecordingState, RecordingStats, Recordings, RemoveError, Storage,
+    Uploaded,
 };
 pub use routes::routes;
 pub use stats::{State, Stats, Status};

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Config;
 use crate::feed;
-use crate::recording::{Recordings, Tap};
+use crate::recording::{Reach, Recordings, Tap};
 use crate::session::Session;
 use crate::stats::{State, Stats, Status};
 
@@ -70,9 +70,13 @@ impl Packager {
         &self.config
     }
 
-    /// Packages `stream` until it ended and its viewers had time to drain. The caller owns the future;
-    /// dropping it removes the Stream at once.
-    pub fn attach(self: &Arc<Self>, stream: Arc<Stream>) -> impl Future<Output = ()> + Send + use<> {
+    /// Packages `stream` until it ended and its viewers had time to drain; they may go back by `reach`, or by what the
+    /// settings say. The caller owns the future; dropping it removes the Stream at once.
+    pub fn attach(
+        self: &Arc<Self>,
+        stream: Arc<Stream>,
+        reach: Option<Reach>,
+    ) -> impl Future<Output = ()> + Send + use<> {
         let packager = Arc::clone(self);
         async move {
             let session = Arc::new(Session::new(
@@ -81,7 +85,7 @@ impl Packager {
                 stream.clock(),
                 packager.config.clone(),
             ));
-            let tap = packager.recordings.as_ref().map(|it| it.begin(&stream)).unwrap_or_default();
+            let tap = packager.recordings.as_ref().map(|it| it.begin(&stream, reach)).unwrap_or_default();
             session.read(|presentation| presentation.record(tap.clone()));
             let _entry = Entry::insert(Arc::clone(&packager), Arc::clone(&session), tap);
             feed::run(&packager.config, &session, &stream).await;

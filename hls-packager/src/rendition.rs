@@ -110,7 +110,7 @@ impl Rendition {
             window: Window::new(
                 window,
                 Duration::from_secs(targets.target_duration.into()),
-                Rewind::new(tap.about(), tap.rewind()),
+                Rewind::new(tap.about(), tap.horizon()),
             ),
             generation: None,
             config: None,
@@ -141,6 +141,11 @@ impl Rendition {
     /// Segments removed before their time.
     pub(crate) fn shrunk(&self) -> u64 {
         self.window.shrunk
+    }
+
+    /// Segments that cannot be gone back to any more because there were too many bytes.
+    pub(crate) fn rewind_cut(&self) -> u64 {
+        self.window.cut()
     }
 
     /// Takes what the assembler made. Bytes are stored before the playlist names them.

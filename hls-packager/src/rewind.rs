@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::horizon::Horizon;
 use crate::recording::About;
 use crate::window::Segment;
 
@@ -16,32 +17,43 @@ const SEGMENTS_MAX: usize = 43_200;
 #[derive(Debug)]
 pub(crate) struct Rewind {
     about: Arc<About>,
-    length: Duration,
+    horizon: Arc<Horizon>,
     segments: VecDeque<Segment>,
     lasts: Duration,
+    /// Segments that are not listed any more though they are not too old: there were too many bytes.
+    pub(crate) cut: u64,
 }
 
 impl Rewind {
-    /// Nothing yet; later as much as lasts `length`.
-    pub(crate) fn new(about: Arc<About>, length: Duration) -> Self {
-        Self { about, length, segments: VecDeque::new(), lasts: Duration::ZERO }
+    /// Nothing yet; later as much as the horizon allows.
+    pub(crate) fn new(about: Arc<About>, horizon: Arc<Horizon>) -> Self {
+        Self { about, horizon, segments: VecDeque::new(), lasts: Duration::ZERO, cut: 0 }
     }
 
     /// Takes a segment that leaves the window, if the recording has it. Where one is missing there is no way back.
     pub(crate) fn push(&mut self, mut segment: Segment) {
         let stored = self.about.stored.range();
-        if self.length.is_zero() || !(segment.gap || stored.contains(&segment.msn)) {
+        let length = self.horizon.length();
+        if length.is_zero() || !(segment.gap || stored.contains(&segment.msn)) {
             self.segments.clear();
             self.lasts = Duration::ZERO;
             return;
         }
         segment.parts = Vec::new();
         self.lasts += segment.duration;
+        let from = self.horizon.add(segment.msn, segment.bytes as u64);
         self.segments.push_back(segment);
-        while let Some(first) = self.segments.front()
-            && (self.lasts > self.length || self.segments.len() > SEGMENTS_MAX || first.msn < stored.start)
-        {
+        while let Some(first) = self.segments.front() {
+            let old = self.lasts > length || self.segments.len() > SEGMENTS_MAX;
+            let much = first.msn < from;
+            if !(old || much || first.msn < stored.start) {
+                break;
+            }
+            self.cut += u64::from(much && !old);
             self.lasts = self.lasts.saturating_sub(first.duration);
+            if old {
+                self.horizon.forget(first.msn + 1);
+            }
             self.segments.pop_front();
         }
     }

@@ -181,6 +181,7 @@ impl Session {
             stats.gap_segments_total += counters.gaps;
             stats.discontinuities_total += counters.discontinuities;
             stats.window_shrunk_total += rendition.shrunk();
+            stats.rewind_cut_total += rendition.rewind_cut();
             stats.boxes_failed_total += counters.failed;
             stats.playlists_rendered_total += counters.rendered;
         }

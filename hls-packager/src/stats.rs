@@ -29,6 +29,8 @@ pub struct Stats {
     pub readers_lagged_total: u64,
     /// Segments removed early because a Rendition reached its byte limit.
     pub window_shrunk_total: u64,
+    /// Segments that viewers cannot go back to any more because `rewind_mib` was reached.
+    pub rewind_cut_total: u64,
     /// Inits and parts that could not be written.
     pub boxes_failed_total: u64,
     /// Playlists rendered and compressed: once per change and form, however many wait.
@@ -61,6 +63,7 @@ impl Stats {
         self.frames_dropped_total += other.frames_dropped_total;
         self.readers_lagged_total += other.readers_lagged_total;
         self.window_shrunk_total += other.window_shrunk_total;
+        self.rewind_cut_total += other.rewind_cut_total;
         self.boxes_failed_total += other.boxes_failed_total;
         self.playlists_rendered_total += other.playlists_rendered_total;
     }

@@ -150,6 +150,11 @@ impl Window {
         self.rewind.segments().iter().chain(&self.segments)
     }
 
+    /// Segments that only the recording has and that went from the list before their time.
+    pub(crate) fn cut(&self) -> u64 {
+        self.rewind.cut
+    }
+
     /// The recording has this segment.
     pub(crate) fn is_recorded(&self, msn: u64) -> bool {
         self.rewind.has(msn)
@@ -251,7 +256,7 @@ mod tests {
     fn memory_is_bounded_whatever_the_bit_rate() {
         let target = Duration::from_secs(2);
         let tap = Tap::default().rendition("video", Kind::Video, Timescale::VIDEO, 0, 2);
-        let mut window = Window::new(target * 10, target, Rewind::new(tap.about(), tap.rewind()));
+        let mut window = Window::new(target * 10, target, Rewind::new(tap.about(), tap.horizon()));
         let mut now = tokio::time::Instant::now().into_std();
         for msn in 0..40 {
             let at = MediaTime::new(msn, Timescale::VIDEO);

@@ -134,7 +134,8 @@ impl Server {
         if let (Some(key), Ok(name)) = (&demo_key, ChannelName::parse(demo::CHANNEL)) {
             let key = key.expose().to_owned().into();
             channels.retain(|channel| channel.name != name);
-            channels.push(ChannelConfig { name, title: "Demo".to_owned(), keys: vec![key] });
+            let title = "Demo".to_owned();
+            channels.push(ChannelConfig { name, title, keys: vec![key], rewind_s: None, rewind_mib: None });
         }
         let (database, secrets) = open(&config).await?;
         let authority = Authority::with_database(&channels, database.clone(), secrets.clone()).await?;
@@ -167,6 +168,7 @@ impl Server {
             Arc::clone(&hub),
             Arc::clone(&packager),
             Arc::clone(&transcoder),
+            Arc::clone(&authority),
             tasks.clone(),
             stop.clone(),
         ));
@@ -239,6 +241,7 @@ impl Server {
             sfu: sfu.clone(),
             secure: secured || public_url.as_deref().is_some_and(|url| url.starts_with("https://")),
             draining: Arc::clone(&draining),
+            reach: config.hls.recording.reach(),
         });
         let limit = Limit::new(config.api.requests_per_minute);
         let api = Api {

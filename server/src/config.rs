@@ -258,6 +258,17 @@ impl Config {
             let why = format!("{} is an address of the server itself: choose another name", channel.name);
             return Err(Error::Invalid { section: "channels", why });
         }
+        for channel in &self.channels {
+            let server = self.hls.recording.reach();
+            let reach = hls_packager::Reach {
+                rewind_s: channel.rewind_s.unwrap_or(server.rewind_s),
+                rewind_mib: channel.rewind_mib.map_or(server.rewind_mib, u64::from),
+            };
+            reach.validate().map_err(|why| {
+                let why = format!("{}: {why}", channel.name);
+                Error::Invalid { section: "channels", why }
+            })?;
+        }
         if self.publish.reconnect_grace_s > RECONNECT_GRACE_S_MAX {
             let why = format!("reconnect_grace_s must be at most {RECONNECT_GRACE_S_MAX}");
             return Err(Error::Invalid { section: "publish", why });
@@ -297,6 +308,20 @@ mod tests {
         let error = read("[[channels]]\nname = \"live\"").validate().expect_err("/live is a page");
         assert!(error.to_string().contains("live"), "{error}");
         read("[[channels]]\nname = \"lively\"").validate().expect("free");
+    }
+
+    #[test]
+    fn a_channel_may_say_how_far_back_its_viewers_go() {
+        let read = |text: &str| {
+            let text = format!("[[channels]]\nname = \"ana\"\n{text}");
+            Figment::from(Toml::string(&text)).extract::<Config>().expect("readable")
+        };
+        read("rewind_s = 0").validate().expect("no way back");
+        read("rewind_s = 86400\nrewind_mib = 20000").validate().expect("a day");
+        for (text, key) in [("rewind_s = 86401", "rewind_s"), ("rewind_mib = 1", "rewind_mib")] {
+            let error = read(text).validate().expect_err(text).to_string();
+            assert!(error.contains("ana") && error.contains(key), "{error}");
+        }
     }
 
     #[test]

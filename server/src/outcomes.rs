@@ -134,6 +134,7 @@ mod tests {
             title: "Ana paints".to_owned(),
             visibility: Visibility::Public,
             grant_epoch: 0,
+            rewind: control::Rewind::default(),
             created_at: 0,
         }
     }

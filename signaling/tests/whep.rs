@@ -68,7 +68,13 @@ impl House {
         let name = ChannelName::parse("ana").unwrap();
         let wall = NtpTime::from_unix_micros(1_795_000_000_000_000);
         let writer = live.then(|| hub.publish(&name, Publication::default(), Instant::now(), wall).unwrap());
-        let authority = Authority::new(&[ChannelConfig { name, title: String::new(), keys: Vec::new() }]);
+        let authority = Authority::new(&[ChannelConfig {
+            name,
+            title: String::new(),
+            keys: Vec::new(),
+            rewind_s: None,
+            rewind_mib: None,
+        }]);
         let whep = Whep::new(Arc::clone(&hub), sfu.clone(), Arc::new(authority), None).secure(false);
         Self { app: routes(whep), hub, sfu, live: writer }
     }

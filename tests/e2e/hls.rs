@@ -21,6 +21,8 @@ async fn rtmp_and_whip_play_by_hls_at_the_same_time() {
             name: ChannelName::parse(OTHER).expect("valid"),
             title: String::new(),
             keys: vec![OTHER_KEY.to_owned().into()],
+            rewind_s: None,
+            rewind_mib: None,
         });
     })
     .await;

@@ -114,6 +114,8 @@ async fn a_node_takes_so_many_streams_and_an_encoder_always_finds_its_own() {
             name: ChannelName::parse(other).expect("valid"),
             title: "Other".to_owned(),
             keys: vec!["live_other_key".to_owned().into()],
+            rewind_s: None,
+            rewind_mib: None,
         });
     })
     .await;

@@ -27,6 +27,7 @@ mod person;
 mod play;
 mod reconnect;
 mod recordings;
+mod rewind;
 mod s3;
 mod schemathesis;
 mod silence;

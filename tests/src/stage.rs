@@ -67,6 +67,8 @@ impl Stage {
             name: ChannelName::parse(CHANNEL).expect("valid"),
             title: "Stage".to_owned(),
             keys: vec![KEY.to_owned().into()],
+            rewind_s: None,
+            rewind_mib: None,
         }];
         change(&mut config);
         let server = Server::start(config).await.expect("the server starts");

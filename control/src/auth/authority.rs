@@ -172,7 +172,8 @@ impl Authority {
         secrets: Secrets,
     ) -> Result<Self, crate::db::Error> {
         for channel in channels {
-            database.import_channel(channel.name.as_str(), &channel.title, clock::unix_ms()).await?;
+            let (name, title, rewind) = (channel.name.as_str(), &channel.title, channel.rewind());
+            database.import_channel(name, title, rewind, clock::unix_ms()).await?;
         }
         let authority = Self::build(channels, Some(database), secrets);
         authority.refresh().await?;
@@ -188,19 +189,20 @@ impl Authority {
         }
         let configured: HashMap<_, _> =
             channels.iter().map(|it| (it.name.clone(), it.title.clone())).collect();
-        let of_file = |(name, title): (&ChannelName, &String)| {
+        let of_file = |it: &ChannelConfig| {
             let channel = Channel {
                 id: String::new(),
                 owner_id: None,
-                name: name.to_string(),
-                title: title.clone(),
+                name: it.name.to_string(),
+                title: it.title.clone(),
                 visibility: Visibility::Public,
                 grant_epoch: 0,
+                rewind: it.rewind(),
                 created_at: 0,
             };
-            (name.clone(), Arc::new(channel))
+            (it.name.clone(), Arc::new(channel))
         };
-        let known = configured.iter().map(of_file).collect();
+        let known = channels.iter().map(of_file).collect();
         Self {
             signer: Signer::new(&secrets),
             secrets,

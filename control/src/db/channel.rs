@@ -3,7 +3,8 @@
 use sqlx::any::AnyRow;
 
 use super::live_stream::{Dead, end_dead};
-use super::{Database, Error, Page, fresh_id, maybe_text, number, text};
+use super::{Database, Error, Page, fresh_id, maybe_number, maybe_text, number, text};
+use crate::Rewind;
 
 /// Channels of one instance: every node keeps all of them in memory (300 bytes each), so that no viewer costs a query.
 const CHANNELS_MAX: i64 = 100_000;
@@ -66,6 +67,8 @@ pub struct Channel {
     pub visibility: Visibility,
     /// Grants of an older epoch are void.
     pub grant_epoch: i64,
+    /// How far live viewers may go back.
+    pub rewind: Rewind,
     /// Unix milliseconds.
     pub created_at: i64,
 }
@@ -92,6 +95,10 @@ pub struct ChannelChange<'a> {
     pub visibility: Option<Visibility>,
     /// Make all grants void.
     pub next_epoch: bool,
+    /// How far live viewers may go back, in seconds; `Some(None)`: what the server says.
+    pub rewind_s: Option<Option<u32>>,
+    /// The same in MiB.
+    pub rewind_mib: Option<Option<u32>>,
 }
 
 const ADD: &str = "INSERT INTO channels (id, owner_id, name, title, visibility, created_at, updated_at) \
@@ -137,24 +144,34 @@ impl Database {
             title: channel.title.to_owned(),
             visibility: channel.visibility,
             grant_epoch: 0,
+            rewind: Rewind::default(),
             created_at: now,
         })
     }
 
-    /// Sees to it that a Channel of the configuration file has a row, and that its title is the file's.
+    /// Sees to it that a Channel of the configuration file has a row, and that what stands in the file is in it.
     ///
     /// # Errors
     /// [`Error::Taken`] if somebody has a channel of that name.
-    pub async fn import_channel(&self, name: &str, title: &str, now: i64) -> Result<(), Error> {
+    pub async fn import_channel(
+        &self,
+        name: &str,
+        title: &str,
+        rewind: Rewind,
+        now: i64,
+    ) -> Result<(), Error> {
         let mut transaction = self.begin().await?;
         let row = sqlx::query(
-            "INSERT INTO channels (id, owner_id, name, title, created_at, updated_at) VALUES ($1, NULL, $2, $3, $4, $4) \
-             ON CONFLICT (name) DO UPDATE SET title = excluded.title WHERE channels.owner_id IS NULL RETURNING id",
+            "INSERT INTO channels (id, owner_id, name, title, created_at, updated_at, rewind_s, rewind_mib) \
+             VALUES ($1, NULL, $2, $3, $4, $4, $5, $6) ON CONFLICT (name) DO UPDATE SET title = excluded.title, \
+             rewind_s = excluded.rewind_s, rewind_mib = excluded.rewind_mib WHERE channels.owner_id IS NULL RETURNING id",
         )
         .bind(fresh_id("chn"))
         .bind(name)
         .bind(title)
         .bind(now)
+        .bind(rewind.seconds.map(i64::from))
+        .bind(rewind.mib.map(i64::from))
         .fetch_optional(&mut *transaction)
         .await?;
         if row.is_none() {
@@ -173,13 +190,19 @@ impl Database {
         let mut transaction = self.begin().await?;
         let changed = sqlx::query(
             "UPDATE channels SET title = COALESCE($2, title), visibility = COALESCE($3, visibility), \
-             grant_epoch = grant_epoch + $4, updated_at = $5 WHERE id = $1",
+             grant_epoch = grant_epoch + $4, updated_at = $5, \
+             rewind_s = CASE WHEN $6 = 1 THEN $7 ELSE rewind_s END, \
+             rewind_mib = CASE WHEN $8 = 1 THEN $9 ELSE rewind_mib END WHERE id = $1",
         )
         .bind(id)
         .bind(change.title)
         .bind(change.visibility.map(Visibility::as_str))
         .bind(i64::from(change.next_epoch))
         .bind(now)
+        .bind(i64::from(change.rewind_s.is_some()))
+        .bind(change.rewind_s.flatten().map(i64::from))
+        .bind(i64::from(change.rewind_mib.is_some()))
+        .bind(change.rewind_mib.flatten().map(i64::from))
         .execute(&mut *transaction)
         .await?;
         if changed.rows_affected() == 0 {
@@ -214,7 +237,8 @@ impl Database {
     /// [`Error::Missing`] if there is none.
     pub async fn channel(&self, name: &str) -> Result<Channel, Error> {
         let row = sqlx::query(
-            "SELECT id, owner_id, name, title, visibility, grant_epoch, created_at FROM channels WHERE name = $1",
+            "SELECT id, owner_id, name, title, visibility, grant_epoch, created_at, rewind_s, rewind_mib \
+             FROM channels WHERE name = $1",
         )
         .bind(name)
         .fetch_optional(self.read())
@@ -228,7 +252,7 @@ impl Database {
     /// If the engine fails.
     pub async fn channels(&self, owner_id: Option<&str>, page: &Page) -> Result<Vec<Channel>, Error> {
         let rows = sqlx::query(
-            "SELECT id, owner_id, name, title, visibility, grant_epoch, created_at FROM channels \
+            "SELECT id, owner_id, name, title, visibility, grant_epoch, created_at, rewind_s, rewind_mib FROM channels \
              WHERE name > $1 AND (owner_id = $2 OR $3 = 1) ORDER BY name LIMIT $4",
         )
         .bind(page.after())
@@ -246,7 +270,8 @@ impl Database {
     /// If the engine fails.
     pub async fn all_channels(&self) -> Result<Vec<Channel>, Error> {
         let rows = sqlx::query(
-            "SELECT id, owner_id, name, title, visibility, grant_epoch, created_at FROM channels ORDER BY name LIMIT $1",
+            "SELECT id, owner_id, name, title, visibility, grant_epoch, created_at, rewind_s, rewind_mib \
+             FROM channels ORDER BY name LIMIT $1",
         )
         .bind(CHANNELS_MAX)
         .fetch_all(self.read())
@@ -263,6 +288,12 @@ fn read(row: &AnyRow) -> Result<Channel, Error> {
         title: text(row, "title")?,
         visibility: Visibility::parse(&text(row, "visibility")?).ok_or(Error::Unreadable("visibility"))?,
         grant_epoch: number(row, "grant_epoch")?,
+        rewind: Rewind { seconds: size(row, "rewind_s")?, mib: size(row, "rewind_mib")? },
         created_at: number(row, "created_at")?,
     })
+}
+
+fn size(row: &AnyRow, column: &'static str) -> Result<Option<u32>, Error> {
+    let found = maybe_number(row, column)?;
+    found.map(|it| u32::try_from(it).map_err(|_| Error::Unreadable(column))).transpose()
 }

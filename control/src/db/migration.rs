@@ -8,6 +8,7 @@ use super::{Database, Engine, Error};
 const MIGRATIONS: &[(i64, &str)] = &[
     (1, include_str!("../../migrations/0001_first.sql")),
     (2, include_str!("../../migrations/0002_grant_keys.sql")),
+    (3, include_str!("../../migrations/0003_rewind.sql")),
 ];
 
 /// Any number, the same for all nodes: the name of the lock on PostgreSQL.

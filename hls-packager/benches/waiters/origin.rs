@@ -116,7 +116,7 @@ pub(crate) fn serve() {
         let wall = NtpTime::from_unix_micros(now_micros());
         let now = tokio::time::Instant::now().into_std();
         let mut writer = hub.publish(&channel, Publication::default(), now, wall).expect("free");
-        let attached = packager.attach(Arc::clone(writer.stream()));
+        let attached = packager.attach(Arc::clone(writer.stream()), None);
         let app = hls_packager::routes(Arc::clone(&packager));
         let watched = Arc::clone(&packager);
         std::thread::spawn(move || report_births(&watched));

@@ -12,7 +12,7 @@ use media::{MediaTime, Stream, StreamId, Timescale};
 use tokio::sync::broadcast;
 use tracing::{info, warn};
 
-use super::config::RecordingConfig;
+use super::config::{Reach, RecordingConfig};
 use super::counters::{Counters, RecordingStats};
 use super::finisher::{Chores, Queue as Waiting};
 use super::manifest::{Recording, RecordingState, Storage};
@@ -119,16 +119,19 @@ impl Recordings {
         Ok(library)
     }
 
-    /// Records a Stream until its Tap ends. Without a thread or a folder for it, or for a Channel that is excepted,
+    /// Records a Stream until its Tap ends; its live viewers may go back by `reach`, or by what the settings say. Without a thread or a folder for it, or for a Channel that is excepted,
     /// nothing is recorded.
-    pub(crate) fn begin(self: &Arc<Self>, stream: &Stream) -> Tap {
+    pub(crate) fn begin(self: &Arc<Self>, stream: &Stream, reach: Option<Reach>) -> Tap {
         if self.config.except.iter().any(|name| name == stream.channel().as_str()) {
             return Tap::default();
         }
         let zero = MediaTime::zero(Timescale::MICROS);
         let unix_us = stream.clock().ntp(zero).as_unix_micros();
         let id = stream.id();
-        let (tap, queue) = Tap::open(Arc::clone(&self.counters.overflows), self.config.rewind());
+        let (tap, queue) = Tap::open(
+            Arc::clone(&self.counters.overflows),
+            self.config.horizon(reach.unwrap_or_else(|| self.config.reach())),
+        );
         let options = Options {
             folder: self.path(id),
             channel: stream.channel().to_string(),
@@ -310,13 +313,10 @@ impl Recordings {
             self.counters.write_errors.fetch_add(1, Ordering::Relaxed);
             warn!(recording = %id, %error, "cannot write the manifest of a recording");
         }
+        self.progressed();
         Some(changed)
     }
 
-        self.progressed();
-    pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<StreamId, Recording>> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
     /// Something was done. Only tests wait for that.
     #[cfg_attr(not(test), expect(clippy::unused_self, reason = "tests wait for it"))]
     pub(crate) fn progressed(&self) {
@@ -324,6 +324,9 @@ impl Recordings {
         self.progress.notify_waiters();
     }
 
+    pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<StreamId, Recording>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Whose folder that was, by its name.

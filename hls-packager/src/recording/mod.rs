@@ -34,7 +34,7 @@ mod tap;
 mod tests;
 mod wal;
 
-pub use config::RecordingConfig;
+pub use config::{Reach, RecordingConfig};
 pub use counters::RecordingStats;
 pub(crate) use journal::{Entry, line as checksummed, read as unchecksummed, read_on};
 pub use library::{Recordings, RemoveError};

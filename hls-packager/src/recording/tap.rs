@@ -13,6 +13,7 @@ use media::{CodecConfig, Frame, Kind, MediaTime, NtpTime, Timescale};
 
 use super::recorder::Stored;
 use crate::fmp4::{Sample, Slices};
+use crate::horizon::Horizon;
 use crate::segmenter::Cut;
 
 /// Messages on their way to the disk: 15 s of 60 fps video with its audio and their parts. At the limit the
@@ -102,16 +103,17 @@ struct Shared {
     sender: Mutex<Option<SyncSender<Message>>>,
     bytes: Arc<AtomicUsize>,
     overflows: Arc<AtomicU64>,
-    rewind: Duration,
+    horizon: Arc<Horizon>,
 }
 
 impl Tap {
-    /// A queue; messages that find no room are counted in `overflows`. Live viewers may go back by `rewind`.
-    pub(crate) fn open(overflows: Arc<AtomicU64>, rewind: Duration) -> (Self, Queue) {
+    /// A queue; messages that find no room are counted in `overflows`. Live viewers may go back to `horizon`.
+    pub(crate) fn open(overflows: Arc<AtomicU64>, horizon: Horizon) -> (Self, Queue) {
         let (sender, messages) = sync_channel(MESSAGES_MAX);
         let bytes = Arc::new(AtomicUsize::new(0));
         let queue = Queue { messages, bytes: Arc::clone(&bytes) };
-        let shared = Shared { sender: Mutex::new(Some(sender)), bytes, overflows, rewind };
+        let horizon = Arc::new(horizon);
+        let shared = Shared { sender: Mutex::new(Some(sender)), bytes, overflows, horizon };
         (Self(Some(Arc::new(shared))), queue)
     }
 
@@ -211,8 +213,8 @@ impl RenditionTap {
     }
 
     /// How far back live viewers may go.
-    pub(crate) fn rewind(&self) -> Duration {
-        self.tap.0.as_ref().map_or(Duration::ZERO, |shared| shared.rewind)
+    pub(crate) fn horizon(&self) -> Arc<Horizon> {
+        self.tap.0.as_ref().map(|shared| Arc::clone(&shared.horizon)).unwrap_or_default()
     }
 
     /// The following segments need this init.

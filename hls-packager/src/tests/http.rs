@@ -82,7 +82,7 @@ impl House {
         let writer = self.hub.publish(&channel, Publication::default(), now, wall).expect("free");
         if !known {
             self.origin = Instant::now();
-            self.tasks.spawn(self.packager.attach(Arc::clone(writer.stream())));
+            self.tasks.spawn(self.packager.attach(Arc::clone(writer.stream()), None));
         }
         writer
     }

@@ -209,7 +209,13 @@ mod tests {
     #[tokio::test]
     async fn the_routes_inside_read_their_own_parts_of_the_path() {
         let name = ChannelName::parse("ana").expect("valid");
-        let channel = control::ChannelConfig { name, title: String::new(), keys: Vec::new() };
+        let channel = control::ChannelConfig {
+            name,
+            title: String::new(),
+            keys: Vec::new(),
+            rewind_s: None,
+            rewind_mib: None,
+        };
         let read = |Path((channel, file)): Path<(String, String)>| async move { format!("{channel} {file}") };
         let inner = Router::new().route("/hls/{channel}/{file}", get(read));
         let router = hls(Arc::new(Authority::new(&[channel])), inner);

@@ -26,6 +26,7 @@ use axum::routing::get;
 use control::db::Channel;
 use control::hooks::Webhooks;
 use control::{Accounts, Action, Authority, Moderation};
+use hls_packager::Reach;
 use media::Hub;
 use sfu::Sfu;
 use tower_http::cors::{Any, CorsLayer};
@@ -55,6 +56,8 @@ pub(crate) struct V1 {
     pub(crate) secure: bool,
     /// New Streams go elsewhere.
     pub(crate) draining: Arc<AtomicBool>,
+    /// How far back live viewers may go; a Channel's owner may say less.
+    pub(crate) reach: Reach,
 }
 
 impl V1 {

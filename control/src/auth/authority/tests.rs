@@ -7,7 +7,13 @@ fn name(name: &str) -> ChannelName {
 }
 
 fn channel(channel: &str, key: &str) -> ChannelConfig {
-    ChannelConfig { name: name(channel), title: String::new(), keys: vec![key.to_owned().into()] }
+    ChannelConfig {
+        name: name(channel),
+        title: String::new(),
+        keys: vec![key.to_owned().into()],
+        rewind_s: None,
+        rewind_mib: None,
+    }
 }
 
 async fn publish(

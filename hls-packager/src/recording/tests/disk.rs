@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::house::{House, REWIND, SOON, plays, samples};
+use crate::horizon::Horizon;
 use crate::recording::plan::Plan;
 use crate::recording::recorder::{self, Options};
 use crate::recording::tap::Tap;
@@ -38,7 +39,7 @@ fn a_disk_that_stands_still_holds_nobody_up() {
     let mut house = House::new();
     let folder = tempfile::tempdir().expect("a folder");
     let fault = inject(folder.path());
-    let (tap, queue) = Tap::open(Arc::clone(&house.counters.overflows), REWIND);
+    let (tap, queue) = Tap::open(Arc::clone(&house.counters.overflows), Horizon::new(REWIND, u64::MAX));
     house.presentation.record(tap.clone());
     let options = Options {
         folder: folder.path().to_owned(),

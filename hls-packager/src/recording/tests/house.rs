@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use crate::Config;
 use crate::file_name::FileName;
 use crate::fmp4::scan;
+use crate::horizon::Horizon;
 use crate::name::Name;
 use crate::presentation::Presentation;
 use crate::probe::Expected;
@@ -43,13 +44,19 @@ impl House {
         Self::with(u64::MAX)
     }
 
+    /// One that may take so much room.
     pub(super) fn with(bytes_max: u64) -> Self {
+        Self::bounded(bytes_max, u64::MAX)
+    }
+
+    /// And of which live viewers may go back by so much.
+    pub(super) fn bounded(bytes_max: u64, rewind_bytes: u64) -> Self {
         let folder = in_memory();
         let origin = tokio::time::Instant::now().into_std();
         let clock = StreamClock::new(origin, NtpTime::from_unix_micros(NOON_UNIX_MICROS));
         let mut presentation = Presentation::new(Config::default(), clock);
         let counters = Arc::<Counters>::default();
-        let (tap, queue) = Tap::open(Arc::clone(&counters.overflows), REWIND);
+        let (tap, queue) = Tap::open(Arc::clone(&counters.overflows), Horizon::new(REWIND, rewind_bytes));
         presentation.record(tap);
         let expected = Expected { video: true, audio: true, settled: true, keyframes_on_request: false };
         presentation.expect(expected, origin);

@@ -71,7 +71,7 @@ fn a_recording_that_cannot_be_begun_has_failed_and_says_why() {
     let writer = hub.publish(&channel, Publication::default(), now, wall).expect("free");
     let id = writer.stream().id();
     let mut changes = node.subscribe();
-    let tap = node.begin(writer.stream());
+    let tap = node.begin(writer.stream(), None);
     while node.get(id).is_some_and(|it| it.state == RecordingState::Live) {
         changes.blocking_recv().expect("a change");
     }

@@ -9,7 +9,7 @@ use control::Action;
 use control::account::NAME_CHARS_MAX;
 use control::db::{Channel, ChannelChange, NewChannel, Visibility};
 use media::ChannelName;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::shape::{ChannelList, ChannelShape};
@@ -101,13 +101,27 @@ pub(super) async fn show(
 
 /// What changes.
 #[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct Change {
     #[serde(default)]
     title: Option<String>,
     /// `public`, `unlisted`, `followers`, `subscribers` or `signed`. It counts for those who come from now on.
     #[serde(default)]
     visibility: Option<String>,
+    /// How far live viewers may go back, in seconds, at most what the server allows; null: that. It counts for streams that
+    /// begin from now on.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<u32>)]
+    rewind_seconds: Option<Option<u32>>,
+    /// The same in MiB of all that there is of the stream, 16 or more.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<u32>, minimum = 16)]
+    rewind_mib: Option<Option<u32>>,
+}
+
+/// Null is something else than nothing.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u32>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// Changes a channel. For its owner, its editors and administrators.
@@ -121,13 +135,18 @@ pub(super) async fn change(
 ) -> Result<Json<ChannelShape>, Problem> {
     let channel = v1.channel_for(&caller, Action::EditChannel, &name).await?;
     let configured = channel.owner_id.is_none();
-    if configured && body.title.is_some() {
+    let in_file = body.title.is_some() || body.rewind_seconds.is_some() || body.rewind_mib.is_some();
+    if configured && in_file {
         return Err(v1.configured(&channel));
     }
+    within("rewindSeconds", body.rewind_seconds.flatten(), 0, v1.reach.rewind_s.into())?;
+    within("rewindMib", body.rewind_mib.flatten(), 16, v1.reach.rewind_mib)?;
     let change = ChannelChange {
         title: body.title.as_deref().map(title).transpose()?,
         visibility: body.visibility.as_deref().map(visibility).transpose()?,
         next_epoch: false,
+        rewind_s: body.rewind_seconds,
+        rewind_mib: body.rewind_mib,
     };
     v1.accounts.database().change_channel(&channel.id, change, now_ms()).await?;
     v1.audit(&caller, "channel.change", &channel.name).await?;
@@ -218,6 +237,16 @@ fn title(text: &str) -> Result<&str, Problem> {
         return Err(Problem::invalid(format!("a title is one line of at most {NAME_CHARS_MAX} characters")));
     }
     Ok(text)
+}
+
+/// An owner may say less than the server, not more.
+fn within(field: &str, value: Option<u32>, least: u64, most: u64) -> Result<(), Problem> {
+    match value.map(u64::from) {
+        Some(value) if value < least || value > most => {
+            Err(Problem::invalid(format!("{field} is {least} to {most}, or null for what the server says")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn visibility(text: &str) -> Result<Visibility, Problem> {

@@ -43,6 +43,10 @@ pub(super) struct ChannelShape {
     /// The configuration file names it: the API cannot change it.
     configured: bool,
     live: bool,
+    /// How far live viewers may go back, in seconds; null: what the server says.
+    rewind_seconds: Option<u32>,
+    /// The same in MiB.
+    rewind_mib: Option<u32>,
     /// Unix milliseconds.
     created_at: i64,
 }
@@ -55,6 +59,8 @@ impl ChannelShape {
             visibility: channel.visibility.as_str(),
             configured: channel.owner_id.is_none(),
             live,
+            rewind_seconds: channel.rewind.seconds,
+            rewind_mib: channel.rewind.mib,
             created_at: channel.created_at,
         }
     }

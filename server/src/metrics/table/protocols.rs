@@ -32,6 +32,11 @@ pub(super) const ROWS: &[Row] = &[
         "Times that the packager read the bus too slowly and skipped to a keyframe.",
     ),
     counter(
+        "hls.rewind_cut_total",
+        "swiftwater_hls_rewind_cut_total",
+        "Segments that viewers cannot go back to any more because `rewind_mib` was reached.",
+    ),
+    counter(
         "hls.window_shrunk_total",
         "swiftwater_hls_window_shrunk_total",
         "Segments removed early because a rendition reached its byte limit.",
