@@ -266,6 +266,9 @@ impl Recorder {
         line.damaged = !whole;
         if bytes > 0 {
             line.kept.push_back((open.msn, bytes));
+        } else if open.file.is_some() {
+            // Nothing of it fitted; it is in no playlist.
+            let _ = fs::remove_file(&open.path);
         }
         line.end_us = open.at_us.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX));
         let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);

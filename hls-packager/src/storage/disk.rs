@@ -47,7 +47,13 @@ impl Appender {
         self.take_back()?;
         let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
         self.dirty = true;
-        write_all(&mut self.file, &mut slices)?;
+        let written =
+            tear(&self.path, &mut self.file, pieces).and_then(|()| write_all(&mut self.file, &mut slices));
+        if let Err(error) = written {
+            // A disk that is full takes what fits. Nobody may read that, also if nothing is appended any more.
+            let _ = self.take_back();
+            return Err(error);
+        }
         self.dirty = false;
         self.len += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
         Ok(())
@@ -110,34 +116,57 @@ fn check(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
+#[cfg(not(test))]
+#[expect(clippy::unnecessary_wraps, reason = "tests put faults here")]
+fn tear(_: &Path, _: &mut File, _: &[Bytes]) -> io::Result<()> {
+    Ok(())
+}
+
 #[cfg(test)]
-pub(crate) use faults::{check, inject};
+use faults::tear;
+#[cfg(test)]
+pub(crate) use faults::{Fault, check, inject};
 
 /// Disks that are full or stand still, for tests.
 #[cfg(test)]
 mod faults {
-    use std::io;
+    use std::fs::File;
+    use std::io::{self, Write};
     use std::path::{Path, PathBuf};
     use std::sync::{Arc, Condvar, Mutex};
+
+    use bytes::Bytes;
 
     static FAULTS: Mutex<Vec<(PathBuf, Arc<Fault>)>> = Mutex::new(Vec::new());
 
     /// What is wrong with a folder.
     #[derive(Debug, Default)]
     pub(crate) struct Fault {
-        state: Mutex<(bool, bool)>,
+        state: Mutex<State>,
         changed: Condvar,
+    }
+
+    #[derive(Debug, Default)]
+    struct State {
+        full: bool,
+        nearly_full: bool,
+        stalled: bool,
     }
 
     impl Fault {
         /// Writes fail from now on, or no longer.
         pub(crate) fn full(&self, full: bool) {
-            self.state.lock().expect("not poisoned").0 = full;
+            self.state.lock().expect("not poisoned").full = full;
+        }
+
+        /// Files can be made from now on, but of what is appended only a part fits; or no longer.
+        pub(crate) fn nearly_full(&self, nearly_full: bool) {
+            self.state.lock().expect("not poisoned").nearly_full = nearly_full;
         }
 
         /// Writes wait from now on, or no longer.
         pub(crate) fn stalled(&self, stalled: bool) {
-            self.state.lock().expect("not poisoned").1 = stalled;
+            self.state.lock().expect("not poisoned").stalled = stalled;
             self.changed.notify_all();
         }
     }
@@ -149,14 +178,27 @@ mod faults {
         fault
     }
 
-    pub(crate) fn check(path: &Path) -> io::Result<()> {
+    fn of(path: &Path) -> Option<Arc<Fault>> {
         let faults = FAULTS.lock().expect("not poisoned");
-        let fault = faults.iter().find(|(folder, _)| path.starts_with(folder)).map(|(_, it)| Arc::clone(it));
-        drop(faults);
-        let Some(fault) = fault else { return Ok(()) };
+        faults.iter().find(|(folder, _)| path.starts_with(folder)).map(|(_, it)| Arc::clone(it))
+    }
+
+    pub(crate) fn check(path: &Path) -> io::Result<()> {
+        let Some(fault) = of(path) else { return Ok(()) };
         let state = fault.state.lock().expect("not poisoned");
-        let state = fault.changed.wait_while(state, |(_, stalled)| *stalled).expect("not poisoned");
-        if state.0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        let state = fault.changed.wait_while(state, |state| state.stalled).expect("not poisoned");
+        if state.full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
+    /// Writes what fits of a record, and fails.
+    pub(super) fn tear(path: &Path, file: &mut File, pieces: &[Bytes]) -> io::Result<()> {
+        let Some(fault) = of(path).filter(|it| it.state.lock().expect("not poisoned").nearly_full) else {
+            return Ok(());
+        };
+        drop(fault);
+        let record = pieces.concat();
+        file.write_all(&record[..record.len() / 2])?;
+        Err(io::ErrorKind::StorageFull.into())
     }
 }
 
@@ -174,6 +216,10 @@ mod tests {
         fault.full(true);
         assert!(file.append(&[Bytes::from_static(b"lost")]).is_err());
         fault.full(false);
+        fault.nearly_full(true);
+        assert!(file.append(&[Bytes::from_static(b"lost")]).is_err());
+        assert_eq!(fs::read(&path).expect("readable"), b"one record", "also if nothing follows");
+        fault.nearly_full(false);
         file.append(&[Bytes::from_static(", another".as_bytes())]).expect("appended");
         assert_eq!(fs::read(&path).expect("readable"), b"one record, another");
         let mut file = Appender::resume(path.clone(), 3).expect("resumed");

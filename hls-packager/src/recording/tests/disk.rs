@@ -1,24 +1,36 @@
 //! Disks that are full or stand still: live does not notice, and the recording says what is missing.
 
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::house::{House, REWIND, SOON, plays, samples};
+use crate::file_name::FileName;
 use crate::horizon::Horizon;
 use crate::recording::plan::Plan;
 use crate::recording::recorder::{self, Options};
 use crate::recording::tap::Tap;
-use crate::storage::disk::inject;
+use crate::storage::disk::{Fault, inject};
 use crate::tests::source::Source;
 
 #[test]
 fn a_full_disk_leaves_a_hole_that_is_told() {
+    fill(|fault, full| fault.full(full));
+}
+
+/// What real disks do: there is room for a file's name, and for the beginning of what is written.
+#[test]
+fn a_disk_that_takes_a_part_of_what_is_written_leaves_nothing_of_it() {
+    fill(|fault, full| fault.nearly_full(full));
+}
+
+fn fill(set: impl Fn(&Fault, bool)) {
     let mut house = House::new();
     let fault = inject(house.folder.path());
     for (kind, frame) in house.frames(&Source { seconds: 24.0, ..Source::default() }) {
         let at = frame.dts.as_secs_f64();
-        fault.full((9.0..15.0).contains(&at));
+        set(&fault, (9.0..15.0).contains(&at));
         house.feed(kind, frame);
     }
     let plan = house.finish();
@@ -26,6 +38,12 @@ fn a_full_disk_leaves_a_hole_that_is_told() {
     assert!(holes >= 2 && (4.0..9.0).contains(&length.as_secs_f64()), "{holes}, {length:?}");
     // Both sides of the hole are there, and together they are as long as the Stream.
     assert!((plan.duration().as_secs_f64() - 24.0).abs() < 0.3, "{:?}", plan.duration());
+    for rendition in &plan.renditions {
+        for segment in rendition.segments.iter().filter(|it| it.bytes() > 0) {
+            let path = rendition.path(house.folder.path(), FileName::Segment(segment.msn.expect("a file")));
+            assert_eq!(fs::metadata(path).expect("there").len(), segment.bytes(), "{segment:?}");
+        }
+    }
     let kept = samples(house.folder.path(), &plan.renditions[0]);
     assert!(kept.len() > 14 * 30 && kept.last().is_some_and(|last| *last > 23_000_000));
     plays(house.folder.path(), &plan);
