@@ -8,14 +8,22 @@ import { page } from './lib/players.mjs';
 
 /** `tab` is of playwright or of puppeteer: both can go to a page and evaluate in it. */
 async function play(tab, served) {
+  let seen = await start(tab, served);
+  // One that gave up is loaded anew, once, as a person would do. What it said is told.
+  if (seen.presented === 0) seen = { gaveUp: seen.faults, ...await start(tab, served) };
+  const travelled = input.back ? await tab.evaluate(([seconds, latest]) => travel(seconds, latest), [input.back, input.latencyMax]) : {};
+  return { ...seen, ...travelled };
+}
+
+/** Opens the page; what is seen once the player is steady. */
+async function start(tab, served) {
   const opened = Date.now();
   await tab.goto(served.url);
   await tab.evaluate(([player, url, settings]) => begin(player, url, settings), [input.player, input.url, input.settings ?? {}]);
   const playingMs = Date.now() - opened;
   await new Promise((done) => setTimeout(done, 1000 * (input.settle ?? 0)));
   const seen = await tab.evaluate(([seconds, latest]) => steady(seconds, latest), [input.seconds ?? 8, input.latencyMax]);
-  const travelled = input.back ? await tab.evaluate(([seconds, latest]) => travel(seconds, latest), [input.back, input.latencyMax]) : {};
-  return { playingMs, ...seen, ...travelled };
+  return { playingMs, ...seen };
 }
 
 const served = await page(input.player);
