@@ -39,6 +39,8 @@ pub(crate) struct Node {
 impl Node {
     /// Starts one with this data directory, and these settings besides.
     pub(crate) async fn start(data: &Path, settings: &str) -> Self {
+        // Whoever asks it by HTTP needs one, also in a run of one test.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let (config, log) = (data.join("config.toml"), data.join("config.log"));
         let text = format!(
             "data.dir = {data:?}\nhttp.listen = \"127.0.0.1:0\"\nrtmp.listen = \"127.0.0.1:0\"\nrtc.port = 0\n\
