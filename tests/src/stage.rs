@@ -29,6 +29,11 @@ pub struct Stage {
     _seats: SemaphorePermit<'static>,
 }
 
+/// Held by a test that asks how fast, and has its server in a process of its own: no stage runs beside it.
+pub async fn alone() -> tokio::sync::SemaphorePermit<'static> {
+    SEATS.acquire_many(STAGES_MAX).await.expect("never closed")
+}
+
 impl Stage {
     /// Boots the server with the defaults, on loopback, when no other stage of this process runs.
     pub async fn start() -> Self {
