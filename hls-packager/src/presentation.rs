@@ -298,7 +298,12 @@ impl Presentation {
         self.targets = Some(targets);
         self.segmenter = Segmenter::new(targets.target_duration, self.config.target_duration_min());
         self.leader = probe.leader().map_or(0, Name::slot);
-        let frames = probe.into_frames();
+        let mut frames = probe.into_frames();
+        // Sound that arrived first but belongs behind the first picture must not make the first boundary.
+        let picture = frames.iter().position(|(name, _)| name.kind() == Kind::Video);
+        if let Some(picture) = picture.filter(|&at| frames[at].1.pts < frames[0].1.pts) {
+            frames[..=picture].rotate_right(1);
+        }
         let earliest = frames.iter().map(|(_, frame)| frame.dts.as_micros()).min().unwrap_or(0);
         self.offset_seconds = BASELINE_SECONDS + (-earliest).max(0) / 1_000_000;
         for (name, frame) in frames {

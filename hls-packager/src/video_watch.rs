@@ -5,6 +5,11 @@ use std::time::Duration;
 
 use media::{CodecConfig, Frame, MediaTime};
 
+/// A picture from so long before the boundary that it is looked at with stands at that boundary. Sound makes the
+/// boundaries while there is no picture, and it may arrive first though it is stamped later: by a rounding, or by the
+/// longer way of a camera. Without this the whole GOP would be left out.
+const EARLY_MAX: Duration = Duration::from_millis(500);
+
 /// Watches the video frames of a Stream in decoding order.
 #[derive(Debug)]
 pub(crate) struct VideoWatch {
@@ -51,20 +56,22 @@ impl VideoWatch {
         self.awaiting_keyframe = true;
     }
 
-    /// Looks at the next frame; `None` if it cannot be used. Nothing is used from before `not_before`.
+    /// Looks at the next frame; `None` if it cannot be used. Nothing is used from [`EARLY_MAX`] before `not_before`.
     ///
     /// After a break only a keyframe will do: a DISCONTINUITY makes players reset their decoders.
     pub(crate) fn admit(&mut self, frame: &Frame, not_before: Option<MediaTime>) -> Option<Admitted> {
         if frame.keyframe {
             self.composition = frame.pts.ticks() - frame.dts.ticks();
         }
-        let at = if frame.keyframe { frame.pts } else { frame.dts.offset(self.composition) };
+        let shown = if frame.keyframe { frame.pts } else { frame.dts.offset(self.composition) };
+        let early = not_before.filter(|start| shown < *start);
+        let late = early.is_some_and(|start| start.since(shown) > EARLY_MAX);
+        let at = early.unwrap_or(shown);
         let changed = self.config.as_ref().is_some_and(|known| **known != *frame.config);
         let resumed = self.epoch.is_some_and(|epoch| epoch != frame.epoch);
         let hole = self.front.is_some_and(|front| at.since(front) > self.hole_max);
         let breaks = changed || resumed || hole;
         let backwards = self.last_dts.is_some_and(|last| frame.dts <= last);
-        let late = not_before.is_some_and(|start| at < start);
         if backwards || late || (!frame.keyframe && (self.awaiting_keyframe || breaks)) {
             self.awaiting_keyframe = true;
             return None;

@@ -114,8 +114,6 @@ async fn api(stage: &Stage, id: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_sent_before_a_kill_is_in_the_recording() {
-    // What is promised is a time, 200 ms.
-    let _alone = tests::stage::alone().await;
     let rounds = setting("SWIFTWATER_TEST_KILLS").and_then(|text| text.parse().ok()).unwrap_or(KILLS);
     let mut random = clock();
     println!("seed {random}");

@@ -1,8 +1,8 @@
 //! Parts and segments: lengths, independence, timing, bytes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use media::Kind;
+use media::{Frame, Kind, MediaTime};
 use mp4_atom::{Decode, Moof};
 
 use super::reader::List;
@@ -110,6 +110,38 @@ fn hls_l08_a_frame_that_lasts_long_fills_the_part_that_it_is_in() {
             super::judge::judge("frames that last long", &sim);
             assert_eq!(sim.presentation.dropped(), 0);
         }
+    }
+}
+
+/// The first sound of `source` arrives before the first picture, though what it is stamped with is `micros` later.
+fn sound_first(source: &Source, origin: Instant, micros: i64) -> Vec<(Kind, Frame)> {
+    let mut frames = source.frames(origin);
+    let audio = frames.iter().position(|(kind, _)| *kind == Kind::Audio).expect("there is sound");
+    let first = frames[0].1.arrival;
+    frames[audio].1.arrival = first;
+    frames[..=audio].rotate_right(1);
+    for (_, frame) in frames.iter_mut().filter(|(kind, _)| *kind == Kind::Audio) {
+        let later = MediaTime::from_micros(frame.dts.as_micros() + micros, frame.dts.scale());
+        (frame.dts, frame.pts) = (later, later);
+    }
+    frames
+}
+
+#[test]
+fn sound_that_arrives_before_an_earlier_picture_costs_no_group_of_pictures() {
+    for micros in [30, 20_000, 400_000] {
+        let source = Source { seconds: 8.0, ..Source::default() };
+        let mut sim = Sim::new(expected(&source));
+        sim.feed_frames(sound_first(&source, sim.origin, micros));
+        // The encoder comes back after a pause in which nothing is awaited any more.
+        let again = Source { from: 16.0, epoch: 1, ..source };
+        sim.feed_frames(sound_first(&again, sim.origin, micros));
+        sim.finish();
+        assert_eq!(sim.presentation.dropped(), 0, "{micros}");
+        let list = sim.lists(Name::VIDEO).last().expect("a playlist");
+        let seconds: f64 = list.segments.iter().filter(|it| !it.gap).map(|it| it.length()).sum();
+        // What stands between them belongs to no segment.
+        assert!((seconds - 16.0).abs() < 0.2, "{micros}: {seconds}");
     }
 }
 
