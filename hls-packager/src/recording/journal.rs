@@ -130,9 +130,9 @@ impl Journal {
         self.flush()
     }
 
-    /// Sees to it that a power cut loses nothing of it.
-    pub(crate) fn sync(&self) -> io::Result<()> {
-        self.file.as_ref().map_or(Ok(()), Appender::sync)
+    /// The file, to be synced; `None` before the first line.
+    pub(crate) fn file(&self) -> Option<&File> {
+        self.file.as_ref().map(Appender::file)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -19,6 +19,7 @@ use super::manifest::{Recording, RecordingState, Storage};
 use super::offsite::Offsite;
 use super::plan::Plan;
 use super::recorder::{self, Options};
+use super::syncer::Syncer;
 use super::tap::{Queue, Tap};
 use crate::bucket::Bucket;
 use crate::upload::Wake;
@@ -157,11 +158,12 @@ impl Recordings {
     }
 
     fn record(&self, id: StreamId, recording: &Recording, options: Options, queue: &Queue) {
-        let made = fs::create_dir_all(&options.folder).and_then(|()| recording.write(&options.folder));
+        let made = fs::create_dir_all(&options.folder).and_then(|()| recording.write_soon(&options.folder));
         if let Err(error) = made {
             return self.give_up(id, &error);
         }
-        recorder::run(options, queue);
+        let syncer = Syncer::start(format!("sync-{id}"), Arc::clone(&self.counters));
+        recorder::run(options, syncer, queue);
         self.ended(id);
     }
 

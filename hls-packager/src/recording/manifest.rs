@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::plan::Plan;
-use crate::storage::disk::replace;
+use crate::storage::disk::{replace, replace_soon};
 
 /// Its name in the folder of a recording.
 pub(crate) const FILE: &str = "recording.json";
@@ -182,6 +182,15 @@ impl Recording {
 
     /// Writes it.
     pub(crate) fn write(&self, folder: &Path) -> io::Result<()> {
-        replace(&folder.join(FILE), &serde_json::to_vec_pretty(self).unwrap_or_default())
+        replace(&folder.join(FILE), &self.json())
+    }
+
+    /// Writes the first one of a Stream, whose frames wait: a torn one is made anew from the journal.
+    pub(crate) fn write_soon(&self, folder: &Path) -> io::Result<()> {
+        replace_soon(&folder.join(FILE), &self.json()).map(drop)
+    }
+
+    fn json(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).unwrap_or_default()
     }
 }

@@ -1,7 +1,7 @@
 //! Recordings: what a Stream leaves on disk.
 //!
 //! ```text
-//! Presentation ─ frames, parts, segments ─► tap (bounded) ─► recorder (a thread per Stream) ─► files
+//! Presentation ─ frames, parts, segments ─► tap (bounded) ─► recorder (a thread per Stream) ─► files ─► syncer
 //!                                                                 end │
 //!                                   finisher (one thread): repair ◄───┘──► VOD ──► MP4, retention
 //!                                                                              outcome: who was told ◄─┘
@@ -29,6 +29,7 @@ mod plan;
 mod recorder;
 mod repair;
 mod retention;
+mod syncer;
 mod tap;
 #[cfg(test)]
 mod tests;

@@ -14,10 +14,11 @@ use tracing::warn;
 
 use super::counters::Counters;
 use super::journal::{self, Entry, Journal};
+use super::syncer::Syncer;
 use super::tap::{About, Init, Message, Queue};
 use super::wal::Wal;
 use crate::file_name::FileName;
-use crate::storage::disk::{Appender, replace};
+use crate::storage::disk::{Appender, replace_soon};
 use crate::upload::News;
 
 /// Which segments of a Rendition are on disk: from the first number to before the second, none missing.
@@ -68,6 +69,7 @@ pub(crate) struct Recorder {
     options: Options,
     journal: Journal,
     wal: Wal,
+    syncer: Syncer,
     lines: BTreeMap<Arc<str>, Line>,
     /// TARGETDURATION stands in the journal.
     targeted: bool,
@@ -102,8 +104,8 @@ struct OpenSegment {
 }
 
 /// Records until the Stream is over.
-pub(crate) fn run(options: Options, queue: &Queue) {
-    let mut recorder = Recorder::new(options);
+pub(crate) fn run(options: Options, syncer: Syncer, queue: &Queue) {
+    let mut recorder = Recorder::new(options, syncer);
     while let Some(message) = queue.next() {
         recorder.take(message);
     }
@@ -111,8 +113,9 @@ pub(crate) fn run(options: Options, queue: &Queue) {
 }
 
 impl Recorder {
-    pub(crate) fn new(options: Options) -> Self {
+    pub(crate) fn new(options: Options, syncer: Syncer) -> Self {
         let mut recorder = Self {
+            syncer,
             journal: Journal::new(&options.folder),
             wal: Wal::new(&options.folder),
             lines: BTreeMap::new(),
@@ -218,8 +221,11 @@ impl Recorder {
             return;
         }
         let folder = self.options.folder.join(&*about.name);
+        // The journal has it too, should a power cut tear it.
+        let path = folder.join(FileName::Init(init.generation).uri());
         let written = fs::create_dir_all(&folder)
-            .and_then(|()| replace(&folder.join(FileName::Init(init.generation).uri()), &init.bytes));
+            .and_then(|()| replace_soon(&path, &init.bytes))
+            .and_then(|file| self.syncer.sync(&file));
         if written.is_ok() {
             line.inits.insert(init.generation);
         }
@@ -284,11 +290,9 @@ impl Recorder {
         let sync = self.options.sync;
         self.note(|it| {
             it.journal.write(&entry)?;
-            if sync {
-                open.file.as_ref().map_or(Ok(()), Appender::sync)?;
-                it.journal.sync()?;
-            }
-            Ok(())
+            let segment = open.file.as_ref().map(Appender::file);
+            let mut written = segment.into_iter().chain(it.journal.file()).filter(|_| sync);
+            written.try_for_each(|file| it.syncer.sync(file))
         });
         if let Some(news) = &self.options.news {
             news.grown();
@@ -332,7 +336,10 @@ impl Recorder {
         }
         let last = self.lines.values().map(|line| line.end_us).max().unwrap_or(0);
         let unix_us = self.options.unix_us.saturating_add_signed(last);
-        let ended = self.journal.write(&Entry::End { unix_us }).and_then(|()| self.journal.sync());
+        // Before the frames in the write-ahead files go.
+        self.syncer.settle();
+        let written = self.journal.write(&Entry::End { unix_us });
+        let ended = written.and_then(|()| self.journal.file().map_or(Ok(()), |file| self.syncer.sync(file)));
         if ended.is_ok() && !self.lines.is_empty() {
             self.wal.remove();
         }

@@ -59,6 +59,11 @@ impl Appender {
         Ok(())
     }
 
+    /// The file, to be synced by somebody else.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Sees to it that a power cut loses nothing of it.
     pub(crate) fn sync(&self) -> io::Result<()> {
         sync(&self.file)
@@ -99,15 +104,26 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder(path)
 }
 
+/// As [`replace`], but waits for no disk: after a power cut the file may be empty or torn until what comes back is synced.
+pub(crate) fn replace_soon(path: &Path, bytes: &[u8]) -> io::Result<File> {
+    check(path)?;
+    let temporary = path.with_extension("tmp");
+    let mut file = File::create(&temporary)?;
+    file.write_all(bytes)?;
+    fs::rename(&temporary, path)?;
+    Ok(file)
+}
+
 /// Makes a new or renamed file's name survive a power cut.
 pub(crate) fn sync_folder(of: &Path) -> io::Result<()> {
     let Some(folder) = of.parent() else { return Ok(()) };
     sync(&File::open(folder)?)
 }
 
-/// Makes what was written survive a power cut. Tests kill no machine, and make thousands of recordings.
+/// Makes what was written survive a power cut.
+#[cfg(not(test))]
 pub(crate) fn sync(file: &File) -> io::Result<()> {
-    if cfg!(test) { Ok(()) } else { file.sync_all() }
+    file.sync_all()
 }
 
 #[cfg(not(test))]
@@ -125,13 +141,14 @@ fn tear(_: &Path, _: &mut File, _: &[Bytes]) -> io::Result<()> {
 #[cfg(test)]
 use faults::tear;
 #[cfg(test)]
-pub(crate) use faults::{Fault, check, inject};
+pub(crate) use faults::{Fault, check, inject, sync};
 
 /// Disks that are full or stand still, for tests.
 #[cfg(test)]
 mod faults {
     use std::fs::File;
     use std::io::{self, Write};
+    use std::os::fd::AsRawFd;
     use std::path::{Path, PathBuf};
     use std::sync::{Arc, Condvar, Mutex};
 
@@ -151,6 +168,7 @@ mod faults {
         full: bool,
         nearly_full: bool,
         stalled: bool,
+        syncs_stalled: bool,
     }
 
     impl Fault {
@@ -167,6 +185,12 @@ mod faults {
         /// Writes wait from now on, or no longer.
         pub(crate) fn stalled(&self, stalled: bool) {
             self.state.lock().expect("not poisoned").stalled = stalled;
+            self.changed.notify_all();
+        }
+
+        /// Syncs wait from now on, and nothing else does; or no longer.
+        pub(crate) fn syncs_stalled(&self, stalled: bool) {
+            self.state.lock().expect("not poisoned").syncs_stalled = stalled;
             self.changed.notify_all();
         }
     }
@@ -188,6 +212,17 @@ mod faults {
         let state = fault.state.lock().expect("not poisoned");
         let state = fault.changed.wait_while(state, |state| state.stalled).expect("not poisoned");
         if state.full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
+    /// Tests cut no power, and make thousands of recordings: nothing is synced, but it may take its time.
+    #[expect(clippy::unnecessary_wraps, reason = "a real disk may refuse")]
+    pub(crate) fn sync(file: &File) -> io::Result<()> {
+        let path = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        if let Some(fault) = path.ok().and_then(|path| of(&path)) {
+            let state = fault.state.lock().expect("not poisoned");
+            drop(fault.changed.wait_while(state, |state| state.syncs_stalled).expect("not poisoned"));
+        }
+        Ok(())
     }
 
     /// Writes what fits of a record, and fails.

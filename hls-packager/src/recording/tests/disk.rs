@@ -1,8 +1,10 @@
 //! Disks that are full or stand still: live does not notice, and the recording says what is missing.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::house::{House, REWIND, SOON, plays, samples};
@@ -10,6 +12,7 @@ use crate::file_name::FileName;
 use crate::horizon::Horizon;
 use crate::recording::plan::Plan;
 use crate::recording::recorder::{self, Options};
+use crate::recording::syncer::Syncer;
 use crate::recording::tap::Tap;
 use crate::storage::disk::{Fault, inject};
 use crate::tests::source::Source;
@@ -57,19 +60,7 @@ fn a_disk_that_stands_still_holds_nobody_up() {
     let mut house = House::new();
     let folder = tempfile::tempdir().expect("a folder");
     let fault = inject(folder.path());
-    let (tap, queue) = Tap::open(Arc::clone(&house.counters.overflows), Horizon::new(REWIND, u64::MAX));
-    house.presentation.record(tap.clone());
-    let options = Options {
-        folder: folder.path().to_owned(),
-        channel: "ana".into(),
-        stream: "s1".into(),
-        unix_us: 0,
-        sync: false,
-        bytes_max: u64::MAX,
-        counters: Arc::clone(&house.counters),
-        news: None,
-    };
-    let recorder = std::thread::spawn(move || recorder::run(options, &queue));
+    let (tap, recorder) = record(&mut house, folder.path(), Syncer::inline());
     let frames = house.frames(&Source { seconds: 60.0, ..Source::default() });
     for (kind, frame) in frames {
         // It stands still for longer than the queue takes. Before and after, the disk is waited for, as a live
@@ -90,6 +81,44 @@ fn a_disk_that_stands_still_holds_nobody_up() {
     assert!(holes >= 1 && length > Duration::from_secs(5), "{holes}, {length:?}");
     assert!((plan.duration().as_secs_f64() - 60.0).abs() < 0.3, "{:?}", plan.duration());
     plays(folder.path(), &plan);
+}
+
+/// Written, a frame survives a kill.
+#[test]
+fn a_disk_that_takes_its_time_for_syncs_keeps_no_frame_from_being_written() {
+    let mut house = House::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let fault = inject(folder.path());
+    fault.syncs_stalled(true);
+    let syncer = Syncer::start("sync".to_owned(), Arc::clone(&house.counters));
+    let (tap, recorder) = record(&mut house, folder.path(), syncer);
+    for (kind, frame) in house.frames(&Source { seconds: 20.0, ..Source::default() }) {
+        house.feed_only(kind, frame);
+        wait_until(|| tap.is_idle());
+    }
+    fault.syncs_stalled(false);
+    house.presentation.finish(house.now);
+    recorder.join().expect("it ends");
+    let plan = Plan::read(folder.path()).expect("readable");
+    assert_eq!((house.counters.snapshot().write_errors_total, plan.holes().0), (0, 0));
+    plays(folder.path(), &plan);
+}
+
+/// Records what comes from now on into `folder`, in a thread.
+fn record(house: &mut House, folder: &Path, syncer: Syncer) -> (Tap, JoinHandle<()>) {
+    let (tap, queue) = Tap::open(Arc::clone(&house.counters.overflows), Horizon::new(REWIND, u64::MAX));
+    house.presentation.record(tap.clone());
+    let options = Options {
+        folder: folder.to_owned(),
+        channel: "ana".into(),
+        stream: "s1".into(),
+        unix_us: 0,
+        sync: true,
+        bytes_max: u64::MAX,
+        counters: Arc::clone(&house.counters),
+        news: None,
+    };
+    (tap, std::thread::spawn(move || recorder::run(options, syncer, &queue)))
 }
 
 fn wait_until(done: impl Fn() -> bool) {

@@ -20,6 +20,7 @@ use crate::recording::counters::Counters;
 use crate::recording::manifest::{Recording, RecordingState};
 use crate::recording::plan::{Plan, Rendition};
 use crate::recording::recorder::{Options, Recorder};
+use crate::recording::syncer::Syncer;
 use crate::recording::tap::{Queue, Tap};
 use crate::tests::source::Source;
 use crate::vod;
@@ -60,7 +61,7 @@ impl House {
         presentation.record(tap);
         let expected = Expected { video: true, audio: true, settled: true, keyframes_on_request: false };
         presentation.expect(expected, origin);
-        let recorder = Recorder::new(Options {
+        let options = Options {
             folder: folder.path().to_owned(),
             channel: "ana".into(),
             stream: "s1".into(),
@@ -69,7 +70,8 @@ impl House {
             bytes_max,
             counters: Arc::clone(&counters),
             news: None,
-        });
+        };
+        let recorder = Recorder::new(options, Syncer::inline());
         Self { folder, presentation, counters, origin, now: origin, queue, recorder }
     }
 
