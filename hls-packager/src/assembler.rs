@@ -148,6 +148,8 @@ impl Assembler {
             out.push(Piece::Init(Arc::clone(&frame.config)));
         }
         if !mem::replace(&mut segment.opened, true) {
+            // Where it stands may be later than when it is shown: see `VideoWatch`.
+            let at = if decodes { frame.pts } else { at };
             out.push(Piece::Open { cut: Cut { independent: decodes, ..segment.cut }, at });
         }
         self.held = Some(frame);

@@ -65,12 +65,14 @@ impl VideoWatch {
         }
         let shown = if frame.keyframe { frame.pts } else { frame.dts.offset(self.composition) };
         let early = not_before.filter(|start| shown < *start);
-        let late = early.is_some_and(|start| start.since(shown) > EARLY_MAX);
         let at = early.unwrap_or(shown);
         let changed = self.config.as_ref().is_some_and(|known| **known != *frame.config);
         let resumed = self.epoch.is_some_and(|epoch| epoch != frame.epoch);
         let hole = self.front.is_some_and(|front| at.since(front) > self.hole_max);
         let breaks = changed || resumed || hole;
+        // What would break here would make another boundary at the same place, unless the sound's is a break already.
+        let breaks_alone = (changed || hole) && !resumed;
+        let late = early.is_some_and(|start| breaks_alone || start.since(shown) > EARLY_MAX);
         let backwards = self.last_dts.is_some_and(|last| frame.dts <= last);
         if backwards || late || (!frame.keyframe && (self.awaiting_keyframe || breaks)) {
             self.awaiting_keyframe = true;

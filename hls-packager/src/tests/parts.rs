@@ -146,6 +146,21 @@ fn sound_that_arrives_before_an_earlier_picture_costs_no_group_of_pictures() {
 }
 
 #[test]
+fn a_camera_that_paused_and_comes_back_stamped_earlier_makes_no_empty_segment() {
+    let source = Source { seconds: 20.0, ..Source::default() };
+    let mut sim = Sim::new(expected(&source));
+    sim.clipped = true;
+    let frames = sound_first(&source, sim.origin, 300_000).into_iter();
+    let seen = |frame: &Frame| !(3_000_000..12_000_000).contains(&frame.dts.as_micros());
+    sim.feed_frames(frames.filter(|(kind, frame)| *kind == Kind::Audio || seen(frame)).collect());
+    sim.finish();
+    for name in [Name::VIDEO, Name::Audio] {
+        let list = sim.lists(name).last().expect("a playlist");
+        assert!(list.segments.iter().all(|it| it.length() > 0.1), "{name:?}: {list:?}");
+    }
+}
+
+#[test]
 fn hls_l09_independent_parts_begin_with_their_keyframe() {
     for (name, source) in sources(12.0) {
         let sim = Sim::run(&source);
