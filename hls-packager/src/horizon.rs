@@ -37,6 +37,10 @@ impl Horizon {
     /// any more.
     pub(crate) fn add(&self, msn: u64, bytes: u64) -> u64 {
         let mut listed = self.lock();
+        if msn < listed.from {
+            // A Rendition that is a segment behind: this is too much already.
+            return listed.from;
+        }
         *listed.bytes_of.entry(msn).or_default() += bytes;
         listed.bytes += bytes;
         while listed.bytes > self.bytes_max

@@ -20,8 +20,8 @@ pub struct RecordingConfig {
     pub dir: Option<PathBuf>,
     /// Make one MP4 file of each recording that ended, for download. It takes as much room as the segments.
     pub mp4: bool,
-    /// See to it that a power cut loses at most the open segment. Without it the kernel writes when it likes; a killed
-    /// process loses nothing either way.
+    /// See to it that a power cut loses at most the open segments, and what a busy disk has not made safe yet. Without it
+    /// the kernel writes when it likes; a killed process loses nothing either way.
     pub sync: bool,
     /// How large one recording may get, in MiB. Then its oldest segments are removed, so that a Stream that never ends
     /// does not fill the disk.

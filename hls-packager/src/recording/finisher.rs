@@ -66,6 +66,8 @@ impl Chores {
 
     /// What is not begun stays for the next start.
     pub(super) fn stop(&self) {
+        // Under the lock: between a look and the wait it would be missed.
+        let _queue = self.lock();
         self.stopping.store(true, Ordering::Release);
         self.more.notify_all();
     }

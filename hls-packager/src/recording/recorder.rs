@@ -55,7 +55,7 @@ pub(crate) struct Options {
     pub(crate) channel: String,
     pub(crate) stream: String,
     pub(crate) unix_us: u64,
-    /// Whether each segment is safe from a power cut when it ends.
+    /// Whether each segment is made safe from a power cut when it ends, as soon as the disk can.
     pub(crate) sync: bool,
     /// The oldest segments are removed when all are larger.
     pub(crate) bytes_max: u64,
@@ -195,8 +195,10 @@ impl Recorder {
                 let ticks = i64::try_from(last_decode_time).unwrap_or(i64::MAX) - about.offset_ticks;
                 self.wal.cover(&about.name, MediaTime::new(ticks, about.scale).as_micros());
             }
-            Message::Close { about, msn, duration, gap } => {
-                if self.segment(&about.name, msn).is_some() {
+            Message::Close { about, msn, parts, duration, gap } => {
+                if let Some(open) = self.segment(&about.name, msn) {
+                    // The last ones found no room in the queue.
+                    open.broken |= open.parts != parts;
                     self.close(&about.name, Some((duration, gap)));
                 }
             }

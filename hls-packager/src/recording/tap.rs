@@ -72,8 +72,8 @@ pub(crate) enum Message {
         duration: Duration,
         last_decode_time: u64,
     },
-    /// Segment `msn` is over.
-    Close { about: Arc<About>, msn: u64, duration: Duration, gap: bool },
+    /// Segment `msn` is over; it has so many parts.
+    Close { about: Arc<About>, msn: u64, parts: u32, duration: Duration, gap: bool },
 }
 
 impl Message {
@@ -256,6 +256,7 @@ impl RenditionTap {
 
     /// The open segment is over.
     pub(crate) fn close(&mut self, duration: Duration, gap: bool) {
-        self.tap.send(Message::Close { about: Arc::clone(&self.about), msn: self.msn, duration, gap });
+        let (about, msn, parts) = (Arc::clone(&self.about), self.msn, self.parts);
+        self.tap.send(Message::Close { about, msn, parts, duration, gap });
     }
 }

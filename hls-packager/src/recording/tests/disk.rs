@@ -13,7 +13,7 @@ use crate::horizon::Horizon;
 use crate::recording::plan::Plan;
 use crate::recording::recorder::{self, Options};
 use crate::recording::syncer::Syncer;
-use crate::recording::tap::Tap;
+use crate::recording::tap::{Message, Tap};
 use crate::storage::disk::{Fault, inject};
 use crate::tests::source::Source;
 
@@ -81,6 +81,23 @@ fn a_disk_that_stands_still_holds_nobody_up() {
     assert!(holes >= 1 && length > Duration::from_secs(5), "{holes}, {length:?}");
     assert!((plan.duration().as_secs_f64() - 60.0).abs() < 0.3, "{:?}", plan.duration());
     plays(folder.path(), &plan);
+}
+
+#[test]
+fn a_segment_whose_last_part_found_no_room_is_no_whole_one() {
+    let mut house = House::new();
+    for (kind, frame) in house.frames(&Source { seconds: 10.0, audio_hz: None, ..Source::default() }) {
+        house.feed_only(kind, frame);
+    }
+    let mut messages: Vec<Message> = std::iter::from_fn(|| house.queue.try_next()).collect();
+    let end = messages.iter().position(|it| matches!(it, Message::Close { msn: 1, .. })).expect("an end");
+    let last = messages[..end].iter().rposition(|it| matches!(it, Message::Part { .. })).expect("a part");
+    messages.remove(last);
+    messages.into_iter().for_each(|message| house.recorder.take(message));
+    let plan = house.finish();
+    let (holes, length) = plan.holes();
+    assert!(holes == 1 && length > Duration::from_millis(300), "{holes}, {length:?}");
+    assert!((plan.duration().as_secs_f64() - 10.0).abs() < 0.1, "{:?}", plan.duration());
 }
 
 /// Written, a frame survives a kill.

@@ -36,8 +36,8 @@ pub(super) struct House {
     pub(super) counters: Arc<Counters>,
     pub(super) origin: Instant,
     pub(super) now: Instant,
-    queue: Queue,
-    recorder: Recorder,
+    pub(super) queue: Queue,
+    pub(super) recorder: Recorder,
 }
 
 impl House {
