@@ -166,6 +166,7 @@ impl Server {
         let tasks = TaskTracker::new();
         tasks.spawn(lifecycle::run(
             Arc::clone(&hub),
+            hub.subscribe(),
             Arc::clone(&packager),
             Arc::clone(&transcoder),
             Arc::clone(&authority),

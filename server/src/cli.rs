@@ -133,7 +133,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start: {error}")),
     };
-    match cli.command {
+    let code = match cli.command {
         Command::Serve(serve) => match serve.into_config() {
             Ok(config) => runtime.block_on(serve_until_signal(config)),
             Err(error) => fail(&error.to_string()),
@@ -152,7 +152,10 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Token { place, command } => finish(runtime.block_on(accounts::token(place, command))),
         Command::GrantKey { place, command } => finish(runtime.block_on(grant_key::run(place, command))),
         Command::Backup { place, to } => finish(runtime.block_on(accounts::backup(place, to))),
-    }
+    };
+    // What still waits for a disk that stands still does not keep the process.
+    runtime.shutdown_background();
+    code
 }
 
 fn finish(result: Result<(), Box<dyn std::error::Error>>) -> ExitCode {

@@ -8,6 +8,7 @@ use control::Authority;
 use control::db::Channel;
 use hls_packager::{Packager, Reach};
 use media::{Hub, HubEvent, Stream, StreamId};
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,16 +21,16 @@ use crate::notices;
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Starts packager and transcoder for every Stream, ends Streams whose grace window has passed, and logs
-/// what the streamer should change. Runs until `stop`.
+/// what the streamer should change. `events` began before anybody could publish. Runs until `stop`.
 pub(crate) async fn run(
     hub: Arc<Hub>,
+    mut events: Receiver<HubEvent>,
     packager: Arc<Packager>,
     transcoder: Arc<Transcoder>,
     authority: Arc<Authority>,
     tasks: TaskTracker,
     stop: CancellationToken,
 ) {
-    let mut events = hub.subscribe();
     let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
     let mut attached: HashSet<StreamId> = HashSet::new();
     let mut noticed: HashSet<(StreamId, &'static str)> = HashSet::new();
@@ -62,7 +63,11 @@ pub(crate) async fn run(
                 }
                 Err(RecvError::Lagged(missed)) => {
                     warn!(missed, "stream events were missed; looking at all streams instead");
-                    for stream in hub.streams() {
+                    let streams = hub.streams();
+                    let live = |id: StreamId| streams.iter().any(|stream| stream.id() == id);
+                    attached.retain(|id| live(*id));
+                    noticed.retain(|(id, _)| live(*id));
+                    for stream in streams {
                         attach(stream, &mut attached);
                     }
                 }

@@ -58,6 +58,7 @@ impl Outcomes {
             }
             let name = ChannelName::parse(&recording.channel).ok();
             let channel = name.as_ref().and_then(|name| self.authority.channel(name));
+            let channel = channel.filter(|channel| was_of(recording, channel));
             let event = event(recording, channel.as_deref(), now_ms());
             if let Err(error) = self.webhooks.announce(&event).await {
                 warn!(recording = %id, %error, "cannot tell yet how a recording ended; it is tried again");
@@ -72,6 +73,13 @@ impl Outcomes {
             let _ = tokio::task::spawn_blocking(move || recordings.told(id)).await;
         }
     }
+}
+
+/// Whether it was recorded on this Channel, and not on one of the same name that was removed meanwhile.
+fn was_of(recording: &Recording, channel: &Channel) -> bool {
+    // Those in the configuration file belong to nobody, and have no date.
+    let created_at = u64::try_from(channel.created_at).unwrap_or(0);
+    channel.owner_id.is_none() || created_at <= recording.started_at
 }
 
 /// What is told of a recording that is ready or has failed. Without its Channel, which was removed, hooks of the instance
@@ -158,6 +166,17 @@ mod tests {
         assert_eq!((&failed.data["hls"], &failed.data["error"]), (&Value::Null, &json!("why")));
         // A recording that was ready and one that failed are two events, whatever came between.
         assert_ne!(failed.id, ready.id);
+    }
+
+    #[test]
+    fn who_has_the_name_of_a_removed_channel_hears_nothing_of_its_recordings() {
+        let recorded = recording("ready", None, None);
+        for (owner, created_at, wanted) in
+            [(Some("usr_1"), 999, true), (Some("usr_2"), 1001, false), (None, 1001, true)]
+        {
+            let channel = Channel { owner_id: owner.map(str::to_owned), created_at, ..channel() };
+            assert_eq!(was_of(&recorded, &channel), wanted, "{owner:?} {created_at}");
+        }
     }
 
     #[test]
