@@ -178,11 +178,12 @@ async fn a_signed_channel_opens_by_grants_alone_and_no_viewer_costs_a_query() {
     let count = || stage.server().database().queries();
     // What the node asks for itself meanwhile: leases, what is to be delivered.
     let before = count();
+    let began = tokio::time::Instant::now();
     for _ in 0..100 {
         pace.tick().await;
     }
-    let background = count() - before;
-    let before = count();
+    let per_second = (count() - before) as f64 / began.elapsed().as_secs_f64();
+    let (before, began) = (count(), tokio::time::Instant::now());
     for _ in 0..100 {
         pace.tick().await;
         assert_eq!(get(hls).await.status(), 200);
@@ -194,12 +195,13 @@ async fn a_signed_channel_opens_by_grants_alone_and_no_viewer_costs_a_query() {
         assert_eq!(joined["type"], "joined");
     }
     let queries = count() - before;
+    // What the node asks by itself goes by time.
+    let by_itself = per_second * began.elapsed().as_secs_f64();
     eprintln!(
-        "100 viewers, each with an HLS GET, a WHEP POST, a hello and a join: {queries} queries; without any there were \
-         {background}"
+        "100 viewers, each with an HLS GET, a WHEP POST, a hello and a join: {queries} queries; without any there would \
+         have been {by_itself:.0}"
     );
-    // On a busy machine the checks take longer, so that the node asks more often meanwhile.
-    assert!(queries < background + 50, "{queries} queries for 400 checks, {background} without any");
+    assert!((queries as f64) < by_itself + 50.0, "{queries} queries for 400 checks, {by_itself} without any");
 
     // Void at once.
     assert_eq!(ana.status(&stage, Method::DELETE, "/api/v1/channels/ana/grants", None).await, 204);

@@ -72,8 +72,9 @@ async fn every_message_comes_once_however_often_the_room_was_empty() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_twenty_first_message_within_five_seconds_has_to_wait() {
-    let stage = Stage::shared().await;
+async fn the_twenty_first_message_of_a_window_has_to_wait() {
+    // By default five seconds, which a busy machine needs for twenty answers.
+    let stage = Stage::shared_with(|config| config.chat.window_ms = 60_000).await;
     let (mut ana, mut bo) = (Gateway::hello(&stage).await, Gateway::hello(&stage).await);
     ana.join(&ch()).await;
     bo.join(&ch()).await;
@@ -82,7 +83,7 @@ async fn the_twenty_first_message_within_five_seconds_has_to_wait() {
     }
     let mut refused = ana.ask(message("too fast")).await;
     let wait = refused["waitMs"].take().as_u64().expect("milliseconds");
-    assert!((1..=5000).contains(&wait), "{wait}");
+    assert!((1..=60_000).contains(&wait), "{wait}");
     // Exactly this, and the number of the request.
     let re = refused["re"].take();
     assert!(re.is_number());

@@ -40,7 +40,10 @@ impl Load {
             std::thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     // Refused, or the server is gone: that is what this is about.
-                    let Ok(mut publication) = Numbered::publish(rtmp, &key) else { continue };
+                    let Ok(mut publication) = Numbered::publish(rtmp, &key) else {
+                        std::thread::yield_now();
+                        continue;
+                    };
                     published.fetch_add(1, Ordering::Relaxed);
                     for number in 0..3 {
                         let _ = publication.video(number, number * 40, number == 0, 500);

@@ -114,6 +114,8 @@ async fn api(stage: &Stage, id: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_sent_before_a_kill_is_in_the_recording() {
+    // What is promised is a time, 200 ms.
+    let _alone = tests::stage::alone().await;
     let rounds = setting("SWIFTWATER_TEST_KILLS").and_then(|text| text.parse().ok()).unwrap_or(KILLS);
     let mut random = clock();
     println!("seed {random}");
@@ -126,8 +128,9 @@ async fn what_was_sent_before_a_kill_is_in_the_recording() {
         let data = tempfile::tempdir().expect("a folder");
         let sent = publish_and_kill(data.path(), after).await;
         let (video, audio) = recovered(data.path()).await;
+        let safe_after = SAFE_AFTER + sent.stood_still();
         let safe = |frames: &[Instant]| {
-            frames.iter().take_while(|at| **at + SAFE_AFTER < sent.killed).count() as u32
+            frames.iter().take_while(|at| **at + safe_after < sent.killed).count() as u32
         };
         let first = (0..).find(|number| video.contains(&video_mark(*number)));
         assert_eq!(first, Some(0), "round {round}, killed after {after:?}");
@@ -141,7 +144,10 @@ async fn what_was_sent_before_a_kill_is_in_the_recording() {
             .collect();
         assert!(lost.is_empty(), "round {round}, killed after {after:?}: sound {lost:?}");
         let kept = (0..sent.video.len() as u32).filter(|it| video.contains(&video_mark(*it))).count();
-        println!("round {round}: killed after {after:?}, {kept} of {} pictures sent", sent.video.len());
+        println!(
+            "round {round}: killed after {after:?}, {kept} of {} pictures sent, safe after {safe_after:?}",
+            sent.video.len()
+        );
     }
 }
 
@@ -150,6 +156,20 @@ struct Sent {
     video: Vec<Instant>,
     audio: Vec<Instant>,
     killed: Instant,
+}
+
+impl Sent {
+    /// How long the machine let nobody do anything in the last second before the kill: the publisher, who sends something
+    /// every 40 ms, was not let either.
+    fn stood_still(&self) -> Duration {
+        let last = self.killed - Duration::from_secs(1);
+        let mut sent: Vec<Instant> =
+            self.video.iter().chain(&self.audio).copied().filter(|at| *at > last).collect();
+        sent.push(self.killed);
+        sent.sort_unstable();
+        let longest = sent.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default();
+        longest.saturating_sub(Duration::from_millis(u64::from(1000 / FPS)))
+    }
 }
 
 async fn publish_and_kill(data: &Path, after: Duration) -> Sent {

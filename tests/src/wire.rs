@@ -10,6 +10,9 @@ use tokio::net::{TcpStream, UdpSocket};
 /// Largest datagram that a server may send without fragmenting.
 pub const DATAGRAM_BYTES_MAX: usize = 2000;
 
+/// A second of 10 Mbit/s, with what the kernel counts beside it. The kernel gives what it may.
+const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
+
 /// One way of a client to the server.
 pub struct Wire {
     carrier: Carrier,
@@ -30,7 +33,7 @@ impl Wire {
 
     /// UDP from a port of that address.
     pub async fn udp_from(ip: IpAddr) -> Self {
-        let socket = UdpSocket::bind((ip, 0)).await.expect("a socket");
+        let socket = bind(ip).await;
         let address = socket.local_addr().expect("bound");
         Self { carrier: Carrier::Udp(socket), address }
     }
@@ -46,7 +49,7 @@ impl Wire {
 
     /// What a NAT does that forgot the mapping: the same client comes from another port, and does not know.
     pub async fn rebind(&mut self) -> SocketAddr {
-        let socket = UdpSocket::bind((self.address.ip(), 0)).await.expect("a socket");
+        let socket = bind(self.address.ip()).await;
         let seen = socket.local_addr().expect("bound");
         self.carrier = Carrier::Udp(socket);
         seen
@@ -121,6 +124,13 @@ impl Wire {
             }
         }
     }
+}
+
+async fn bind(ip: IpAddr) -> UdpSocket {
+    let socket = UdpSocket::bind((ip, 0)).await.expect("a socket");
+    // A client that is not scheduled for a moment loses nothing.
+    socket2::SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES).expect("our socket");
+    socket
 }
 
 fn write(stream: &TcpStream, outbound: &mut VecDeque<u8>) {
