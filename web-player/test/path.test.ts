@@ -72,6 +72,15 @@ describe('blocked UDP', () => {
     expect(rig.path).toMatchObject({ shown: 'webrtc', reason: null, webrtc: { attempt: 1 }, hls: { state: 'off' } });
   });
 
+  it('is forgotten by nobody who goes back in time while the first attempt is late', () => {
+    const rig = new Rig().at(2_300).send({ type: 'frame', via: 'hls' }).frames(5_000, 'hls').send({ type: 'rewind' }).frames(20_000, 'hls');
+    expect(rig.path).toMatchObject({ shown: 'hls', webrtc: { state: 'off', attempt: 1 } });
+    rig.send({ type: 'present' }).frames(20_200, 'hls');
+    expect(rig.path).toMatchObject({ shown: 'hls', webrtc: { state: 'connecting', attempt: 2 } });
+    rig.send({ type: 'frame', via: 'webrtc' });
+    expect(rig.path).toMatchObject({ shown: 'webrtc', reason: null });
+  });
+
   it('with WebRTC chosen: the same attempt goes on, and the next follows soon', () => {
     const rig = new Rig('webrtc').at(ICE_BY_MS);
     expect(rig.path).toMatchObject({ shown: 'none', reason: 'udp_blocked', hls: { attempt: 0 }, webrtc: { state: 'connecting', attempt: 1 } });

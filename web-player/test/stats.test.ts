@@ -83,7 +83,10 @@ it('reads the server’s answer, and lives with less', () => {
 it('tells why a picture is small or missing while the server is busy', () => {
   expect([limit(null), limit('full')]).toEqual([null, null]);
   expect(limit('off')).toContain('sound only');
-  const capped = reduce(INITIAL, { type: 'cap', cap: 'off' }, 0);
+  const started = reduce(INITIAL, { type: 'path', event: { type: 'start', preference: 'auto', webrtc: true } }, 0);
+  const capped = reduce(started, { type: 'cap', cap: 'off' }, 0);
   expect(capped.cap).toBe('off');
   expect(reduce(capped, { type: 'cap', cap: null }, 0).cap).toBeNull();
+  // What one peer was spared says nothing of HLS, or of the next peer.
+  expect(reduce(capped, { type: 'path', event: { type: 'fallback', reason: 'busy', url: null } }, 0).cap).toBeNull();
 });

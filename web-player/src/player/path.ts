@@ -380,13 +380,18 @@ function webrtcFrame(path: Path, now: number): Path {
   const playing: Webrtc = { ...webrtc, state: 'playing', played: true, failures: 0, lastFrameAt: now, runSince, restartAt: null };
   const next: Path = { ...path, webrtc: playing, awaySince: stillAway ? awaySince : null };
   // Until HLS has the past, the present stays on the screen.
-  return path.rewound ? next : closeHls({ ...next, shown: 'webrtc', reason: null });
+  return path.rewound ? { ...next, reason: null } : closeHls({ ...next, shown: 'webrtc', reason: null });
 }
 
 function hlsFrame(path: Path, now: number): Path {
   if (path.hls.state === 'off' || path.hls.state === 'waiting') return path;
   const playing: Path = { ...path, hls: { ...path.hls, state: 'playing', lastFrameAt: now, failures: 0 } };
-  if (path.rewound) return { ...playing, shown: 'hls', webrtc: { ...path.webrtc, state: 'off', restartAt: null } };
+  if (path.rewound) {
+    // An attempt that was late, and is broken off here, is made anew with the present.
+    const late = path.webrtc.state !== 'off' && path.reason !== null;
+    const retryAt = late ? now : path.webrtc.retryAt;
+    return { ...playing, shown: 'hls', webrtc: { ...path.webrtc, state: 'off', restartAt: null, retryAt } };
+  }
   // HLS shows itself as soon as it can, unless WebRTC already has the screen with a moving picture.
   return path.webrtc.state === 'playing' ? playing : { ...playing, shown: 'hls' };
 }

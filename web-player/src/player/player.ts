@@ -362,7 +362,7 @@ export class Player {
       if (this.#webrtc?.attempt === attempt) void this.#refused(used, words);
     };
     const negotiate: Negotiate = whep
-      ? negotiateByWhep(pass, { noPublisher, refused })
+      ? negotiateByWhep(pass, { noPublisher, refused, fallback: (reason, url) => this.#fallback(reason, url) })
       : negotiateByGateway(gateway, pass, {
           noPublisher,
           refused,
@@ -496,7 +496,8 @@ export class Player {
         const excused = document.hidden || this.#state.paused || alone;
         const { webrtc, hls } = this.#state.path;
         if (excused && (webrtc.state === 'playing' || hls.state === 'playing')) this.dispatch({ type: 'path', event: { type: 'excused' } });
-        else this.dispatch({ type: 'path', event: { type: 'tick' } });
+        // What else is due does not wait for the viewer.
+        this.dispatch({ type: 'path', event: { type: 'tick' } });
         // A timer that fired a little early changed nothing, and would not be set again.
         this.#schedule();
       },

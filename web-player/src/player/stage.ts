@@ -53,7 +53,9 @@ export class Stage {
     video.muted = as.muted;
     this.#options.stage(video, before);
     this.#reportSize(video);
-    if (video.paused && !as.paused) void this.play();
+    // In the wings it plays by itself.
+    if (as.paused) video.pause();
+    else if (video.paused) void this.play();
   }
 
   /** Closes a source. Its last picture stays on the screen until another element takes its place. */

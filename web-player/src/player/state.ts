@@ -90,10 +90,10 @@ export const INITIAL: PlayerState = {
 
 export function reduce(state: PlayerState, event: PlayerEvent, now: number): PlayerState {
   const next = follow(state, event, now);
-  // What could be chosen of one peer says nothing of the next.
+  // What could be chosen of one peer, and what it was spared, says nothing of the next.
   const { webrtc } = next.path;
   const gone = webrtc.state === 'off' || webrtc.attempt !== state.path.webrtc.attempt;
-  return gone && next.layers !== null ? { ...next, layers: null } : next;
+  return gone && (next.layers !== null || next.cap !== null) ? { ...next, layers: null, cap: null } : next;
 }
 
 function follow(state: PlayerState, event: PlayerEvent, now: number): PlayerState {

@@ -8,7 +8,7 @@ import { Handled, Unknown } from './peer';
 import type { Negotiate } from './peer';
 
 /** Negotiates by WHEP, for pages without the gateway (an embed, a test): one POST, one DELETE. */
-export function negotiateByWhep(pass: Pass, refusals: Pick<PlayRefusals, 'noPublisher' | 'refused'>): Negotiate {
+export function negotiateByWhep(pass: Pass, refusals: Pick<PlayRefusals, 'noPublisher' | 'refused' | 'fallback'>): Negotiate {
   return async (sdp, signal) => {
     await pass.settled(PASS_BY_MS);
     const { token } = pass;
@@ -24,6 +24,10 @@ export function negotiateByWhep(pass: Pass, refusals: Pick<PlayRefusals, 'noPubl
       throw new Handled('this viewer is not let in');
     }
     if (response.status === 404 || response.status === 409) refusals.noPublisher();
+    if (response.status === 503) {
+      refusals.fallback('busy', null);
+      throw new Handled('the server has no room now');
+    }
     if (response.status !== 201) throw new Error(`WHEP POST was answered by ${response.status}`);
     const location = response.headers.get('Location');
     const resource = location === null ? null : new URL(location, response.url).href;
