@@ -24,16 +24,21 @@ impl Recordings {
                 if it.state == RecordingState::Processing || !old && !much {
                     continue;
                 }
-                match (&self.offsite, &it.uploaded) {
+                let goes = match (&self.offsite, &it.uploaded) {
                     // There is nothing to put into the bucket.
-                    _ if it.state == RecordingState::Failed => gone.push(*id),
-                    (None, _) => gone.push(*id),
-                    (Some(_), Some(uploaded)) if uploaded.complete && old => gone.push(*id),
-                    (Some(_), Some(uploaded)) if uploaded.complete => dropped.push(*id),
+                    _ if it.state == RecordingState::Failed => true,
+                    (None, _) => true,
+                    (Some(_), Some(uploaded)) if uploaded.complete => old,
                     (Some(_), _) => {
                         held += 1;
                         continue;
                     }
+                };
+                match (goes, it.untold) {
+                    // Whoever hears of its end should find it; a database that is away for long shows in `untold`.
+                    (true, true) => continue,
+                    (true, false) => gone.push(*id),
+                    (false, _) => dropped.push(*id),
                 }
                 bytes = bytes.saturating_sub(if on_disk(&it) { it.bytes } else { 0 });
             }

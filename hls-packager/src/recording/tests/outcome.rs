@@ -13,7 +13,12 @@ use crate::storage::disk::inject;
 /// A node on this folder, once it has nothing left to finish.
 fn node(root: &Path) -> Arc<Recordings> {
     // They are of a day in November; how old they are does not matter.
-    let config = RecordingConfig { keep_days: 0, keep_mib: 0, ..RecordingConfig::default() };
+    node_that_keeps(root, 0)
+}
+
+/// The same, which removes what is older than so many days.
+fn node_that_keeps(root: &Path, keep_days: u32) -> Arc<Recordings> {
+    let config = RecordingConfig { keep_days, keep_mib: 0, ..RecordingConfig::default() };
     let node = Recordings::open(config, root, None).expect("opened");
     let mut changes = node.subscribe();
     let busy = |it: &Recording| matches!(it.state, RecordingState::Live | RecordingState::Processing);
@@ -57,6 +62,25 @@ fn an_end_is_untold_over_restarts_until_it_is_told() {
     assert_eq!((untold(&second), second.stats().untold), (vec![], 0));
     second.told(ids[1]);
     second.close();
+}
+
+#[test]
+fn what_is_too_old_is_removed_when_its_end_is_told_and_not_before() {
+    let root = tempfile::tempdir().expect("a folder");
+    let id = StreamId::from_raw(1_600_000_000_000 << 16 | 1);
+    recorded(&root.path().join(id.to_string()), &id.to_string(), 9.0);
+    let is_kept = |told: bool| {
+        let node = node_that_keeps(root.path(), 1);
+        if told {
+            node.told(id);
+        }
+        // The rules are looked at before anything else is done.
+        node.close();
+        node.get(id).is_some()
+    };
+    assert_eq!([is_kept(false), is_kept(false)], [true, true]);
+    is_kept(true);
+    assert!(!is_kept(false), "it is gone when the rules are looked at again");
 }
 
 #[test]
