@@ -6,7 +6,8 @@ use tests::source::StampedClip;
 use tests::stage::{CHANNEL, KEY};
 use tests::{Stage, run_script};
 
-use crate::{SCRIPT_TIMEOUT, median, number, seconds};
+use crate::lips::assert_together;
+use crate::{SCRIPT_TIMEOUT, number, seconds};
 
 async fn publish(codec: &str, hls: bool) -> Value {
     let stage = Stage::start().await;
@@ -35,9 +36,7 @@ async fn chromium_publishes_h264_and_others_watch_by_webrtc_and_hls() {
     assert_plays(&seen["hls"]);
     assert_eq!(seen["hls"]["errors"], json!([]), "{seen:#}");
     // Sound against picture by ear and eye, where the page's own audio path does not distort it.
-    let offsets = seen["hls"]["offsets"].as_array().expect("offsets");
-    let apart: Vec<f64> = offsets.iter().filter_map(|it| it["ms"].as_f64()).collect();
-    assert!(median(apart).abs() < 80.0, "{seen:#}");
+    assert_together(&seen, "hls");
     assert_eq!(seen["deleteStatus"], 200, "{seen:#}");
 }
 
