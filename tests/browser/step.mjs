@@ -1,7 +1,12 @@
 // Chromium publishes three Layers by WHIP; a plain viewer watches through a line of the harness whose capacity changes
-// meanwhile. Input: { origin, channel, key, codec, seconds, port }. Tells when each picture was shown and how high it was.
+// meanwhile. Input: { origin, channel, key, codec, stretch, within, port, valve, thin, wide }. `valve`: where to POST the bits per
+// second that the line carries from now on. Wide, thin and wide again it takes `stretch` seconds at least, and `within` at most
+// until the picture is as high as it should be then. Tells when each picture was shown, how high it was, its counter and its clock.
 
 import { input, report, withChromium } from './lib/chromium.mjs';
+
+/** Rows of the largest Layer. */
+const WHOLE = 720;
 
 report(await withChromium(input, async (context) => {
   const page = await context.newPage();
@@ -16,15 +21,36 @@ report(await withChromium(input, async (context) => {
   }, input);
   const viewer = await context.newPage();
   await viewer.goto(`${input.origin}/healthz`);
-  return viewer.evaluate(async ({ origin, channel, seconds, port }) => {
-    const view = await probe.whep(`${origin}/whep/${channel}`, { port });
-    const first = await view.first;
-    const eye = probe.watch(view.video);
-    await probe.sleep(1000 * seconds);
-    const samples = eye.stop();
-    return {
-      joinMs: first - view.posted, ...probe.summarise(samples), stats: await probe.stats(view.peer),
-      frames: samples.map((it) => [it.at, it.height, it.counter === null ? 0 : 1]),
-    };
+  const joinMs = await viewer.evaluate(async ({ origin, channel, port }) => {
+    window.view = await probe.whep(`${origin}/whep/${channel}`, { port });
+    const first = await window.view.first;
+    window.eye = probe.watch(window.view.video);
+    return first - window.view.posted;
   }, input);
+  /** Whether the picture got there is for the reader of the pictures to say. */
+  const look = (small) => viewer.evaluate(async ({ stretch, within, small, whole }) => {
+    const began = probe.wall();
+    const took = (seconds) => probe.wall() > began + 1000 * seconds;
+    const there = () => ((window.eye.samples.at(-1)?.height ?? 0) < whole) === small;
+    while (!took(stretch) || !(there() || took(within))) await probe.sleep(50);
+    await probe.sleep(4000);
+  }, { ...input, small, whole: WHOLE });
+  const steps = [];
+  const carry = async (bps) => {
+    await fetch(`${input.valve}/${bps}`, { method: 'POST' });
+    steps.push(Date.now());
+  };
+  await look(false);
+  await carry(input.thin);
+  await look(true);
+  await carry(input.wide);
+  await look(false);
+  const seen = await viewer.evaluate(async () => {
+    const samples = window.eye.stop();
+    return {
+      ...probe.summarise(samples), stats: await probe.stats(window.view.peer),
+      frames: samples.map((it) => [it.at, it.height, it.counter, it.clockMs]),
+    };
+  });
+  return { joinMs, steps, ...seen };
 }));
