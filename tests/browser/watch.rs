@@ -44,6 +44,9 @@ async fn the_page_plays_by_webrtc_and_says_how_late() {
     stage.stop().await;
 }
 
+/// So many pictures of the second encoder are looked at: four seconds.
+const PICTURES_AFTER: f64 = 100.0;
+
 /// The encoder is killed and comes back within the grace window: the viewer stays and sees it again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_viewer_stays_while_the_encoder_reconnects() {
@@ -51,13 +54,16 @@ async fn a_viewer_stays_while_the_encoder_reconnects() {
     let stage = Stage::start().await;
     let first = StampedClip::rtmp(&stage.rtmp_url(), 50);
     let before = stage.live(&[Kind::Video, Kind::Audio]).await;
-    let input = json!({ "origin": stage.url(""), "channel": CHANNEL, "seconds": 14 });
+    let input = json!({
+        "origin": stage.url(""), "channel": CHANNEL, "seconds": 60, "afterStepBack": PICTURES_AFTER,
+    });
     let mut scripts = tokio::task::JoinSet::new();
     scripts.spawn(run_script("whep.mjs", input, SCRIPT_TIMEOUT));
     // The viewer has watched for some seconds: 25 pictures and 50 packets of sound in each of them.
     let mut look = tokio::time::interval(std::time::Duration::from_millis(100));
     while stage.server().sfu().stats().core.packets_forwarded < 1000 {
         look.tick().await;
+        assert!(scripts.try_join_next().is_none(), "the script ended before it saw anything");
     }
     let mut state = before.watch_state();
     drop(first);
@@ -68,6 +74,6 @@ async fn a_viewer_stays_while_the_encoder_reconnects() {
     assert_eq!(stage.live(&[Kind::Video]).await.id(), before.id(), "the same key continues the same stream");
     // The second encoder counts from zero again: exactly one step back, and pictures after it.
     assert_eq!(seen["backwards"], 1, "{seen:#}");
-    assert!(number(&seen, "stamped") > 100.0, "{seen:#}");
+    assert!(number(&seen, "stamped") > PICTURES_AFTER, "{seen:#}");
     stage.stop().await;
 }

@@ -1,13 +1,14 @@
 // A plain WHEP viewer in Chromium: how fast it joins, what it sees and hears.
-// Input: { origin, channel, seconds, joins, port, frames }. `port`: of a line of the harness that it watches through;
-// `frames`: also tell when each picture was shown and how high it was.
+// Input: { origin, channel, seconds, joins, port, frames, afterStepBack }. `port`: of a line of the harness that it watches through;
+// `frames`: also tell when each picture was shown and how high it was; `afterStepBack`: look until so many pictures
+// have come after the first one whose counter is lower than that before it, `seconds` at most.
 
 import { input, report, withChromium } from './lib/chromium.mjs';
 
 report(await withChromium(input, async (context) => {
   const page = await context.newPage();
   await page.goto(`${input.origin}/healthz`);
-  return page.evaluate(async ({ origin, channel, seconds, joins, port, frames }) => {
+  return page.evaluate(async ({ origin, channel, seconds, joins, port, frames, afterStepBack }) => {
     const url = `${origin}/whep/${channel}`;
     const joinMs = [];
     for (let i = 0; i < (joins ?? 0); i += 1) {
@@ -22,7 +23,14 @@ report(await withChromium(input, async (context) => {
     const first = await viewer.first;
     const eye = probe.watch(viewer.video);
     const ear = probe.listen(viewer.video);
-    await probe.sleep(1000 * seconds);
+    const until = probe.wall() + 1000 * seconds;
+    if (!afterStepBack) await probe.sleep(1000 * seconds);
+    while (afterStepBack && probe.wall() < until) {
+      const good = eye.samples.filter((it) => it.counter !== null);
+      const back = good.findIndex((it, i) => i > 0 && it.counter < good[i - 1].counter);
+      if (back >= 0 && good.length - back >= afterStepBack) break;
+      await probe.sleep(100);
+    }
     const samples = eye.stop();
     const sound = ear.stop();
     const stats = await probe.stats(viewer.peer);
