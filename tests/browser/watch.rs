@@ -18,8 +18,8 @@ async fn chromium_plays_an_rtmp_stream_by_whep() {
     let seen = run_script("whep.mjs", input, SCRIPT_TIMEOUT).await;
     assert_eq!(seen["stats"]["srtp"], "SRTP_AEAD_AES_128_GCM", "{seen:#}");
     assert_eq!(seen["backwards"], 0, "{seen:#}");
-    let rate = number(&seen, "counterPerSecond");
-    assert!((22.0..28.0).contains(&rate), "the counter runs at the source's 25 per second: {seen:#}");
+    // How many pictures a busy source draws in a second is its own affair; that its seconds are as long here is not.
+    assert!((0.9..1.1).contains(&number(&seen, "speed")), "a second of the source takes a second: {seen:#}");
     assert!(number(&seen, "stamped") > 100.0, "{seen:#}");
     assert!(number(&seen["sound"], "loudest") > 0.01, "{seen:#}");
     assert!(number(&seen, "latencyMedianMs") < 1000.0, "well below a second: {seen:#}");

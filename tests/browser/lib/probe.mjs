@@ -146,6 +146,8 @@ export function probe() {
     const settled = good.filter((it) => it.at > samples[0].at + 3000);
     const settledSpan = settled.length > 1 ? (settled.at(-1).at - settled[0].at) / 1000 : 0;
     const counterSpan = settled.length > 1 ? settled.at(-1).counter - settled[0].counter : 0;
+    // What the source's clock says that went by.
+    const clockSpan = settled.length > 1 ? (settled.at(-1).clockMs - settled[0].clockMs) / 1000 : 0;
     return {
       presented: samples.length,
       stamped: good.length,
@@ -153,6 +155,8 @@ export function probe() {
       seconds: span,
       presentedPerSecond: span ? (samples.length - 1) / span : 0,
       counterPerSecond: settledSpan ? counterSpan / settledSpan : 0,
+      sourcePerSecond: clockSpan ? counterSpan / clockSpan : 0,
+      speed: settledSpan ? clockSpan / settledSpan : 0,
       backwards,
       gapsOver200ms: gaps,
       longestGapMs: longest,
