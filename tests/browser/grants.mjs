@@ -1,16 +1,16 @@
 // A channel for followers on our page: a guest, somebody signed in, a follower; then a grant of seconds that is renewed while the
-// picture plays by HLS. Input: { origin, channel, login, password, seconds, screenshots, viewport, dark }.
-// `flags` may take UDP away: then all of it plays by HLS.
+// picture plays by HLS. Input: { origin, channel, login, password, seconds, expectMode, screenshots, viewport,
+// dark }. `flags` may take UDP away: then all of it plays by HLS, and `expectMode` says so.
 
 import { input, report, withChromium } from './lib/chromium.mjs';
-import { playingVideo, unmute } from './lib/watch_page.mjs';
+import { playingBy, playingVideo, unmute } from './lib/watch_page.mjs';
 
 /** What the card in the middle of the picture says. */
 const cardOf = (page, title) => page.getByRole('heading', { name: title });
 
-/** What is seen in `seconds`, and how the player says that it plays. */
-async function look(page, seconds) {
-  const video = await playingVideo(page);
+/** What is seen in `seconds` once it plays by `mode`, and how the player says then that it plays. */
+async function look(page, seconds, mode) {
+  const video = await playingBy(page, mode);
   const seen = await page.evaluate(async ([video, seconds]) => {
     const eye = probe.watch(video);
     await probe.sleep(1000 * seconds);
@@ -48,7 +48,7 @@ report(await withChromium(input, async (context) => {
   await playingVideo(page);
   const playsMs = Date.now() - pressed;
   await unmute(page);
-  const followed = await look(page, input.seconds);
+  const followed = await look(page, input.seconds, input.expectMode);
   await page.getByRole('button', { name: 'Following' }).waitFor();
   await page.getByRole('textbox', { name: 'Message' }).fill('hello from me');
   await page.getByRole('button', { name: 'Send' }).click();
@@ -63,7 +63,7 @@ report(await withChromium(input, async (context) => {
     if (grant) tokens.add(grant[1]);
   });
   await page.goto(`${address}?via=hls`);
-  const renewed = await look(page, 22);
+  const renewed = await look(page, 22, 'hls');
   const [first] = tokens;
   const old = await page.evaluate((url) => fetch(url).then((response) => response.status), `/hls/t/${first}/${input.channel}/master.m3u8`);
   await shoot('5-hls');

@@ -50,7 +50,7 @@ async fn watch(tcp: bool, flags: Value, mode: &str) {
     for_followers(&stage).await;
     let input = json!({
         "origin": stage.url(""), "channel": CHANNEL, "login": "bob", "password": PASSWORD, "seconds": 6,
-        "flags": flags, "screenshots": process::setting("SWIFTWATER_TEST_SCREENSHOTS"),
+        "flags": flags, "expectMode": mode, "screenshots": process::setting("SWIFTWATER_TEST_SCREENSHOTS"),
     });
     let seen = run_script("grants.mjs", input, SCRIPT_TIMEOUT).await;
     assert_eq!(seen["errors"], json!([]), "{seen:#}");

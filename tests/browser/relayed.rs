@@ -70,7 +70,9 @@ async fn the_page_plays_through_a_turn_server_that_the_server_names() {
     let _clip = StampedClip::rtmp(&stage.rtmp_url(), 50);
     stage.live(&[Kind::Video, Kind::Audio]).await;
     let flags = json!(["--webrtc-ip-handling-policy=disable_non_proxied_udp"]);
-    let input = json!({ "origin": stage.url(""), "channel": CHANNEL, "seconds": 6, "flags": flags });
+    let input = json!({
+        "origin": stage.url(""), "channel": CHANNEL, "seconds": 6, "flags": flags, "expectMode": "webrtc",
+    });
     let seen = run_script("watch.mjs", input, SCRIPT_TIMEOUT).await;
     assert_eq!(seen["state"]["mode"], "webrtc", "{seen:#}");
     assert!(number(&seen, "stamped") > 60.0, "{seen:#}");

@@ -2,11 +2,11 @@
 // dark }. Goes back by keys, then further by the bar, then to the present by its button.
 
 import { input, report, withChromium } from './lib/chromium.mjs';
-import { playingVideo, unmute } from './lib/watch_page.mjs';
+import { playingBy, playingVideo, unmute } from './lib/watch_page.mjs';
 
-/** What is seen in `seconds`, and what the player says of itself. */
-async function look(page, seconds) {
-  const video = await playingVideo(page);
+/** What is seen in `seconds`, and what the player says of itself; with `mode` once it plays so. */
+async function look(page, seconds, mode) {
+  const video = mode ? await playingBy(page, mode) : await playingVideo(page);
   const seen = await page.evaluate(async ([video, seconds]) => {
     const eye = probe.watch(video);
     await probe.sleep(1000 * seconds);
@@ -25,9 +25,10 @@ report(await withChromium(input, async (context) => {
     await page.screenshot({ path: `${input.screenshots}/rewind-${step}.png` });
   };
   await page.goto(`${input.origin}/${input.channel}${input.via ? `?via=${input.via}` : ''}`);
+  const mode = input.via ?? 'webrtc';
   await playingVideo(page);
   await unmute(page);
-  const before = await look(page, 4);
+  const before = await look(page, 4, mode);
   const bar = page.getByRole('slider', { name: 'Seek' });
   const wideEnough = (seconds) => page.waitForFunction((seconds) => (__swiftwater.full.timeline?.windowMs ?? 0) > 1000 * seconds, seconds, { timeout: 90_000 });
   await wideEnough(input.backSeconds + 15);
@@ -56,12 +57,11 @@ report(await withChromium(input, async (context) => {
   const live = page.getByRole('button', { name: 'Back to live (End)' });
   const wished = Date.now();
   await live.click();
-  const mode = input.via ?? 'webrtc';
   await page.waitForFunction((mode) => __swiftwater.mode === mode && !__swiftwater.full.path.rewound && __swiftwater.full.path.webrtc.state !== 'connecting', mode);
   const presentMs = Date.now() - wished;
   // A jump of the picture by HLS takes its time.
   if (input.via) await page.waitForFunction(() => !__swiftwater.video.seeking);
-  const present = await look(page, 5);
+  const present = await look(page, 5, mode);
   said.push(await bar.getAttribute('aria-valuetext'));
   await shoot('3-present');
   return { before, backMs, back, further, resumed, presentMs, present, said, errors };

@@ -1,9 +1,10 @@
 // Our own watch page in Chromium: how it plays, how late, and what it says.
 // Input: { origin, channel, seconds, flags, screenshot, viewport, dark, expectMode, swallow }.
+// `expectMode`: look at the picture that comes by this way, once it has the screen; `playingMs` is that of the first one.
 // `swallow`: rewrites the answer so that its candidates point at a port where nothing answers.
 
 import { input, report, withChromium } from './lib/chromium.mjs';
-import { playingVideo, unmute } from './lib/watch_page.mjs';
+import { playingBy, playingVideo, unmute } from './lib/watch_page.mjs';
 
 report(await withChromium(input, async (context) => {
   const page = await context.newPage();
@@ -20,8 +21,10 @@ report(await withChromium(input, async (context) => {
   }
   const opened = Date.now();
   await page.goto(`${input.origin}/${input.channel}`);
-  const playing = await playingVideo(page, input.timeout);
+  const first = await playingVideo(page, input.timeout);
   const playingMs = Date.now() - opened;
+  const playing = input.expectMode ? await playingBy(page, input.expectMode) : first;
+  const expectedMs = Date.now() - opened;
   await unmute(page);
   const seen = await page.evaluate(async ([video, seconds]) => {
     const eye = probe.watch(video);
@@ -40,5 +43,5 @@ report(await withChromium(input, async (context) => {
     return roots.map((root) => root.innerText ?? root.textContent ?? '').join('\n');
   });
   if (input.screenshot) await page.screenshot({ path: input.screenshot });
-  return { playingMs, ...seen, state, text, errors };
+  return { playingMs, expectedMs, ...seen, state, text, errors };
 }));

@@ -34,7 +34,7 @@ async fn the_page_plays_by_webrtc_and_says_how_late() {
     let stage = Stage::start().await;
     let _clip = StampedClip::rtmp(&stage.rtmp_url(), 50);
     stage.live(&[Kind::Video, Kind::Audio]).await;
-    let input = json!({ "origin": stage.url(""), "channel": CHANNEL, "seconds": 8 });
+    let input = json!({ "origin": stage.url(""), "channel": CHANNEL, "seconds": 8, "expectMode": "webrtc" });
     let seen = run_script("watch.mjs", input, SCRIPT_TIMEOUT).await;
     assert_eq!(seen["state"]["mode"], "webrtc", "{seen:#}");
     assert!(seen["text"].as_str().is_some_and(|text| text.contains("WebRTC 0.")), "{seen:#}");

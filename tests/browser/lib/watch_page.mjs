@@ -11,6 +11,19 @@ export function playingVideo(page, timeout = 20000) {
   }, null, { timeout, polling: 20 });
 }
 
+/**
+ * The video that is playing by `mode` ('webrtc', 'hls'). An attempt by WebRTC that is late is not wrong: the player shows HLS meanwhile, and
+ * WebRTC takes the screen with its first frame. Rejects with what the player thought if that does not come.
+ */
+export async function playingBy(page, mode, timeout = 40_000) {
+  const plays = (mode) => window.__swiftwater?.mode === mode && window.__swiftwater.state === 'playing';
+  await page.waitForFunction(plays, mode, { timeout, polling: 20 }).catch(async () => {
+    const { path, liveness, gateway } = await page.evaluate(() => window.__swiftwater?.full ?? {});
+    throw new Error(`does not play by ${mode}: ${JSON.stringify({ path, liveness, gateway })}`);
+  });
+  return playingVideo(page);
+}
+
 /** As a viewer would: tap to unmute. */
 export function unmute(page) {
   return page.getByText('Tap to unmute').first().click({ timeout: 2000 }).catch(() => {});
