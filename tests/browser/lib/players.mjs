@@ -33,7 +33,7 @@ async function begin(player, url, settings) {
   if (player === 'hls.js') {
     const hls = new Hls({ lowLatencyMode: true, maxLiveSyncPlaybackRate: 1.1, ...settings });
     window.engine = hls;
-    hls.on(Hls.Events.ERROR, (_event, data) => fault(`${data.fatal ? 'fatal ' : ''}${data.details}`));
+    hls.on(Hls.Events.ERROR, (_event, data) => fault(`${data.fatal ? 'fatal ' : ''}${data.details} ${data.error?.message ?? ''}`));
     hls.loadSource(url);
     hls.attachMedia(video);
   } else if (player === 'shaka') {
