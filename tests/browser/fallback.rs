@@ -46,7 +46,7 @@ async fn blocked_udp_falls_back_to_hls() {
     let _alone = crate::alone().await;
     // With ICE-TCP it would stay with WebRTC.
     let stage = Stage::start_with(|config| config.rtc.tcp = false).await;
-    let _clip = StampedClip::rtmp(&stage.rtmp_url(), 50);
+    let _clip = StampedClip::rtmp_small(&stage.rtmp_url(), 60);
     stage.live(&[Kind::Video, Kind::Audio]).await;
     playable(&stage).await;
     // The browser may not use UDP at all.
@@ -68,10 +68,10 @@ async fn b_frames_fall_back_to_hls_and_the_page_says_what_to_change() {
     let url = stage.rtmp_url();
     // x264 with its defaults: three B-frames, a pyramid of references.
     let encode = [
-        "-c:v", "libx264", "-preset", "veryfast", "-g", "50", "-b:v", "2000k", "-c:a", "aac", "-f", "flv",
+        "-c:v", "libx264", "-preset", "veryfast", "-g", "60", "-b:v", "2000k", "-c:a", "aac", "-f", "flv",
         &url,
     ];
-    let _clip = StampedClip::start("ffmpeg", &encode);
+    let _clip = StampedClip::start_small("ffmpeg", &encode);
     stage.live(&[Kind::Video, Kind::Audio]).await;
     playable(&stage).await;
     let seen = watch(&stage, json!({})).await;

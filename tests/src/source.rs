@@ -63,6 +63,11 @@ impl StampedClip {
         Self::start_at(WHOLE, ffmpeg, encode)
     }
 
+    /// The same with 640x360 at 30 pictures per second: what two cores can encode and draw beside everything else.
+    pub fn start_small(ffmpeg: &str, encode: &[&str]) -> Self {
+        Self::start_at(SMALL, ffmpeg, encode)
+    }
+
     fn start_at(pictures: Pictures, ffmpeg: &str, encode: &[&str]) -> Self {
         let clip = clip();
         let size = format!("{}x{}", pictures.width, pictures.height);
