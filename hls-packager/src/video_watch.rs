@@ -56,7 +56,8 @@ impl VideoWatch {
         self.awaiting_keyframe = true;
     }
 
-    /// Looks at the next frame; `None` if it cannot be used. Nothing is used from [`EARLY_MAX`] before `not_before`.
+    /// Looks at the next frame; `None` if it cannot be used. Nothing is used from longer before `not_before` than
+    /// [`EARLY_MAX`].
     ///
     /// After a break only a keyframe will do: a DISCONTINUITY makes players reset their decoders.
     pub(crate) fn admit(&mut self, frame: &Frame, not_before: Option<MediaTime>) -> Option<Admitted> {

@@ -54,7 +54,7 @@ report(await withChromium(input, async (context) => {
     await choose(`${wanted}p`);
     await showing(wanted);
     chosen.push({ wanted, ms: Date.now() - began });
-    await viewer.evaluate(() => probe.sleep(1000));
+    await until('pictures of it', (wanted) => window.eye.samples.filter((it) => it.height === wanted).length >= 10, wanted);
   }
   await shot('chosen');
   // The choice outlives the page, as long as the tab.
@@ -81,7 +81,16 @@ report(await withChromium(input, async (context) => {
     document.dispatchEvent(new Event('visibilitychange'));
   }, hidden);
   await hide(true);
-  await viewer.evaluate(() => probe.sleep(7000));
+  // A page that is hidden for five seconds asks for no more pictures; those on their way still come.
+  await viewer.evaluate(async () => {
+    const hidden = probe.wall();
+    let [shown, since] = [window.__swiftwater.framesDecoded, hidden];
+    while (probe.wall() < Math.max(hidden + 5000, since) + 1500 && probe.wall() < hidden + 30_000) {
+      await probe.sleep(50);
+      const { framesDecoded } = window.__swiftwater;
+      if (framesDecoded !== shown) [shown, since] = [framesDecoded, probe.wall()];
+    }
+  });
   const before = await look();
   await viewer.evaluate(() => probe.sleep(3000));
   const hiddenFrames = (await look()) - before;
