@@ -64,6 +64,9 @@ const CALM_MICROS: i64 = 500_000;
 const PROBE_LOSS_MAX: f64 = 0.2;
 /// How much faster a catch-up burst goes on when the line took what was sent of it.
 const BURST_GROWTH: f64 = 1.5;
+/// A line that takes so much more than was thought is another one than that whose losses are remembered. What differs by
+/// less is the same line measured again, and it is its calm seconds that tell a loss of its own from a queue.
+const NEWS: f64 = 1.05;
 /// A drop below this much of the estimate may have been a passing thing: probed soon.
 const DEEP_DROP: f64 = 0.66;
 
@@ -321,10 +324,13 @@ impl Congestion {
         }
         // Once something has been measured only an overuse lowers the estimate: a cluster is short.
         let bps = if proven { bps } else { bps.max(self.acked.bps().unwrap_or(0.0)) };
-        if !proven || (bps > self.rate.bps() && (takes || self.is_calm(now))) {
+        let before = self.rate.bps();
+        if !proven || (bps > before && (takes || self.is_calm(now))) {
             self.rate.set(now, bps);
-            self.loss.forget();
-            self.loss_bps = None;
+            if !proven || bps > before * NEWS {
+                self.loss.forget();
+                self.loss_bps = None;
+            }
         }
     }
 

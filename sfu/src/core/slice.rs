@@ -140,7 +140,7 @@ impl Core {
                 break;
             }
             if let Some(viewer) = self.viewers.get_mut(slot)
-                && viewer.takes(id, feed.kind, burst.ticks)
+                && viewer.takes(now, id, feed.kind, burst.ticks)
             {
                 match send_live(now, viewer, feed, burst.next, burst.to, batch, &mut self.counters) {
                     Ok(Live::Sent) => {}

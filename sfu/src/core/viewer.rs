@@ -14,6 +14,7 @@ use super::demux::Tuple;
 use super::down_track::{DownTrack, Extensions, Format, Line, Outlet};
 use super::ice_agent::{CONSENT, IceAgent};
 use super::ice_lite::Credentials;
+use super::lip_sync;
 use super::overload::LayerCap;
 use super::picture::Picture;
 use super::rtcp;
@@ -281,6 +282,7 @@ pub(crate) struct Viewer {
     pub(crate) congestion: Option<Box<Congestion>>,
     cname: String,
     began: Instant,
+    sound_from: Instant,
     connected: Option<Instant>,
     schedule: Schedule,
     round_trip: Option<Duration>,
@@ -298,6 +300,7 @@ impl Viewer {
                 Kind::Video => video = Some(DownTrack::new(line)),
             }
         }
+        let has_both = audio.is_some() && video.is_some();
         Self {
             id: spec.id,
             stream: spec.stream,
@@ -321,6 +324,7 @@ impl Viewer {
             congestion: None,
             cname: spec.cname,
             began: now,
+            sound_from: if has_both { now + lip_sync::SOUND_AFTER } else { now },
             connected: None,
             schedule: Schedule::new(now),
             round_trip: None,
@@ -398,11 +402,11 @@ impl Viewer {
     }
 
     /// Whether it gets the packets of a feed that are of a frame of that time.
-    pub(super) fn takes(&mut self, feed: FeedId, kind: Kind, ticks: i64) -> bool {
+    pub(super) fn takes(&mut self, now: Instant, feed: FeedId, kind: Kind, ticks: i64) -> bool {
         if self.feed(kind) != Some(feed) {
             return false;
         }
-        let (Kind::Video, Some(down)) = (kind, &mut self.video) else { return true };
+        let (Kind::Video, Some(down)) = (kind, &mut self.video) else { return now >= self.sound_from };
         let superseded = self.picture.target.as_ref().is_some_and(|target| target.supersedes(ticks));
         // What has begun is finished.
         if superseded && down.taken != Some(ticks) {

@@ -56,6 +56,23 @@ fn what_is_not_corrected_is_reported() {
     }
 }
 
+/// What comes before a browser's audio output is open makes all sound after it late. On a line that is as slow as that by
+/// itself nothing waits.
+#[test]
+fn sound_comes_once_a_browser_can_play_it() {
+    for (latency, most) in [(ms(1), ms(425)), (ms(150), ms(30))] {
+        let mut world = World::new(34, Source::default());
+        world.run(ms(500));
+        let viewer = world.join_plain(Line { latency, ..Line::default() });
+        world.run(3 * SECOND);
+        let viewer = &world.viewers[viewer];
+        let first = |video| viewer.got.iter().find(|got| got.video == video).expect("both come").at;
+        assert!(first(false) - viewer.joined >= ms(400), "after {:?}", first(false) - viewer.joined);
+        let behind = first(false).saturating_duration_since(first(true));
+        assert!(behind <= most, "{behind:?} after the picture, where a packet takes {latency:?}");
+    }
+}
+
 #[test]
 fn the_picture_is_told_to_wait_for_its_sound() {
     for (late, wait) in [(0, 60), (80, 140)] {
