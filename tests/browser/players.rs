@@ -79,19 +79,19 @@ async fn plays_parts_of(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hls_js_plays_with_low_latency_in_chromium() {
-    plays("hls.js", "chromium", json!({ "backBufferLength": 4 }), LOW_LATENCY_MS_MAX).await;
+    plays("hls.js", "chromium", json!({}), LOW_LATENCY_MS_MAX).await;
 }
 
 /// hls.js waits a second more for good whenever it stalled, unless it is told how long a part is.
 #[tokio::test(flavor = "multi_thread")]
 async fn hls_js_plays_parts_of_200_ms() {
-    let settings = json!({ "liveSyncOnStallIncrease": 0.2, "backBufferLength": 4 });
+    let settings = json!({ "liveSyncOnStallIncrease": 0.2 });
     plays_parts_of(Duration::from_millis(200), "hls.js", "chromium", settings, LOW_LATENCY_MS_MAX).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hls_js_plays_with_low_latency_in_firefox() {
-    plays("hls.js", "firefox", json!({ "backBufferLength": 4 }), LOW_LATENCY_MS_MAX).await;
+    plays("hls.js", "firefox", json!({}), LOW_LATENCY_MS_MAX).await;
 }
 
 /// With low latency, Shaka 5.2 aborts its buffer before every part, and Chromium then drops the parts that begin without

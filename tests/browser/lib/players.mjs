@@ -119,6 +119,12 @@ async function travel(seconds, latencyMax) {
     // Which frame it shows: a place counts from the beginning of a playlist, not from the clock.
     return { ms, ...seen };
   };
+  // What was played is thrown away, so that it must come again. Not before: hls.js 1.7.4 forgets what it has loaded of a segment
+  // when it throws the back away while a part of it is on its way, and then may not go on for three seconds.
+  const back = 4;
+  window.engine.config.backBufferLength = back;
+  const until = performance.now() + 20_000;
+  while (performance.now() < until && video.buffered.start(0) < video.currentTime - 3 * back) await probe.sleep(50);
   const rewound = await to(Math.max(0, video.currentTime - seconds));
   const returned = await to(window.engine.liveSyncPosition, latencyMax);
   return { rewound, returned };

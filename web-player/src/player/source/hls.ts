@@ -5,6 +5,7 @@ import { fromProgramDate, smooth } from '../latency';
 import type { Dates } from '../playhead';
 import { positionOf } from '../timeline';
 import { mendAppendQueue } from './append_queue';
+import { keepBackBufferShort } from './back_buffer';
 import { makeVideo } from './source';
 import { beginningIn } from './start_tag';
 import type { Source, SourceEvents } from './source';
@@ -169,7 +170,6 @@ export class HlsSource implements Source {
     const hls = new Engine({
       lowLatencyMode: !this.#options.recording,
       maxLiveSyncPlaybackRate: this.#rewound ? 1 : CATCH_UP_RATE,
-      backBufferLength: 10,
       ...(this.#from === null ? {} : { pLoader: beginningIn(Engine, () => this.#serverNow() - this.#begin()) }),
       // Playlists lead on to addresses with the grant by which they were asked for: it may have been renewed since.
       xhrSetup: (xhr, url) => xhr.open('GET', openedBy(url, this.#options.token()), true),
@@ -196,6 +196,7 @@ export class HlsSource implements Source {
       this.#events.lost();
     });
     hls.on(Engine.Events.MANIFEST_PARSED, () => this.#play());
+    keepBackBufferShort(hls, Engine.Events, this.video);
     hls.loadSource(this.#address());
     hls.attachMedia(this.video);
   }
