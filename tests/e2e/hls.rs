@@ -108,7 +108,7 @@ async fn snapshots(master: &str) -> Vec<String> {
 }
 
 /// The media sequence number and the part that a playlist waits for.
-fn next_part(text: &str) -> (u64, usize) {
+pub(crate) fn next_part(text: &str) -> (u64, usize) {
     let first: u64 = text
         .lines()
         .find_map(|line| line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:"))

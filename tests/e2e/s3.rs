@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use hls_packager::KeepLocal;
 use media::Kind;
@@ -11,11 +11,16 @@ use serde_json::Value;
 use server::Config;
 use tempfile::TempDir;
 use tests::rtmp::Numbered;
-use tests::stage::KEY;
-use tests::{Bucket, Process, Stage, eventually, source};
+use tests::stage::{CHANNEL, KEY};
+use tests::{Bucket, Process, Stage, Viewer, eventually, source};
+
+use crate::hls::next_part;
 
 /// Uploads and what they wait for, on a machine that is busy.
 const SOON: Duration = Duration::from_secs(60);
+
+/// How long a slow bucket takes for each request.
+const PUT: Duration = Duration::from_secs(5);
 
 /// The test that is the server of S3, in a process of its own.
 const SERVER: &str = "s3::a_bucket_to_be_killed";
@@ -148,7 +153,7 @@ async fn a_secret_that_is_wrong_then_right_then_revoked_then_given_back_after_a_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_bucket_slows_nobody_and_the_recording_plays_from_there() {
     let bucket = Bucket::start().await;
-    bucket.delay(Duration::from_secs(5));
+    bucket.delay(PUT);
     let disk = tempfile::tempdir().expect("a folder");
     let stage = Stage::shared_with(|config| {
         settings(&bucket, &disk)(config);
@@ -157,10 +162,22 @@ async fn a_slow_bucket_slows_nobody_and_the_recording_plays_from_there() {
     .await;
     let publisher = source::pattern(&stage.rtmp_url(), source::PLAIN);
     let id = stage.live(&[Kind::Video, Kind::Audio]).await.id().to_string();
-    eventually("twenty segments", SOON, async || {
+    // Meanwhile somebody watches by WebRTC, and somebody waits for part after part.
+    let viewer = Viewer::join(&stage.url(&format!("/whep/{CHANNEL}"))).await;
+    let (mut parts, mut longest) = (0_u32, Duration::ZERO);
+    let segments = eventually("twenty segments", SOON, async || {
         (stage.metric("swiftwater_recording_segments_total").await >= 20.0).then_some(())
-    })
-    .await;
+    });
+    tokio::select! {
+        () = segments => {}
+        () = wait_for_parts(stage.url(&format!("/hls/{CHANNEL}/{id}/video/index.m3u8")), |waited| {
+            parts += 1;
+            longest = longest.max(waited);
+        }) => {}
+    }
+    eprintln!("{parts} parts, each within {longest:?}; by WebRTC {:?}", viewer.seen());
+    assert!(parts >= 10 && longest < PUT, "{parts} parts, one after {longest:?}");
+    assert!(viewer.seen().video.frames() >= 100 && viewer.seen().video.lost() == 0, "{:?}", viewer.seen());
     // 0.8 requests per second are made; the rest waits by name.
     let waits = stage.metric("swiftwater_storage_backlog_objects").await;
     assert!((1.0..1024.0).contains(&waits), "{waits}");
@@ -198,6 +215,35 @@ async fn a_slow_bucket_slows_nobody_and_the_recording_plays_from_there() {
         plays(&stage.url(moved[path].as_str().expect("a path"))).await;
     }
     stage.stop().await;
+}
+
+/// Asks for a playlist with its next part again and again, without end, and tells how long each took to come.
+#[expect(clippy::disallowed_methods, reason = "what a viewer waits is told by the clock")]
+async fn wait_for_parts(playlist: String, mut came: impl FnMut(Duration)) {
+    let client = reqwest::Client::new();
+    let get = async |url: String| {
+        let response = client.get(url).send().await.expect("an answer");
+        (response.status().is_success(), response.text().await.expect("text"))
+    };
+    // Nothing is listed yet, or the encoder stands still: asked again.
+    let mut known: Option<String> = None;
+    let mut asked = Instant::now();
+    loop {
+        let url = match &known {
+            Some(text) => {
+                let (msn, part) = next_part(text);
+                format!("{playlist}?_HLS_msn={msn}&_HLS_part={part}")
+            }
+            None => playlist.clone(),
+        };
+        let (found, text) = get(url).await;
+        if found {
+            if known.replace(text).is_some() {
+                came(asked.elapsed());
+            }
+            asked = Instant::now();
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
