@@ -282,6 +282,7 @@ pub(crate) struct Viewer {
     pub(crate) congestion: Option<Box<Congestion>>,
     cname: String,
     began: Instant,
+    /// From then on it gets its sound (`lip_sync`).
     sound_from: Instant,
     connected: Option<Instant>,
     schedule: Schedule,
@@ -401,7 +402,7 @@ impl Viewer {
         }
     }
 
-    /// Whether it gets the packets of a feed that are of a frame of that time.
+    /// Whether it gets the packets of a feed that are of a frame of that time, which would be sent `now`.
     pub(super) fn takes(&mut self, now: Instant, feed: FeedId, kind: Kind, ticks: i64) -> bool {
         if self.feed(kind) != Some(feed) {
             return false;
