@@ -132,6 +132,15 @@ it('asks a server that had no room again after half a minute', () => {
   expect(rig.path).toMatchObject({ shown: 'hls', reason: 'busy', webrtc: { state: 'connecting', attempt: 2 } });
 });
 
+it('lets those who were sent away together come again one after the other', () => {
+  const waits = [0, 0.5, 0.99].map((spread) => {
+    const rig = new Rig().send({ type: 'start', preference: 'auto', webrtc: true, spread });
+    rig.at(50).send({ type: 'fallback', reason: 'busy', url: null });
+    return (rig.path.webrtc.retryAt ?? 0) - 50;
+  });
+  expect(waits.map((ms) => ms / RETRY_SOON_WEBRTC_MS)).toEqual([1, 1.25, expect.closeTo(1.495, 5)]);
+});
+
 it('keeps the WebRTC picture on screen until HLS has a frame when the server sends a playing viewer away', () => {
   const rig = new Rig().at(200).send({ type: 'frame', via: 'webrtc' }).send({ type: 'fallback', reason: 'b_frames', url: null });
   expect(rig.path.shown).toBe('webrtc');

@@ -50,6 +50,8 @@ export const RETRY_WEBRTC_MS = 300_000;
 export const RETRY_PLAYED_WEBRTC_MS = 60_000;
 /** … and where nothing came, or the server had no room: what was in the way may be gone. Three times as long after each time. */
 export const RETRY_SOON_WEBRTC_MS = 30_000;
+/** Those who were sent away together come again over so much more of that time. */
+const RETRY_SPREAD = 0.5;
 /** … and this soon where HLS does not play either. */
 export const RETRY_BOTH_MS = 5_000;
 /** HLS plays from a buffer of seconds: without progress for this long it hangs … */
@@ -127,10 +129,13 @@ export interface Path {
   readonly awaySince: number | null;
   /** The viewer went back in time: that is shown by HLS, and WebRTC waits until they want the present again. */
   readonly rewound: boolean;
+  /** This viewer's place among those who wait for the same thing: 0 up to 1. */
+  readonly spread: number;
 }
 
 export type PathEvent =
-  | { type: 'start'; preference: Preference; webrtc: boolean }
+  /** `spread`: by chance; left out, as it was. */
+  | { type: 'start'; preference: Preference; webrtc: boolean; spread?: number }
   | { type: 'stop' }
   | { type: 'tick' }
   | { type: 'ice'; state: 'connected' | 'disconnected' | 'failed' }
@@ -164,10 +169,11 @@ export const IDLE: Path = {
   hlsUrl: null,
   awaySince: null,
   rewound: false,
+  spread: 0,
 };
 
 export function step(path: Path, event: PathEvent, now: number): Path {
-  if (event.type === 'start') return start(path, event.preference, event.webrtc, now);
+  if (event.type === 'start') return start({ ...path, spread: event.spread ?? path.spread }, event.preference, event.webrtc, now);
   if (event.type === 'stop') return stop(path);
   if (!path.active) return path;
   switch (event.type) {
@@ -232,6 +238,7 @@ function start(path: Path, preference: Preference, webrtc: boolean, now: number)
     // Attempts count on, so that the shell never mistakes a new source for an old one.
     webrtc: { ...IDLE.webrtc, attempt: path.webrtc.attempt },
     hls: { ...IDLE.hls, attempt: path.hls.attempt },
+    spread: path.spread,
   };
   if (preference === 'hls') return openHls({ ...fresh, reason: 'chosen' });
   if (!webrtc) return openHls({ ...fresh, reason: 'no_webrtc' });
@@ -244,6 +251,7 @@ function stop(path: Path): Path {
     preference: path.preference,
     webrtc: { ...IDLE.webrtc, attempt: path.webrtc.attempt },
     hls: { ...IDLE.hls, attempt: path.hls.attempt },
+    spread: path.spread,
   };
 }
 
@@ -410,7 +418,8 @@ function giveUp(path: Path, reason: Reason, now: number): Path {
   }
   const { failures } = path.webrtc;
   const soon = MAY_PASS.includes(reason) ? RETRY_SOON_WEBRTC_MS * 3 ** failures : Number.POSITIVE_INFINITY;
-  const retryAt = now + Math.min(soon, path.webrtc.played ? RETRY_PLAYED_WEBRTC_MS : RETRY_WEBRTC_MS);
+  const wait = Math.min(soon, path.webrtc.played ? RETRY_PLAYED_WEBRTC_MS : RETRY_WEBRTC_MS);
+  const retryAt = now + wait * (1 + RETRY_SPREAD * path.spread);
   const webrtc: Webrtc = { ...path.webrtc, state: 'off', failures: failures + 1, restartAt: null, retryAt };
   const shown = path.hls.state === 'playing' ? 'hls' : path.shown;
   return openHls({ ...path, webrtc, reason, shown });

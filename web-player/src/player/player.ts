@@ -276,7 +276,7 @@ export class Player {
   }
 
   #startEvent(): Extract<PathEvent, { type: 'start' }> {
-    return { type: 'start', preference: this.#options.preference, webrtc: 'RTCPeerConnection' in window };
+    return { type: 'start', preference: this.#options.preference, webrtc: 'RTCPeerConnection' in window, spread: Math.random() };
   }
 
   #handleFrame(frame: ServerFrame): void {
