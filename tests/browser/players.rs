@@ -64,7 +64,8 @@ async fn plays_parts_of(
     assert!(number(&seen, "latencyMedianMs") < latency_max, "{seen}");
     if player == "hls.js" {
         let (rewound, returned) = (&seen["rewound"], &seen["returned"]);
-        let far = 1000.0 * (looked + BEFORE_SECONDS) as f64;
+        let far = number(rewound, "backMs");
+        assert!(far > 1000.0 * looked as f64, "{seen}");
         let went = number(rewound, "latencyMedianMs") - number(&seen, "latencyMedianMs");
         assert!((went - far).abs() < 2500.0, "went {went} ms back: {seen}");
         for there in [rewound, returned] {
