@@ -83,10 +83,12 @@ async fn hls_js_plays_with_low_latency_in_chromium() {
     plays("hls.js", "chromium", json!({}), LOW_LATENCY_MS_MAX).await;
 }
 
-/// hls.js waits a second more for good whenever it stalled, unless it is told how long a part is.
+/// hls.js waits a second more for good whenever it stalled, unless it is told how long a part is. And where it was held up it stays
+/// behind, unless it is told how far it may be: then it goes to the end again.
 #[tokio::test(flavor = "multi_thread")]
 async fn hls_js_plays_parts_of_200_ms() {
-    let settings = json!({ "liveSyncOnStallIncrease": 0.2 });
+    let settings =
+        json!({ "liveSyncOnStallIncrease": 0.2, "liveSyncDuration": 0.65, "liveMaxLatencyDuration": 3 });
     plays_parts_of(Duration::from_millis(200), "hls.js", "chromium", settings, LOW_LATENCY_MS_MAX).await;
 }
 

@@ -125,6 +125,8 @@ async function travel(seconds, latencyMax) {
   // To before all that it ever had: what it still has would not be asked for again. (To bound that by `backBufferLength` makes hls.js
   // 1.7.4 stand now and then: docs/hls.md.)
   const from = video.currentTime;
+  // Who goes back wants to stay there.
+  window.engine.config.liveMaxLatencyDuration = undefined;
   const target = Math.max(0, Math.min(from - seconds, window.firstHad - 0.5));
   const rewound = { backMs: 1000 * (from - target), ...await to(target) };
   const returned = await to(window.engine.liveSyncPosition, latencyMax);
