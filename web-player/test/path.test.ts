@@ -1,11 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { BACK_AFTER_MS, FRAME_BY_MS, GIVE_UP_AFTER_MS, HLS_RESTART_AFTER_STALL_MS, HLS_STALL_MS, ICE_BY_MS, ICE_RESTART_EVERY_MS, IDLE, RESTARTS_MAX, RESTART_AFTER_DISCONNECT_MS, RESTART_AFTER_STALL_MS, RETRY_PLAYED_WEBRTC_MS, RETRY_SOON_WEBRTC_MS, RETRY_WEBRTC_MS, STALL_MS, WARM_HLS_AFTER_MS, nextDeadline, step } from '../src/player/path';
+import { GOOD_FOR_MS, PROVE_BY_MS, STEADY_FOR_MS } from '../src/player/trust';
 import type { Path, PathEvent, Preference } from '../src/player/path';
 
 /** A path in fake time: `at` runs every deadline on the way to `ms`, as the player's timer would. */
 class Rig {
   path: Path = IDLE;
   now = 0;
+  screens = new Set<string>();
 
   constructor(preference: Preference = 'auto', webrtc = true) {
     this.send({ type: 'start', preference, webrtc });
@@ -33,6 +35,26 @@ class Rig {
   frames(ms: number, via: 'webrtc' | 'hls' = 'webrtc'): this {
     while (this.now + 100 <= ms) this.at(this.now + 100).send({ type: 'frame', via });
     return this.at(ms);
+  }
+
+  /** Frames of HLS every 100 ms until `ms`, and of WebRTC every `everyMs`. */
+  both(ms: number, everyMs = 100): this {
+    for (let nextAt = this.now + everyMs; this.now + 100 <= ms; ) {
+      this.frames(this.now + 100, 'hls');
+      if (this.now >= nextAt) {
+        this.send({ type: 'frame', via: 'webrtc' });
+        nextAt += everyMs;
+      }
+      this.screens.add(this.path.shown);
+    }
+    return this.at(ms);
+  }
+
+  /** What has had the screen since this was asked last. */
+  seen(): string[] {
+    const seen = [...this.screens];
+    this.screens.clear();
+    return seen;
   }
 }
 
@@ -66,9 +88,11 @@ describe('blocked UDP', () => {
     expect(rig.path).toMatchObject({ shown: 'hls', reason: 'udp_blocked', webrtc: { state: 'off', attempt: 1 } });
   });
 
-  it('is not what a slow device has: its first frame takes the screen, however late', () => {
+  it('is not what a slow device has: its picture takes the screen, however late', () => {
     const rig = new Rig().at(2_300).send({ type: 'frame', via: 'hls' }).frames(7_000, 'hls').send({ type: 'ice', state: 'connected' });
-    rig.frames(9_000, 'hls').send({ type: 'frame', via: 'webrtc' });
+    rig.frames(9_000, 'hls').both(9_000 + STEADY_FOR_MS);
+    expect(rig.path).toMatchObject({ shown: 'hls', webrtc: { attempt: 1 }, hls: { state: 'playing' } });
+    rig.both(9_200 + STEADY_FOR_MS);
     expect(rig.path).toMatchObject({ shown: 'webrtc', reason: null, webrtc: { attempt: 1 }, hls: { state: 'off' } });
   });
 
@@ -77,7 +101,7 @@ describe('blocked UDP', () => {
     expect(rig.path).toMatchObject({ shown: 'hls', webrtc: { state: 'off', attempt: 1 } });
     rig.send({ type: 'present' }).frames(20_200, 'hls');
     expect(rig.path).toMatchObject({ shown: 'hls', webrtc: { state: 'connecting', attempt: 2 } });
-    rig.send({ type: 'frame', via: 'webrtc' });
+    rig.both(rig.now + 200 + STEADY_FOR_MS);
     expect(rig.path).toMatchObject({ shown: 'webrtc', reason: null });
   });
 
@@ -103,7 +127,7 @@ describe('blocked UDP', () => {
       rig.frames(rig.path.webrtc.retryAt ?? 0, 'hls');
       expect(rig.path).toMatchObject({ shown: 'hls', webrtc: { state: 'connecting', attempt: attempt + 2 } });
     }
-    rig.at(rig.now + 200).send({ type: 'frame', via: 'webrtc' });
+    rig.both(rig.now + 200 + STEADY_FOR_MS);
     expect(rig.path).toMatchObject({ shown: 'webrtc', reason: null, webrtc: { failures: 0 } });
   });
 });
@@ -350,5 +374,133 @@ describe('going back in time', () => {
   it('is not disturbed when the encoder drops', () => {
     const rig = back().send({ type: 'away', away: true }).frames(20_000, 'hls');
     expect(rig.path).toMatchObject({ shown: 'hls', hls: { state: 'playing' } });
+  });
+});
+
+describe('a path that lets a frame through now and then', () => {
+  /** HLS plays, and WebRTC is late. */
+  const late = (): Rig => new Rig().at(2_300).send({ type: 'frame', via: 'hls' }).frames(5_000, 'hls').send({ type: 'ice', state: 'connected' });
+  /** WebRTC has taken the screen from HLS. */
+  const taken = (): Rig => {
+    const rig = late();
+    return rig.both(rig.now + 200 + STEADY_FOR_MS);
+  };
+  /** WebRTC stops, and HLS comes as soon as it is asked. */
+  const relapse = (rig: Rig): Rig => {
+    rig.at(rig.now + STALL_MS);
+    expect(rig.path).toMatchObject({ shown: 'webrtc', hls: { state: 'warming' } });
+    return rig.at(rig.now + 1_500).send({ type: 'frame', via: 'hls' });
+  };
+
+  it.each([1_300, 2_000, 2_900, 6_000])('leaves the screen to HLS for as long as it lasts: a frame each %i ms', (everyMs) => {
+    const rig = late().both(65_000, everyMs);
+    expect(rig.seen()).toEqual(['hls']);
+    expect(rig.path).toMatchObject({ shown: 'hls', reason: 'unstable', hls: { state: 'playing', attempt: 1 }, webrtc: { attempt: 1 } });
+    rig.both(65_000 + STEADY_FOR_MS + 1_000);
+    expect(rig.path).toMatchObject({ shown: 'webrtc', reason: null, hls: { state: 'off' }, webrtc: { attempt: 1 } });
+  });
+
+  it('is another than one whose pictures are looked for twice a second', () => {
+    expect(late().both(5_000 + STEADY_FOR_MS + 1_000, 500).path).toMatchObject({ shown: 'webrtc', hls: { state: 'off' } });
+  });
+
+  it('is tried for a while only, and then less and less often', () => {
+    const rig = late();
+    for (const wait of [RETRY_PLAYED_WEBRTC_MS, 2 * RETRY_PLAYED_WEBRTC_MS, 4 * RETRY_PLAYED_WEBRTC_MS, RETRY_WEBRTC_MS, RETRY_WEBRTC_MS]) {
+      rig.both(rig.path.webrtc.since + PROVE_BY_MS, 2_000);
+      expect(rig.path).toMatchObject({ shown: 'hls', reason: 'unstable', webrtc: { state: 'off' } });
+      expect(rig.path.webrtc.retryAt).toBe(rig.path.webrtc.since + PROVE_BY_MS + wait);
+      rig.frames(rig.path.webrtc.retryAt ?? 0, 'hls');
+    }
+    expect(rig.seen()).toEqual(['hls']);
+  });
+
+  it('that falls silent is given up, not asked for peer after peer', () => {
+    const rig = late().both(12_000, 2_000).frames(12_000 + STALL_MS + RESTART_AFTER_STALL_MS, 'hls');
+    expect(rig.path).toMatchObject({ shown: 'hls', reason: 'unstable', webrtc: { state: 'off', attempt: 1 } });
+  });
+
+  it('gives what moves the screen while HLS stands, and HLS has it back at the first gap', () => {
+    const rig = late().at(5_000 + HLS_STALL_MS);
+    expect(rig.path).toMatchObject({ shown: 'hls', hls: { state: 'stalled' } });
+    rig.send({ type: 'frame', via: 'webrtc' });
+    expect(rig.path).toMatchObject({ shown: 'webrtc', hls: { state: 'stalled', attempt: 1 } });
+    rig.at(rig.now + 900).send({ type: 'frame', via: 'hls' });
+    expect(rig.path).toMatchObject({ shown: 'webrtc', hls: { state: 'playing' } });
+    rig.frames(rig.now + 600, 'hls');
+    expect(rig.path).toMatchObject({ shown: 'hls', reason: 'unstable', hls: { attempt: 1 } });
+    rig.both(rig.now + STEADY_FOR_MS + 200);
+    expect(rig.path).toMatchObject({ shown: 'webrtc', hls: { state: 'off' } });
+  });
+
+  it('after WebRTC had the screen brings HLS at once, and WebRTC later after each relapse', () => {
+    const rig = taken();
+    for (const wait of [RETRY_PLAYED_WEBRTC_MS, 2 * RETRY_PLAYED_WEBRTC_MS, 4 * RETRY_PLAYED_WEBRTC_MS, RETRY_WEBRTC_MS, RETRY_WEBRTC_MS]) {
+      expect(rig.path).toMatchObject({ shown: 'webrtc', hls: { state: 'off' } });
+      relapse(rig);
+      expect(rig.path).toMatchObject({ shown: 'hls', reason: 'unstable', webrtc: { state: 'off' } });
+      expect(rig.path.webrtc.retryAt).toBe(rig.now + wait);
+      rig.frames(rig.path.webrtc.retryAt ?? 0, 'hls').both(rig.now + STEADY_FOR_MS + 200);
+    }
+  });
+
+  it('does not lead all its viewers back in the same second', () => {
+    const rig = taken();
+    rig.path = { ...rig.path, spread: 0.5 };
+    expect(relapse(rig).path.webrtc.retryAt).toBe(rig.now + 1.25 * RETRY_PLAYED_WEBRTC_MS);
+  });
+
+  it('is not another network because its figures change', () => {
+    const rig = relapse(taken()).send({ type: 'networkChanged' });
+    expect(rig.path.webrtc).toMatchObject({ state: 'off', attempt: 1 });
+    expect(rig.send({ type: 'tryWebrtc' }).path.webrtc).toMatchObject({ state: 'connecting', attempt: 2 });
+  });
+
+  it('that is good for long is trusted as at first', () => {
+    const rig = relapse(taken());
+    rig.frames(rig.path.webrtc.retryAt ?? 0, 'hls').both(rig.now + STEADY_FOR_MS + 200).frames(rig.now + GOOD_FOR_MS + 200);
+    expect(rig.path.webrtc.trust).toMatchObject({ held: true, takenAt: null, relapses: 0 });
+    rig.at(rig.now + STALL_MS + 1_000);
+    expect(rig.path).toMatchObject({ shown: 'webrtc', webrtc: { state: 'stalled' }, hls: { state: 'off' } });
+  });
+
+  it('keeps a picture that stood for a moment, if it goes on before HLS has one', () => {
+    const rig = taken();
+    const { attempt } = rig.path.hls;
+    rig.at(rig.now + STALL_MS).frames(rig.now + 1_000).both(rig.now + STEADY_FOR_MS);
+    expect(rig.seen().filter((shown) => shown === 'webrtc')).toEqual(['webrtc']);
+    expect(rig.path).toMatchObject({ shown: 'webrtc', hls: { state: 'off', attempt: attempt + 1 }, webrtc: { attempt: 1, trust: { relapses: 0 } } });
+  });
+
+  it('from the first second on: HLS comes at the second stall, and takes the screen at a gap', () => {
+    const rig = new Rig().at(200).send({ type: 'frame', via: 'webrtc' }).frames(1_000).at(1_000 + STALL_MS);
+    expect(rig.path).toMatchObject({ shown: 'webrtc', hls: { state: 'off' } });
+    rig.at(rig.now + 500).send({ type: 'frame', via: 'webrtc' }).at(rig.now + STALL_MS);
+    expect(rig.path).toMatchObject({ shown: 'webrtc', hls: { state: 'warming' } });
+    rig.at(rig.now + 1_500).both(70_000, 2_500);
+    expect(rig.path).toMatchObject({ shown: 'hls', reason: 'unstable', hls: { attempt: 1 }, webrtc: { attempt: 1 } });
+    rig.both(74_000);
+    expect(rig.path).toMatchObject({ shown: 'webrtc', hls: { state: 'off' } });
+  });
+
+  it('is not what a source with two hiccups is', () => {
+    const rig = new Rig().at(200).frames(10_000).at(12_500).frames(20_000).at(22_500).frames(30_000);
+    expect(rig.path).toMatchObject({ shown: 'webrtc', hls: { attempt: 0 }, webrtc: { attempt: 1 } });
+  });
+
+  it('is not what a hidden page is: nobody looks, and nothing is proven', () => {
+    const rig = late();
+    for (let second = 6; second < 40; second += 1) rig.frames(second * 1_000, 'hls').send({ type: 'excused' });
+    rig.send({ type: 'frame', via: 'webrtc' });
+    expect(rig.path).toMatchObject({ shown: 'hls' });
+  });
+
+  it('waits for an encoder that is away', () => {
+    const rig = late().both(7_000).send({ type: 'away', away: true }).at(300_000).send({ type: 'away', away: false });
+    expect(rig.path).toMatchObject({ shown: 'hls', webrtc: { state: 'stalled', attempt: 1 } });
+    rig.at(rig.now + 300).send({ type: 'frame', via: 'webrtc' });
+    expect(rig.path).toMatchObject({ shown: 'webrtc', hls: { state: 'stalled' } });
+    rig.both(rig.now + STEADY_FOR_MS + 200);
+    expect(rig.path).toMatchObject({ shown: 'webrtc', hls: { state: 'off', attempt: 1 } });
   });
 });

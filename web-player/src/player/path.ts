@@ -11,8 +11,12 @@
  *               └ 12 s without a frame, or the server says so: given up, and tried again later ────────────────────┘
  *
  * Late is not blocked: a busy phone needs seconds for what takes others a tenth of one. So an attempt that is late goes on
- * behind the picture that HLS shows meanwhile, and takes the screen with its first frame.
+ * behind the picture that HLS shows meanwhile, and takes the screen with a steady picture (`trust.ts`). Until then HLS is not
+ * closed, and has the screen back at the first gap.
  */
+
+import { PROVE_BY_MS, RUN_GAP_MS, UNTRIED, anew, isShaky, onProbation, withFrame, withRelapse, withScreen, withStall } from './trust';
+import type { Trust } from './trust';
 
 /** HLS starts to load, hidden, when ICE has not connected by then: it needs 1–2 s to its first frame. */
 export const WARM_HLS_AFTER_MS = 1_500;
@@ -40,14 +44,14 @@ export const ICE_RESTART_EVERY_MS = 2_000;
  * back (where the server's own word got lost).
  */
 export const BACK_AFTER_MS = 4_000;
-/** Frames further apart than this do not make one movement. */
-const RUN_GAP_MS = 1_200;
 /** More restarts than this within the window: the network does not carry WebRTC well, HLS takes over. */
 export const RESTARTS_MAX = 3;
 export const RESTART_WINDOW_MS = 60_000;
 /** From HLS, WebRTC is tried again this often; sooner where it has worked before … */
 export const RETRY_WEBRTC_MS = 300_000;
 export const RETRY_PLAYED_WEBRTC_MS = 60_000;
+/** … twice as long after each time that it was not steady … */
+const RELAPSE_FACTOR = 2;
 /** … and where nothing came, or the server had no room: what was in the way may be gone. Three times as long after each time. */
 export const RETRY_SOON_WEBRTC_MS = 30_000;
 /** Those who were sent away together come again over so much more of that time. */
@@ -91,8 +95,8 @@ interface Webrtc {
   /** When the present attempt began. */
   readonly since: number;
   readonly lastFrameAt: number;
-  /** Since when the picture moves without a gap. */
-  readonly runSince: number;
+  /** Whether its frames may have the screen. */
+  readonly trust: Trust;
   /** When a stalled peer is made anew. */
   readonly restartAt: number | null;
   /** Counts up with every wish for an ICE restart; the last one was then. */
@@ -100,7 +104,7 @@ interface Webrtc {
   readonly iceRestartedAt: number;
   /** Whether it has brought a frame since `start`. */
   readonly played: boolean;
-  /** How many attempts were given up since the last frame. */
+  /** How many attempts were given up since the last steady picture. */
   readonly failures: number;
   /** When peers were made anew, within the window. */
   readonly restarts: readonly number[];
@@ -162,7 +166,7 @@ export type PathEvent =
 export const IDLE: Path = {
   active: false,
   preference: 'auto',
-  webrtc: { state: 'off', attempt: 0, since: 0, lastFrameAt: 0, runSince: 0, restartAt: null, iceRestarts: 0, iceRestartedAt: Number.NEGATIVE_INFINITY, played: false, failures: 0, restarts: [], retryAt: null },
+  webrtc: { state: 'off', attempt: 0, since: 0, lastFrameAt: 0, trust: UNTRIED, restartAt: null, iceRestarts: 0, iceRestartedAt: Number.NEGATIVE_INFINITY, played: false, failures: 0, restarts: [], retryAt: null },
   hls: { state: 'off', attempt: 0, lastFrameAt: 0, failures: 0, retryAt: null },
   shown: 'none',
   reason: null,
@@ -202,11 +206,11 @@ export function step(path: Path, event: PathEvent, now: number): Path {
     case 'present':
       return path.rewound ? present(path, now) : path;
     case 'excused':
-      return { ...path, webrtc: { ...path.webrtc, lastFrameAt: now }, hls: { ...path.hls, lastFrameAt: now } };
+      return excused(path, now);
     case 'tryWebrtc':
       return tryWebrtc(path, now);
     case 'networkChanged':
-      return path.webrtc.state === 'off' ? tryWebrtc(path, now) : restartIce(path, now);
+      return otherNetwork(path, now);
   }
 }
 
@@ -223,6 +227,7 @@ export function nextDeadline(path: Path): number | null {
   }
   if (webrtc.state === 'playing' && path.awaySince === null) deadlines.push(webrtc.lastFrameAt + STALL_MS);
   if (webrtc.state === 'stalled' && webrtc.restartAt !== null) deadlines.push(webrtc.restartAt);
+  if (proves(path)) deadlines.push(webrtc.since + PROVE_BY_MS);
   if (webrtc.retryAt !== null && !path.rewound) deadlines.push(webrtc.retryAt);
   if (hls.retryAt !== null) deadlines.push(hls.retryAt);
   if (path.awaySince === null && hls.state === 'playing') deadlines.push(hls.lastFrameAt + HLS_STALL_MS);
@@ -255,13 +260,15 @@ function stop(path: Path): Path {
   };
 }
 
-function openWebrtc(path: Path, now: number): Path {
+/** `trusted`: its first frame has the screen, also from HLS. */
+function openWebrtc(path: Path, now: number, trusted = false): Path {
   const webrtc: Webrtc = {
     ...path.webrtc,
     state: 'connecting',
     attempt: path.webrtc.attempt + 1,
     since: now,
     lastFrameAt: now,
+    trust: anew(path.webrtc.trust, trusted, now),
     restartAt: null,
     retryAt: null,
   };
@@ -277,11 +284,27 @@ function closeHls(path: Path): Path {
   return { ...path, hls: { ...path.hls, state: 'off', failures: 0, retryAt: null } };
 }
 
-/** Back to the present, by the way of before; a picture by HLS stays until WebRTC has one. */
+/** Back to the present, by the way of before; a picture of the past stays until WebRTC has one. */
 function present(before: Path, now: number): Path {
   const path = { ...before, rewound: false };
   if (path.shown === 'webrtc') return closeHls(path);
-  return path.reason === null && path.webrtc.state === 'off' ? openWebrtc(path, now) : path;
+  return path.reason === null && path.webrtc.state === 'off' ? openWebrtc(path, now, true) : path;
+}
+
+/** That no frame came is no stall; nor was it a steady picture. */
+function excused(path: Path, now: number): Path {
+  const { webrtc, hls } = path;
+  const trust = now - webrtc.lastFrameAt > RUN_GAP_MS ? { ...webrtc.trust, runSince: now } : webrtc.trust;
+  return { ...path, webrtc: { ...webrtc, trust, lastFrameAt: now }, hls: { ...hls, lastFrameAt: now } };
+}
+
+/** Brings frames while HLS has the screen. */
+function behind({ webrtc, shown, rewound }: Path): boolean {
+  return shown === 'hls' && !rewound && (webrtc.state === 'playing' || webrtc.state === 'stalled');
+}
+
+function proves(path: Path): boolean {
+  return behind(path) && path.awaySince === null;
 }
 
 /** Whether an attempt that takes long should have HLS warmed up behind it. */
@@ -291,6 +314,12 @@ function warms(path: Path): boolean {
 
 function warmAt(webrtc: Webrtc): number {
   return webrtc.since + (webrtc.state === 'connected' ? WARM_HLS_AFTER_ICE_MS : WARM_HLS_AFTER_MS);
+}
+
+/** Browsers take another estimate of a flapping network for another network: that does not shorten the wait after a relapse. */
+function otherNetwork(path: Path, now: number): Path {
+  if (path.webrtc.state !== 'off') return restartIce(path, now);
+  return path.webrtc.trust.relapses > 0 ? path : tryWebrtc(path, now);
 }
 
 function tryWebrtc(path: Path, now: number): Path {
@@ -321,9 +350,10 @@ function tick(before: Path, now: number): Path {
     if (warms(path) && now >= warmAt(webrtc)) return openHls(path);
   }
   if (webrtc.state === 'playing' && path.awaySince === null && now >= webrtc.lastFrameAt + STALL_MS) {
-    return stall(path, now + RESTART_AFTER_STALL_MS);
+    return stall(path, now + RESTART_AFTER_STALL_MS, now);
   }
-  if (webrtc.state === 'stalled' && webrtc.restartAt !== null && now >= webrtc.restartAt) return restart(path, now);
+  if (webrtc.state === 'stalled' && webrtc.restartAt !== null && now >= webrtc.restartAt) return broken(path, now);
+  if (proves(path) && now >= webrtc.since + PROVE_BY_MS) return giveUp(path, 'unstable', now);
   return path;
 }
 
@@ -346,18 +376,35 @@ function ice(path: Path, state: 'connected' | 'disconnected' | 'failed', now: nu
   if (webrtc.state === 'off') return path;
   if (state === 'connected') {
     if (webrtc.state === 'connecting') return { ...path, webrtc: { ...webrtc, state: 'connected' } };
-    return webrtc.state === 'stalled' && path.awaySince === null ? stall(path, now + RESTART_AFTER_STALL_MS) : path;
+    return webrtc.state === 'stalled' && path.awaySince === null ? standStill(path, now + RESTART_AFTER_STALL_MS) : path;
   }
   // A first attempt that fails early need not wait for its deadline.
   if (webrtc.state === 'connecting' && state === 'failed') return giveUp(path, 'udp_blocked', now);
-  if (state === 'failed') return restart(path, now);
+  if (state === 'failed') return broken(path, now);
   if (webrtc.state !== 'playing' && webrtc.state !== 'stalled') return path;
-  const restartAt = Math.min(webrtc.restartAt ?? Number.POSITIVE_INFINITY, now + RESTART_AFTER_DISCONNECT_MS);
-  return restartIce(stall(path, restartAt), now);
+  // Nobody waits for what comes behind HLS.
+  const wait = behind(path) ? RESTART_AFTER_STALL_MS : RESTART_AFTER_DISCONNECT_MS;
+  const restartAt = Math.min(webrtc.restartAt ?? Number.POSITIVE_INFINITY, now + wait);
+  return restartIce(stall(path, restartAt, now), now);
 }
 
-function stall(path: Path, restartAt: number): Path {
+/** A picture that is not trusted to come back soon has HLS warmed up behind it. */
+function stall(before: Path, restartAt: number, now: number): Path {
+  const path = standStill(before, restartAt);
+  if (before.webrtc.state !== 'playing') return path;
+  const trust = withStall(path.webrtc.trust);
+  const stalled: Path = { ...path, webrtc: { ...path.webrtc, trust } };
+  const warm = path.preference === 'auto' && path.hls.state === 'off' && path.awaySince === null;
+  return warm && isShaky(trust, now) ? openHls(stalled) : stalled;
+}
+
+function standStill(path: Path, restartAt: number): Path {
   return { ...path, webrtc: { ...path.webrtc, state: 'stalled', restartAt } };
+}
+
+/** A peer that cannot be waited for any longer. Behind HLS there is time to let the path recover first. */
+function broken(path: Path, now: number): Path {
+  return behind(path) ? giveUp(path, 'unstable', now) : restart(path, now);
 }
 
 /** The encoder dropped, or came back. Either way the wait for frames begins anew; a picture counts as moving when it moves. */
@@ -372,23 +419,34 @@ function away(path: Path, gone: boolean, now: number): Path {
     webrtc: {
       ...webrtc,
       state: stands ? 'stalled' : webrtc.state,
-      since: webrtc.state === 'connected' ? now : webrtc.since,
+      since: webrtc.state === 'connected' || behind(path) ? now : webrtc.since,
       lastFrameAt: now,
+      trust: { ...webrtc.trust, runSince: now },
       restartAt: stands && !gone ? now + RESTART_AFTER_STALL_MS : null,
     },
   };
 }
 
 function webrtcFrame(path: Path, now: number): Path {
-  const { webrtc } = path;
+  const { webrtc, awaySince } = path;
   if (webrtc.state === 'off') return path;
-  const runSince = now - webrtc.lastFrameAt > RUN_GAP_MS || webrtc.state === 'connecting' ? now : webrtc.runSince;
-  const { awaySince } = path;
-  const stillAway = awaySince !== null && now < Math.max(awaySince, runSince) + BACK_AFTER_MS;
-  const playing: Webrtc = { ...webrtc, state: 'playing', played: true, failures: 0, lastFrameAt: now, runSince, restartAt: null };
+  const first = webrtc.state === 'connecting' || webrtc.state === 'connected';
+  const gap = first ? Number.POSITIVE_INFINITY : now - webrtc.lastFrameAt;
+  const before = path.shown === 'none' ? { ...webrtc.trust, held: true } : webrtc.trust;
+  const trust = withFrame(before, gap, now);
+  const stillAway = awaySince !== null && now < Math.max(awaySince, trust.runSince) + BACK_AFTER_MS;
+  const failures = trust.held ? 0 : webrtc.failures;
+  const playing: Webrtc = { ...webrtc, state: 'playing', played: true, failures, lastFrameAt: now, trust, restartAt: null };
   const next: Path = { ...path, webrtc: playing, awaySince: stillAway ? awaySince : null };
   // Until HLS has the past, the present stays on the screen.
-  return path.rewound ? { ...next, reason: null } : closeHls({ ...next, shown: 'webrtc', reason: null });
+  if (path.rewound) return { ...next, reason: trust.held ? null : path.reason };
+  if (!trust.held && path.shown === 'hls' && path.hls.state === 'playing') {
+    return { ...next, reason: !first && gap > RUN_GAP_MS ? 'unstable' : path.reason };
+  }
+  const shown: Path = { ...next, shown: 'webrtc', reason: null };
+  if (!trust.held) return shown;
+  const earned = path.hls.state !== 'off' && (!before.held || trust.relapses > 0);
+  return closeHls(earned ? { ...shown, webrtc: { ...playing, trust: withScreen(trust, now) } } : shown);
 }
 
 function hlsFrame(path: Path, now: number): Path {
@@ -400,8 +458,14 @@ function hlsFrame(path: Path, now: number): Path {
     const retryAt = late ? now : path.webrtc.retryAt;
     return { ...playing, shown: 'hls', webrtc: { ...path.webrtc, state: 'off', restartAt: null, retryAt } };
   }
+  const shown: Path = { ...playing, shown: 'hls' };
+  if (path.shown !== 'webrtc') return shown;
   // HLS shows itself as soon as it can, unless WebRTC already has the screen with a moving picture.
-  return path.webrtc.state === 'playing' ? playing : { ...playing, shown: 'hls' };
+  const { state, trust, lastFrameAt } = path.webrtc;
+  if (state === 'playing' && (trust.held || now - lastFrameAt <= RUN_GAP_MS)) return playing;
+  if (state !== 'playing' && state !== 'stalled') return shown;
+  if (onProbation(trust, now)) return giveUp(shown, 'unstable', now);
+  return { ...shown, reason: path.reason ?? 'unstable', webrtc: { ...path.webrtc, since: now } };
 }
 
 /** Makes the peer anew, or gives WebRTC up if that happened too often. */
@@ -416,11 +480,20 @@ function giveUp(path: Path, reason: Reason, now: number): Path {
     // The viewer wants WebRTC or nothing: try again, with the reason on the badge.
     return { ...path, reason, webrtc: { ...path.webrtc, state: 'off', retryAt: now + RETRY_BOTH_MS } };
   }
-  const { failures } = path.webrtc;
-  const soon = MAY_PASS.includes(reason) ? RETRY_SOON_WEBRTC_MS * 3 ** failures : Number.POSITIVE_INFINITY;
-  const wait = Math.min(soon, path.webrtc.played ? RETRY_PLAYED_WEBRTC_MS : RETRY_WEBRTC_MS);
-  const retryAt = now + wait * (1 + RETRY_SPREAD * path.spread);
-  const webrtc: Webrtc = { ...path.webrtc, state: 'off', failures: failures + 1, restartAt: null, retryAt };
+  const { failures, trust, played } = path.webrtc;
+  const often = played ? RETRY_PLAYED_WEBRTC_MS : RETRY_WEBRTC_MS;
+  const wait =
+    reason === 'unstable'
+      ? Math.min(RETRY_WEBRTC_MS, RETRY_PLAYED_WEBRTC_MS * RELAPSE_FACTOR ** trust.relapses)
+      : Math.min(MAY_PASS.includes(reason) ? RETRY_SOON_WEBRTC_MS * 3 ** failures : often, often);
+  const webrtc: Webrtc = {
+    ...path.webrtc,
+    state: 'off',
+    failures: failures + 1,
+    trust: reason === 'unstable' ? withRelapse(trust) : trust,
+    restartAt: null,
+    retryAt: now + wait * (1 + RETRY_SPREAD * path.spread),
+  };
   const shown = path.hls.state === 'playing' ? 'hls' : path.shown;
   return openHls({ ...path, webrtc, reason, shown });
 }

@@ -1,7 +1,7 @@
 import type { PlayerEvent } from './state';
 
 export interface StageOptions {
-  /** Puts the element on the screen in place of the one before, which may be removed. */
+  /** Puts the element on the screen, and removes the one before if there is one that is not needed any more. */
   stage(video: HTMLVideoElement, before: HTMLVideoElement | null): void;
   /** Keeps the picture that the element shows now on the screen, until another element takes its place. */
   freeze(video: HTMLVideoElement): void;
@@ -17,6 +17,8 @@ export interface StageOptions {
 export class Stage {
   #options: StageOptions;
   #video: HTMLVideoElement | null = null;
+  /** The source of the one on the screen is closed. */
+  #retired = false;
 
   constructor(options: StageOptions) {
     this.#options = options;
@@ -45,13 +47,20 @@ export class Stage {
     });
   }
 
-  /** Puts an element on the screen, as loud as the one before. */
+  /** Puts an element on the screen, as loud as the one before; whose source goes on goes on in the wings, silently. */
   show(video: HTMLVideoElement, as: { volume: number; muted: boolean; paused: boolean }): void {
     const before = this.#video;
+    const goesOn = before !== null && !this.#retired;
     this.#video = video;
+    this.#retired = false;
+    if (goesOn) before.muted = true;
     video.volume = as.volume;
     video.muted = as.muted;
-    this.#options.stage(video, before);
+    this.#options.stage(video, goesOn ? null : before);
+    if (goesOn) {
+      this.#options.wing(before);
+      if (before.paused) before.play().catch(() => undefined);
+    }
     this.#reportSize(video);
     // In the wings it plays by itself.
     if (as.paused) video.pause();
@@ -60,7 +69,10 @@ export class Stage {
 
   /** Closes a source. Its last picture stays on the screen until another element takes its place. */
   retire(source: { readonly video: HTMLVideoElement; close(): void }): void {
-    if (source.video === this.#video) this.#options.freeze(source.video);
+    if (source.video === this.#video) {
+      this.#retired = true;
+      this.#options.freeze(source.video);
+    }
     source.close();
     if (source.video !== this.#video) source.video.remove();
   }
