@@ -1,6 +1,7 @@
 // How far sound is from its picture, and how late a newcomer is against an old viewer.
-// Input: { origin, channel, seconds, hls, key, codec, size }. With `key` the page's own camera is published by WHIP; else
-// somebody else publishes; `size` is { width, height }. `hls`: watch our page by HLS for so many seconds instead.
+// Input: { origin, channel, seconds, hls, key, codec, size, port }. With `key` the page's own camera is published by WHIP, by a
+// line of the harness at `port` if there is one; else somebody else publishes; `size` is { width, height }. `hls`: watch our page
+// by HLS for so many seconds instead.
 
 import { input, report, withChromium } from './lib/chromium.mjs';
 import { playingVideo, unmute } from './lib/watch_page.mjs';
@@ -15,12 +16,12 @@ const look = async ([video, seconds, began]) => {
   return { ...probe.summarise(samples), offsets };
 };
 
-report(await withChromium(input, async (context) => {
+report(await withChromium({ ...input, hears: true }, async (context) => {
   if (input.key) {
     const page = await context.newPage();
     await page.goto(`${input.origin}/healthz`);
-    await page.evaluate(async ({ origin, channel, key, codec, size }) => {
-      window.publisher = await studio.publish(await studio.start(size), { url: `${origin}/whip/${channel}`, key, codec });
+    await page.evaluate(async ({ origin, channel, key, codec, size, port }) => {
+      window.publisher = await studio.publish(await studio.start(size), { url: `${origin}/whip/${channel}`, key, codec, port });
     }, input);
   }
   const viewer = await context.newPage();

@@ -1,7 +1,10 @@
 //! Sound against picture by ear and eye, and who joins against who has watched for long. For figures:
 //! `SWIFTWATER_TEST_SECONDS=60 cargo test -p tests --test browser lips -- --nocapture`.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use tests::link::{Link, Terms};
 use tests::stage::{CHANNEL, KEY};
 use tests::{Stage, run_script};
 
@@ -17,9 +20,13 @@ const FLUENT_FPS_MIN: f64 = 28.0;
 /// as long as most of them are shown.
 const TWICE_FPS_MIN: f64 = 20.0;
 
-async fn look(stage: &Stage, channel: &str, key: Option<&str>, hls: bool) -> Value {
+/// Reports lost for less than a look at 5 s, and for less than one at 30 s.
+const REPORTS_LOST_FOR: Duration = Duration::from_secs(8);
+
+async fn look(stage: &Stage, channel: &str, key: Option<&str>, hls: bool, line: Option<&Link>) -> Value {
     let input = json!({
         "origin": stage.url(""), "channel": channel, "key": key, "codec": "H264", "seconds": seconds(6), "hls": hls,
+        "port": line.map(|line| line.address().port()),
     });
     let seen = run_script("lips.mjs", input, SCRIPT_TIMEOUT).await;
     eprintln!("{seen:#}");
@@ -38,7 +45,7 @@ pub(crate) fn assert_together(seen: &Value, exit: &str) {
     let offsets = view["offsets"].as_array().expect("offsets");
     let apart: Vec<f64> = offsets.iter().filter_map(|it| it["ms"].as_f64()).collect();
     assert_eq!(view["backwards"], 0, "{seen:#}");
-    assert!(!apart.is_empty(), "neither flash nor beep: {seen:#}");
+    assert!(!apart.is_empty(), "neither picture nor beep: {seen:#}");
     assert!(!is_fluent(view) || median(apart).abs() < APART_MS_MAX, "{seen:#}");
 }
 
@@ -53,10 +60,10 @@ fn assert_as_near(seen: &Value) {
 async fn the_demo_is_heard_with_its_picture_at_both_exits() {
     let _alone = crate::alone().await;
     let stage = Stage::start_with(|config| config.demo = true).await;
-    let seen = look(&stage, server::demo::CHANNEL, None, false).await;
+    let seen = look(&stage, server::demo::CHANNEL, None, false, None).await;
     assert_together(&seen, "webrtc");
     assert_as_near(&seen);
-    assert_together(&look(&stage, server::demo::CHANNEL, None, true).await, "hls");
+    assert_together(&look(&stage, server::demo::CHANNEL, None, true, None).await, "hls");
     stage.stop().await;
 }
 
@@ -64,7 +71,7 @@ async fn the_demo_is_heard_with_its_picture_at_both_exits() {
 async fn a_browsers_sound_is_heard_with_its_picture() {
     let _alone = crate::alone().await;
     let stage = Stage::start().await;
-    let seen = look(&stage, CHANNEL, Some(KEY), false).await;
+    let seen = look(&stage, CHANNEL, Some(KEY), false, None).await;
     assert_together(&seen, "webrtc");
     assert_as_near(&seen);
     stage.stop().await;
@@ -74,6 +81,32 @@ async fn a_browsers_sound_is_heard_with_its_picture() {
 async fn a_browsers_sound_is_heard_with_its_picture_by_hls() {
     let _alone = crate::alone().await;
     let stage = Stage::start().await;
-    assert_together(&look(&stage, CHANNEL, Some(KEY), true).await, "hls");
+    assert_together(&look(&stage, CHANNEL, Some(KEY), true, None).await, "hls");
     stage.stop().await;
+}
+
+/// A browser whose sender reports get lost at first: sound and picture are put together by their arrival, then by the reports,
+/// without a step that is seen or heard.
+async fn assert_together_by_late_reports(hls: bool) {
+    let stage = Stage::start().await;
+    let terms = Terms { reports_lost_for: REPORTS_LOST_FOR, ..Terms::default() };
+    let line = Link::to(stage.rtc_address(), terms).await;
+    let seen = look(&stage, CHANNEL, Some(KEY), hls, Some(&line)).await;
+    let carried = line.carried();
+    eprintln!("{carried:?}");
+    assert!(carried.reports_lost > 2, "{carried:?}");
+    assert_together(&seen, if hls { "hls" } else { "webrtc" });
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_whose_reports_come_late_is_heard_with_its_picture() {
+    let _alone = crate::alone().await;
+    assert_together_by_late_reports(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_whose_reports_come_late_is_heard_with_its_picture_by_hls() {
+    let _alone = crate::alone().await;
+    assert_together_by_late_reports(true).await;
 }

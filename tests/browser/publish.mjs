@@ -4,7 +4,7 @@
 import { input, report, withChromium } from './lib/chromium.mjs';
 import { playingVideo, unmute } from './lib/watch_page.mjs';
 
-report(await withChromium(input, async (context) => {
+report(await withChromium({ ...input, hears: true }, async (context) => {
   const page = await context.newPage();
   await page.goto(`${input.origin}/healthz`);
   await page.evaluate(async ({ origin, channel, key, codec }) => {

@@ -30,9 +30,7 @@ report(await withChromium(input, async (context) => {
     const eye = probe.watch(video);
     const ear = probe.listen(video);
     await probe.sleep(1000 * seconds);
-    const samples = eye.stop();
-    const sound = ear.stop();
-    return { ...probe.summarise(samples), sound, offsets: probe.offsets(samples, sound.onsets) };
+    return { ...probe.summarise(eye.stop()), sound: ear.stop() };
   }, [playing, input.seconds ?? 5]);
   const state = await page.evaluate(() => {
     const plain = window.__swiftwater ?? null;

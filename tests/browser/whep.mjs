@@ -34,13 +34,12 @@ report(await withChromium(input, async (context) => {
     const samples = eye.stop();
     const sound = ear.stop();
     const stats = await probe.stats(viewer.peer);
-    const hearingMs = await probe.calibrate();
     const removed = await fetch(viewer.resource, { method: 'DELETE' });
     viewer.peer.close();
     return {
-      joinMs, firstFrameMs: first - viewer.posted, hearingMs, ...probe.summarise(samples), sound,
+      joinMs, firstFrameMs: first - viewer.posted, ...probe.summarise(samples), sound,
       frames: frames ? samples.map((it) => [it.at, it.height, it.counter]) : null,
-      offsets: probe.offsets(samples, sound.onsets), stats, answer: viewer.answer, deleteStatus: removed.status,
+      stats, answer: viewer.answer, deleteStatus: removed.status,
     };
   }, input);
 }));

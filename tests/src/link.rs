@@ -39,16 +39,25 @@ pub struct Terms {
     pub round_trip: Duration,
     /// Of 1000 datagrams, how many are lost at random, each way.
     pub loss_per_mille: u32,
+    /// From the first datagram toward the server on, its sender reports are lost for so long: those of an encoder that
+    /// reports late.
+    pub reports_lost_for: Duration,
 }
 
 impl Default for Terms {
     fn default() -> Self {
         // 100 ms of 5 Mbit/s: what home routers have.
-        Self { capacity_bps: None, queue_bytes: 64_000, round_trip: Duration::ZERO, loss_per_mille: 0 }
+        Self {
+            capacity_bps: None,
+            queue_bytes: 64_000,
+            round_trip: Duration::ZERO,
+            loss_per_mille: 0,
+            reports_lost_for: Duration::ZERO,
+        }
     }
 }
 
-/// What the line did so far, toward the viewer.
+/// What the line did so far, toward the viewer unless it says otherwise.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Carried {
     /// Datagrams delivered.
@@ -61,6 +70,10 @@ pub struct Carried {
     pub lost: u64,
     /// Longest wait in the queue.
     pub waited_max: Duration,
+    /// Sender reports toward the server that were lost.
+    pub reports_lost: u64,
+    /// Those that were carried.
+    pub reports: u64,
 }
 
 /// A line in front of the server. It ends with its handle.
@@ -122,6 +135,8 @@ struct Line {
     queued_bytes: usize,
     /// When the last bit of the last datagram went.
     free: Instant,
+    /// When the first datagram came that goes to the server.
+    begun: Option<Instant>,
     /// On the way down and up; in order of their time.
     down: VecDeque<Parcel>,
     up: VecDeque<Parcel>,
@@ -148,6 +163,7 @@ impl Line {
             queue: VecDeque::new(),
             queued_bytes: 0,
             free: Instant::now(),
+            begun: None,
             down: VecDeque::new(),
             up: VecDeque::new(),
             dice: Dice(0x5eed),
@@ -190,7 +206,18 @@ impl Line {
             self.readers.spawn(read(Arc::clone(&back), client, self.arrivals.clone()));
             self.backs.insert(client, back);
         }
-        let at = Instant::now() + terms.round_trip / 2;
+        let now = Instant::now();
+        let begun = *self.begun.get_or_insert(now);
+        if is_sender_report(data) {
+            let lost = now < begun + terms.reports_lost_for;
+            self.report.send_modify(|carried| {
+                *(if lost { &mut carried.reports_lost } else { &mut carried.reports }) += 1
+            });
+            if lost {
+                return;
+            }
+        }
+        let at = now + terms.round_trip / 2;
         self.up.push_back(Parcel { client, data: data.to_vec(), at });
     }
 
@@ -246,6 +273,11 @@ impl Line {
         let waiting = [self.down.front(), self.up.front()];
         waiting.into_iter().flatten().map(|parcel| parcel.at).chain(next).min()
     }
+}
+
+/// A compound packet that begins with a sender report; SRTCP leaves the first header in the clear (RFC 3711 section 3.4).
+fn is_sender_report(datagram: &[u8]) -> bool {
+    matches!(datagram, [128..=191, 200, ..])
 }
 
 /// Takes what the server sends to one socket of a viewer.

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
+import { EAR } from './ear.mjs';
 import { probe } from './probe.mjs';
 import { studio } from './studio.mjs';
 
@@ -19,7 +20,10 @@ const FLAGS = [
   '--disable-backgrounding-occluded-windows',
 ];
 
-/** Runs `act(context)` with a fresh browser and ends it. `input.flags` are added, `input.chromium` is its path. */
+/**
+ * Runs `act(context)` with a fresh browser and ends it. `input.flags` are added, `input.chromium` is its path. `input.hears`: its
+ * pages hear beeps, by a module that their policy would not let in.
+ */
 export async function withChromium(input, act) {
   const profile = mkdtempSync(join(tmpdir(), 'swiftwater-chromium-'));
   const context = await chromium.launchPersistentContext(profile, {
@@ -29,10 +33,11 @@ export async function withChromium(input, act) {
     viewport: input.viewport ?? { width: 1280, height: 800 },
     colorScheme: input.dark ? 'dark' : 'light',
     ignoreHTTPSErrors: true,
+    bypassCSP: input.hears ?? false,
     permissions: ['camera', 'microphone'],
   });
   try {
-    await context.addInitScript(probe);
+    await context.addInitScript(probe, input.hears ? EAR : null);
     await context.addInitScript(studio);
     return await act(context);
   } finally {

@@ -1,7 +1,7 @@
 // Runs inside the page: looks at pixels and listens. Defines window.probe.
 
-/** Installed by addInitScript; must not refer to anything outside of itself. */
-export function probe() {
+/** Installed by addInitScript; must not refer to anything outside of itself. `ear`: the text of ear.mjs, for pages that hear beeps. */
+export function probe(ear) {
   const CELLS = 80;
   const SYNC = 0b10110010;
 
@@ -49,13 +49,6 @@ export function probe() {
   const wall = () => performance.timeOrigin + performance.now();
   const CLOCK_MODULUS = 2 ** 40;
 
-  /** The light of the flash square, 0 to 255: where the demo (`scene::flash_square`) and publish.mjs draw it. */
-  function readFlash(source, width, height) {
-    const side = (height * 5) / 45;
-    pen.drawImage(source, (width * 39) / 64 + side / 4, (height * 12) / 45 + side / 4, side / 2, side / 2, 0, 0, 4, 4);
-    return pen.getImageData(1, 1, 1, 1).data[1];
-  }
-
   /** Watches a video element: every presented frame. */
   function watch(video) {
     const samples = [];
@@ -73,14 +66,13 @@ export function probe() {
         height: meta.height,
         counter: strip?.counter ?? null,
         clockMs: strip?.clockMs ?? null,
-        flash: readFlash(video, meta.width, meta.height),
       });
     };
     video.requestVideoFrameCallback(onFrame);
     return { samples, stop() { running = false; return samples; } };
   }
 
-  /** Listens to a video element: loudness over time, and the onsets of the 1 kHz beep. */
+  /** Listens to a video element: loudness over time, and with an ear the onsets of the 1 kHz beep. */
   function listen(video) {
     const audio = new AudioContext();
     const node = video.srcObject
@@ -94,7 +86,14 @@ export function probe() {
     let energy = 0;
     let looks = 0;
     const onsets = [];
-    let beeping = false;
+    if (ear) {
+      const module = URL.createObjectURL(new Blob([ear], { type: 'text/javascript' }));
+      audio.audioWorklet.addModule(module).then(() => {
+        const heard = new AudioWorkletNode(audio, 'ear');
+        heard.port.onmessage = ({ data }) => onsets.push(data);
+        node.connect(heard);
+      });
+    }
     const timer = setInterval(() => {
       level.getFloatTimeDomainData(wave);
       let sum = 0;
@@ -103,16 +102,7 @@ export function probe() {
       loudest = Math.max(loudest, rms);
       energy += rms;
       looks += 1;
-      // Goertzel at 1 kHz against the whole energy: the beep stands out of the 440 Hz bed.
-      const k = 2 * Math.cos((2 * Math.PI * 1000) / audio.sampleRate);
-      let a = 0;
-      let b = 0;
-      for (const value of wave) { const c = value + k * a - b; b = a; a = c; }
-      const power = (2 * (a * a + b * b - k * a * b)) / (wave.length * wave.length);
-      const on = power > 0.25 * rms * rms && rms > 0.02;
-      if (on && !beeping) onsets.push(wall() - (1000 * wave.length) / audio.sampleRate / 2);
-      beeping = on;
-    }, 5);
+    }, 20);
     audio.resume();
     return {
       stop() {
@@ -136,10 +126,7 @@ export function probe() {
       if (gap > 200) gaps += 1;
     }
     for (let i = 1; i < good.length; i += 1) if (good[i].counter < good[i - 1].counter) backwards += 1;
-    const late = good
-      .map((it) => (it.at % CLOCK_MODULUS) - it.clockMs)
-      .map((ms) => (ms < -CLOCK_MODULUS / 2 ? ms + CLOCK_MODULUS : ms))
-      .sort((x, y) => x - y);
+    const late = lateness(samples).map((it) => it.ms).sort((x, y) => x - y);
     const quantile = (q) => (late.length ? late[Math.min(late.length - 1, Math.floor(q * late.length))] : null);
     const span = samples.length > 1 ? (samples.at(-1).at - samples[0].at) / 1000 : 0;
     // After the catch-up burst of a join, in which pictures come faster than they were made.
@@ -167,19 +154,30 @@ export function probe() {
     };
   }
 
-  /** Sound against picture: for each beep the flash nearest to it; positive = sound is late. Milliseconds. */
+  /**
+   * Sound against picture, of a source that beeps at each whole second of the clock in its picture: for each beep, how much
+   * later it is heard than the pictures around it are shown; positive = sound is late. Milliseconds.
+   *
+   * Against the pictures of most of a second, not against one: a picture stands for 33 ms.
+   */
   function offsets(samples, onsets) {
-    const flashes = [];
-    for (let i = 1; i < samples.length; i += 1) {
-      if (samples[i].flash > 180 && samples[i - 1].flash <= 180) flashes.push(samples[i].at);
-    }
+    const pictures = lateness(samples);
     const found = [];
     for (const onset of onsets) {
-      let best = null;
-      for (const flash of flashes) if (best === null || Math.abs(onset - flash) < Math.abs(best)) best = onset - flash;
-      if (best !== null && Math.abs(best) < 450) found.push({ at: onset, ms: best });
+      const near = pictures.filter((it) => Math.abs(it.at - onset) < 400).map((it) => it.ms).sort((x, y) => x - y);
+      if (near.length < 5) continue;
+      const seconds = onset - near[near.length >> 1];
+      found.push({ at: onset, ms: seconds - 1000 * Math.round(seconds / 1000) });
     }
     return found;
+  }
+
+  /** How late each picture with a strip is shown, by the clock in it; the clock of a recording may be any time ago. */
+  function lateness(samples) {
+    return samples.filter((it) => it.counter !== null).map((it) => {
+      const ms = (it.at % CLOCK_MODULUS) - it.clockMs;
+      return { at: it.at, ms: ms < -CLOCK_MODULUS / 2 ? ms + CLOCK_MODULUS : ms };
+    });
   }
 
   /** An answer whose only way to the server is a line of the harness, at `port`: no other address, and no TCP beside it. */

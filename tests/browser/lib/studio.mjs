@@ -9,7 +9,7 @@ export function studio() {
   }, 0);
 
   /**
-   * A picture with the strip, a moving bar and a flash in each whole second; a bed of 440 Hz with a beep at the same time.
+   * A picture with the strip and a moving bar; a bed of 440 Hz with a beep at each whole second of the strip's clock.
    * The strip is drawn three times as high as its readers need: it stays readable at a quarter of the size.
    * `busy`: with fields that change in each picture, so that an encoder needs all the bits that it may have.
    */
@@ -47,9 +47,6 @@ export function studio() {
           pen.fillRect((i * 8 + bit) * cell, 0, cell, (height * 3) / 40);
         }
       });
-      // On in the picture that is nearest to the second, not the first one after it.
-      pen.fillStyle = (now + 500 / fps) % 1000 < 100 ? '#fff' : '#000';
-      pen.fillRect((width * 39) / 64, (height * 12) / 45, (height * 5) / 45, (height * 5) / 45);
       counter += 1;
       // The beep is scheduled ahead of its second, on the audio clock.
       const nextSecond = Math.ceil(now / 1000) * 1000;
@@ -89,7 +86,10 @@ export function studio() {
     return video;
   }
 
-  /** Publishes by WHIP; resolves when the connection stands. Options: { url, key, codec, bitrates }. */
+  /**
+   * Publishes by WHIP; resolves when the connection stands. Options: { url, key, codec, bitrates, port }; `port`: of a line of
+   * the harness, which is then the only way to the server.
+   */
   async function publish(stream, options) {
     const peer = new RTCPeerConnection();
     const video = offer(peer, stream, options);
@@ -100,7 +100,8 @@ export function studio() {
       body: peer.localDescription.sdp,
     });
     if (response.status !== 201) throw new Error(`WHIP ${response.status}: ${await response.text()}`);
-    const answer = await response.text();
+    const said = await response.text();
+    const answer = options.port ? probe.throughLink(said, options.port) : said;
     await peer.setRemoteDescription({ type: 'answer', sdp: answer });
     const resource = new URL(response.headers.get('location'), options.url).href;
     await new Promise((resolve, reject) => {
