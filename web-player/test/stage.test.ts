@@ -1,24 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Stage } from '../src/player/stage';
-
-/** As much of a `<video>` as the stage touches. It plays by itself, silently, as those that sources make. */
-class Video extends EventTarget {
-  muted = true;
-  volume = 1;
-  paused = false;
-  videoWidth = 640;
-  videoHeight = 360;
-  removed = false;
-  async play(): Promise<void> {
-    this.paused = false;
-  }
-  pause(): void {
-    this.paused = true;
-  }
-  remove(): void {
-    this.removed = true;
-  }
-}
+import { FakeVideo } from './fake/video';
 
 const LOUD = { volume: 0.8, muted: false, paused: false };
 
@@ -33,10 +15,10 @@ function rig() {
     shown: () => stage.video,
   });
   const source = (name: string) => {
-    const video = new Video();
+    const video = new FakeVideo();
     names.set(video, name);
-    stage.adopt(video as unknown as HTMLVideoElement);
-    return { fake: video, video: video as unknown as HTMLVideoElement, close: () => log.push(`${name} closed`) };
+    stage.adopt(video.element);
+    return { fake: video, video: video.element, close: () => log.push(`${name} closed`) };
   };
   return { stage, source, log };
 }
