@@ -59,6 +59,8 @@ struct OpenSegment {
     cut: Cut,
     opened: bool,
     ticks: u64,
+    /// Parts that ended.
+    parts: u64,
 }
 
 impl Assembler {
@@ -68,7 +70,7 @@ impl Assembler {
             kind,
             scale,
             offset_ticks: offset_seconds * i64::from(scale.hz()),
-            rule: PartRule::new(targets.part_target, scale.hz()),
+            rule: PartRule::new(&targets, scale.hz()),
             // Rounds to TARGETDURATION (section 4.4.4.1).
             segment_ticks_max: u64::from(targets.target_duration) * hz + hz * 49 / 100,
             patience: targets.part_target,
@@ -123,10 +125,10 @@ impl Assembler {
         for _ in 0..passed {
             let Some(cut) = self.cuts.pop_front() else { break };
             self.close(Some(&cut), out);
-            self.segment = Some(OpenSegment { cut, opened: false, ticks: 0 });
+            self.segment = Some(OpenSegment { cut, opened: false, ticks: 0, parts: 0 });
         }
         let at_keyframe = self.kind == Kind::Video && frame.keyframe && self.rule.may_end(self.filled);
-        if at_keyframe || self.rule.is_full(self.filled, self.expected) {
+        if at_keyframe || self.rule.is_full(self.filled, self.expected) || self.is_even() {
             self.end_part(out);
         }
         let Some(segment) = &mut self.segment else {
@@ -179,7 +181,7 @@ impl Assembler {
                 segment.ticks = segment.ticks.max(whole);
             }
             self.close(Some(&cut), out);
-            self.segment = Some(OpenSegment { cut, opened: false, ticks: 0 });
+            self.segment = Some(OpenSegment { cut, opened: false, ticks: 0, parts: 0 });
         }
     }
 
@@ -237,9 +239,17 @@ impl Assembler {
         });
     }
 
+    fn is_even(&self) -> bool {
+        let segment = self.segment.as_ref();
+        segment.is_some_and(|segment| self.rule.is_even(self.filled, segment.parts, segment.ticks))
+    }
+
     fn end_part(&mut self, out: &mut Vec<Piece>) {
         if self.samples.is_empty() {
             return;
+        }
+        if let Some(segment) = &mut self.segment {
+            segment.parts += 1;
         }
         // Independent only if it *begins* with the keyframe: players fetch such a part to start with.
         let independent = self.samples[0].keyframe;

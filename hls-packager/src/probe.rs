@@ -19,6 +19,12 @@ const BYTES_MAX: usize = 32 << 20;
 /// A keyframe that comes this much late still closes its segment: EXTINF is rounded (section 4.4.4.1).
 const LATE: Duration = Duration::from_millis(250);
 
+/// A GOP that is longer by this than the segment that is wanted still makes one.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// Room in a part for stamps in whole milliseconds.
+const STAMPS: f64 = 1.02;
+
 /// How much of a source that makes keyframes on request is watched: its frame rate is all that counts.
 const ON_REQUEST_SPAN: Duration = Duration::from_millis(300);
 
@@ -32,6 +38,17 @@ pub(crate) struct Targets {
     pub(crate) target_duration: u32,
     /// PART-TARGET, whole milliseconds.
     pub(crate) part_target: Duration,
+    /// What a segment is cut into.
+    pub(crate) even: Even,
+}
+
+/// Equal parts of a segment, whatever whole frames they can be made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Even {
+    /// How many.
+    pub(crate) parts: u32,
+    /// What they last together.
+    pub(crate) segment: Duration,
 }
 
 impl Targets {
@@ -52,13 +69,27 @@ impl Targets {
         .clamp(config.target_duration_min_s, config.target_duration_max_s);
         let fitted = [video_frame, audio_frame].into_iter().flatten();
         let part_target = fitted.map(|frame| part_target(wanted, gop, frame)).max().unwrap_or(wanted);
-        Self { target_duration, part_target: part_target.min(Duration::from_secs(target_duration.into())) }
+        let part_target = part_target.min(Duration::from_secs(target_duration.into()));
+        let gop = gop.unwrap_or(Duration::from_secs(target_duration.into()));
+        Self { target_duration, part_target, even: Even::of(part_target, gop, config.target_duration_min()) }
     }
 
     /// The constants while the source says when a segment ends: TARGETDURATION is the shortest.
     fn on_request(config: &Config, video_frame: Option<Duration>, audio_frame: Option<Duration>) -> Self {
         let gop = Duration::from_secs(config.target_duration_min_s.into());
         Self::fit(config, Some(gop), video_frame, audio_frame)
+    }
+}
+
+impl Even {
+    /// As many parts as a segment needs that is made of whole GOPs and is as long as is `wanted`, or a GOP.
+    fn of(part_target: Duration, gop: Duration, wanted: Duration) -> Self {
+        let gop = gop.max(Duration::from_millis(1));
+        let gops = ((wanted + GRACE).as_micros() / gop.as_micros()).max(1);
+        let segment = gop * u32::try_from(gops).unwrap_or(1);
+        // Without what is added to the target for stamps that are rounded; a hundredth of a part is none.
+        let parts = (segment.as_secs_f64() / part_target.as_secs_f64() * STAMPS - 0.01).ceil();
+        Self { parts: (parts as u32).max(1), segment }
     }
 }
 
@@ -73,7 +104,7 @@ fn part_target(wanted: Duration, gop: Option<Duration>, frame: Duration) -> Dura
     let parts = (gop / wanted).round().max(1.0);
     // A hundredth of a frame is not a frame: stamps are rounded.
     let frames_per_part = (gop / frame / parts - 0.01).ceil().max(1.0);
-    Duration::from_millis((frames_per_part * frame * 1.02 / 1000.0).ceil() as u64)
+    Duration::from_millis((frames_per_part * frame * STAMPS / 1000.0).ceil() as u64)
 }
 
 /// Watches the beginning of a Stream and keeps its frames.

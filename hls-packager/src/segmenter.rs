@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use media::MediaTime;
 
+use crate::probe::Targets;
+
 /// How much longer than TARGETDURATION a segment may get while it waits for a keyframe: EXTINF is rounded
 /// to an integer before it is compared (section 4.4.4.1), and Apple allows 0.5 s (rule 7.7).
 const OVERTIME_MICROS: i64 = 450_000;
@@ -158,12 +160,34 @@ pub(crate) struct PartRule {
     pub(crate) target: u64,
     /// 85 % of it, rounded up: parts that are not the last of their segment are no shorter.
     least: u64,
+    /// So many even parts make a segment of so many ticks.
+    parts: u64,
+    segment: u64,
 }
 
 impl PartRule {
-    pub(crate) fn new(part_target: Duration, hz: u32) -> Self {
-        let scaled = part_target.as_millis() as u64 * u64::from(hz);
-        Self { target: scaled / 1000, least: (scaled * 85).div_ceil(100_000) }
+    pub(crate) fn new(targets: &Targets, hz: u32) -> Self {
+        let scaled = targets.part_target.as_millis() as u64 * u64::from(hz);
+        let segment = targets.even.segment.as_micros() * u128::from(hz) / 1_000_000;
+        Self {
+            target: scaled / 1000,
+            least: (scaled * 85).div_ceil(100_000),
+            parts: u64::from(targets.even.parts),
+            segment: u64::try_from(segment).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// The part of `filled` ticks is as even as whole frames allow: it is number `part` of its segment, from zero, which
+    /// lasts `elapsed` ticks with it.
+    ///
+    /// Frames of sound do not divide a segment. In parts as long as PART-TARGET each saves a bit, and the last one is what is
+    /// left: of 2 s in parts of 0.2 s, 85 ms. hls.js 1.7.4 takes a segment for complete that ends while the part before is
+    /// still on its way, and leaves a hole; a last part that comes soon after it makes that likely.
+    pub(crate) fn is_even(&self, filled: u64, part: u64, elapsed: u64) -> bool {
+        // The last one takes what is left: a frame that is stamped a bit late would make one more.
+        let inner = (part + 1) % self.parts != 0;
+        let due = elapsed.saturating_mul(self.parts) >= (part + 1).saturating_mul(self.segment);
+        inner && due && self.may_end(filled)
     }
 
     /// A sample of `next` ticks does not fit behind `filled` ticks.

@@ -8,6 +8,7 @@ use mp4_atom::{Decode, Moof};
 use super::reader::List;
 use super::sim::{Sim, expected};
 use super::source::Source;
+use crate::Config;
 use crate::name::Name;
 use crate::presentation::KeyframeAdvice;
 use crate::probe::Expected;
@@ -89,6 +90,26 @@ fn hls_l07_part_never_exceeds_target() {
         assert!(full.clone().count() > 1);
         for segment in full {
             assert_eq!(segment.parts.len(), 4, "{hz}: no part of two frames is left over");
+        }
+    }
+}
+
+#[test]
+fn parts_of_sound_are_as_even_as_frames_allow() {
+    for part_target_ms in [200, 250, 333, 500, 1000] {
+        for hz in [32_000, 44_100, 48_000] {
+            let source =
+                Source { millisecond_stamps: true, audio_hz: Some(hz), seconds: 40.0, ..Source::default() };
+            let mut sim = Sim::with(Config { part_target_ms, ..Config::default() }, expected(&source));
+            sim.feed(&source);
+            super::judge::judge("even parts", &sim);
+            let list = sim.lists(Name::Audio).last().expect("a playlist");
+            let segments = list.segments.iter().filter(|it| it.uri.is_some() && !it.parts.is_empty());
+            for segment in segments {
+                let lengths: Vec<_> = segment.parts.iter().map(|part| part.duration).collect();
+                let shortest = lengths.iter().copied().fold(f64::MAX, f64::min);
+                assert!(shortest > 0.66 * list.part_target, "{part_target_ms} ms, {hz} Hz: {lengths:?}");
+            }
         }
     }
 }
