@@ -404,6 +404,19 @@ describe('a path that lets a frame through now and then', () => {
     expect(late().both(5_000 + STEADY_FOR_MS + 1_000, 500).path).toMatchObject({ shown: 'webrtc', hls: { state: 'off' } });
   });
 
+  it('is another than one whose pictures a busy page finds late', () => {
+    const rig = late();
+    for (let look = 0; look < 4; look += 1) rig.frames(rig.now + 1_800, 'hls').send({ type: 'frame', via: 'webrtc', gapMs: 500 });
+    expect(rig.path).toMatchObject({ shown: 'webrtc', hls: { state: 'off' } });
+  });
+
+  it('has HLS take the screen back at a gap that is no stall', () => {
+    const rig = late().at(5_000 + HLS_STALL_MS).send({ type: 'frame', via: 'webrtc' }).at(9_000).send({ type: 'frame', via: 'hls' });
+    expect(rig.path).toMatchObject({ shown: 'webrtc', hls: { state: 'playing' } });
+    rig.frames(9_800, 'hls').send({ type: 'frame', via: 'webrtc' });
+    expect(rig.path).toMatchObject({ shown: 'hls', reason: 'unstable', webrtc: { state: 'playing', attempt: 1 } });
+  });
+
   it('is tried for a while only, and then less and less often', () => {
     const rig = late();
     for (const wait of [RETRY_PLAYED_WEBRTC_MS, 2 * RETRY_PLAYED_WEBRTC_MS, 4 * RETRY_PLAYED_WEBRTC_MS, RETRY_WEBRTC_MS, RETRY_WEBRTC_MS]) {
@@ -427,7 +440,7 @@ describe('a path that lets a frame through now and then', () => {
     expect(rig.path).toMatchObject({ shown: 'webrtc', hls: { state: 'stalled', attempt: 1 } });
     rig.at(rig.now + 900).send({ type: 'frame', via: 'hls' });
     expect(rig.path).toMatchObject({ shown: 'webrtc', hls: { state: 'playing' } });
-    rig.frames(rig.now + 600, 'hls');
+    rig.frames(rig.now + STALL_MS, 'hls');
     expect(rig.path).toMatchObject({ shown: 'hls', reason: 'unstable', hls: { attempt: 1 } });
     rig.both(rig.now + STEADY_FOR_MS + 200);
     expect(rig.path).toMatchObject({ shown: 'webrtc', hls: { state: 'off' } });

@@ -13,7 +13,7 @@ export function playingVideo(page, timeout = 20000) {
 
 /**
  * The video that is playing by `mode` ('webrtc', 'hls'). An attempt by WebRTC that is late is not wrong: the player shows HLS meanwhile, and
- * WebRTC takes the screen with its first frame. Rejects with what the player thought if that does not come.
+ * WebRTC takes the screen with a steady picture. Rejects with what the player thought if that does not come.
  */
 export async function playingBy(page, mode, timeout = 40_000) {
   const plays = (mode) => window.__swiftwater?.mode === mode && window.__swiftwater.state === 'playing';

@@ -144,7 +144,12 @@ export type PathEvent =
   | { type: 'tick' }
   | { type: 'ice'; state: 'connected' | 'disconnected' | 'failed' }
   /** A frame was shown, or the count of decoded frames went up. */
-  | { type: 'frame'; via: Via }
+  | {
+      type: 'frame';
+      via: Via;
+      /** How long there was none before, as far as somebody looked; left out: since the last one. */
+      gapMs?: number;
+    }
   /** The peer cannot go on: closed by the server, or its answer made no sense. */
   | { type: 'peerLost' }
   | { type: 'fallback'; reason: Reason; url: string | null }
@@ -186,7 +191,7 @@ export function step(path: Path, event: PathEvent, now: number): Path {
     case 'ice':
       return ice(path, event.state, now);
     case 'frame':
-      return event.via === 'webrtc' ? webrtcFrame(path, now) : hlsFrame(path, now);
+      return event.via === 'webrtc' ? webrtcFrame(path, event.gapMs ?? Number.POSITIVE_INFINITY, now) : hlsFrame(path, now);
     case 'peerLost':
       return path.webrtc.state === 'off' ? path : restart(path, now);
     case 'fallback':
@@ -427,11 +432,11 @@ function away(path: Path, gone: boolean, now: number): Path {
   };
 }
 
-function webrtcFrame(path: Path, now: number): Path {
+function webrtcFrame(path: Path, gapMs: number, now: number): Path {
   const { webrtc, awaySince } = path;
   if (webrtc.state === 'off') return path;
   const first = webrtc.state === 'connecting' || webrtc.state === 'connected';
-  const gap = first ? Number.POSITIVE_INFINITY : now - webrtc.lastFrameAt;
+  const gap = first ? Number.POSITIVE_INFINITY : Math.min(gapMs, now - webrtc.lastFrameAt);
   const before = path.shown === 'none' ? { ...webrtc.trust, held: true } : webrtc.trust;
   const trust = withFrame(before, gap, now);
   const stillAway = awaySince !== null && now < Math.max(awaySince, trust.runSince) + BACK_AFTER_MS;
@@ -440,8 +445,10 @@ function webrtcFrame(path: Path, now: number): Path {
   const next: Path = { ...path, webrtc: playing, awaySince: stillAway ? awaySince : null };
   // Until HLS has the past, the present stays on the screen.
   if (path.rewound) return { ...next, reason: trust.held ? null : path.reason };
-  if (!trust.held && path.shown === 'hls' && path.hls.state === 'playing') {
-    return { ...next, reason: !first && gap > RUN_GAP_MS ? 'unstable' : path.reason };
+  if (!trust.held && path.hls.state === 'playing') {
+    const shaken = !first && gap > RUN_GAP_MS;
+    if (path.shown === 'hls') return shaken ? { ...next, reason: 'unstable' } : next;
+    if (shaken) return handBack(next, now);
   }
   const shown: Path = { ...next, shown: 'webrtc', reason: null };
   if (!trust.held) return shown;
@@ -458,14 +465,16 @@ function hlsFrame(path: Path, now: number): Path {
     const retryAt = late ? now : path.webrtc.retryAt;
     return { ...playing, shown: 'hls', webrtc: { ...path.webrtc, state: 'off', restartAt: null, retryAt } };
   }
-  const shown: Path = { ...playing, shown: 'hls' };
-  if (path.shown !== 'webrtc') return shown;
   // HLS shows itself as soon as it can, unless WebRTC already has the screen with a moving picture.
-  const { state, trust, lastFrameAt } = path.webrtc;
-  if (state === 'playing' && (trust.held || now - lastFrameAt <= RUN_GAP_MS)) return playing;
-  if (state !== 'playing' && state !== 'stalled') return shown;
-  if (onProbation(trust, now)) return giveUp(shown, 'unstable', now);
-  return { ...shown, reason: path.reason ?? 'unstable', webrtc: { ...path.webrtc, since: now } };
+  if (path.shown === 'webrtc' && path.webrtc.state === 'playing') return playing;
+  return path.shown === 'webrtc' && path.webrtc.state === 'stalled' ? handBack(playing, now) : { ...playing, shown: 'hls' };
+}
+
+/** HLS has a moving picture and WebRTC has not: that goes on behind it, or is left alone if it was on probation. */
+function handBack(path: Path, now: number): Path {
+  const shown: Path = { ...path, shown: 'hls', reason: path.reason ?? 'unstable' };
+  if (onProbation(path.webrtc.trust, now)) return giveUp(shown, 'unstable', now);
+  return { ...shown, webrtc: { ...path.webrtc, since: now } };
 }
 
 /** Makes the peer anew, or gives WebRTC up if that happened too often. */

@@ -212,7 +212,7 @@ export class Sources {
     };
     return {
       ice: (state) => tell({ type: 'path', event: { type: 'ice', state } }),
-      frame: () => tell({ type: 'path', event: { type: 'frame', via } }),
+      frame: (gapMs) => tell({ type: 'path', event: { type: 'frame', via, ...(gapMs === undefined ? {} : { gapMs }) } }),
       lost: () => tell({ type: 'path', event: { type: via === 'webrtc' ? 'peerLost' : 'hlsFailed' } }),
       latency: (latencyMs) => tell({ type: 'latency', via, latencyMs }),
     };

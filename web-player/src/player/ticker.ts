@@ -4,6 +4,10 @@ import type { PlayerState } from './state';
 
 /** A timer that fires a little early is not set anew for less. */
 const NO_SOONER_MS = 20;
+/** A timer that is so late says that the page was busy, not that no frame came … */
+const LATE_MS = 250;
+/** … and the sources, which look twice a second, are given so long to say what came meanwhile. */
+const GRACE_MS = 600;
 
 /** Tells the path the time at its deadlines, and when nobody can expect a frame. */
 export class Ticker {
@@ -24,7 +28,12 @@ export class Ticker {
     this.stop();
     const deadline = nextDeadline(this.#state().path);
     if (deadline === null) return;
-    this.#timer = setTimeout(() => this.#due(), Math.max(NO_SOONER_MS, deadline - performance.now()));
+    const dueAt = Math.max(performance.now() + NO_SOONER_MS, deadline);
+    this.#timer = setTimeout(() => {
+      // Only once: a page that is always busy is told the time all the same.
+      if (performance.now() > dueAt + LATE_MS) this.#timer = setTimeout(() => this.#due(), GRACE_MS);
+      else this.#due();
+    }, dueAt - performance.now());
   }
 
   stop(): void {

@@ -6,7 +6,7 @@
  * on probation, and who loses it again waits longer each time, as routes that flap do (RFC 2439).
  */
 
-/** Frames further apart than this do not make one movement. They are looked for twice a second: one look may miss. */
+/** Frames further apart than this do not make one movement. They are looked for twice a second: one look may be in vain. */
 export const RUN_GAP_MS = 1_200;
 /**
  * A picture that moves for this long without a gap is steady. Longer than what a jitter buffer and a burst of repaired

@@ -56,6 +56,9 @@ export class PeerSource implements Source {
   #restarting = false;
   #timer: ReturnType<typeof setInterval>;
   #framesDecoded = 0;
+  /** When frames were found last, and for how long it was looked for more in vain since. */
+  #foundAt = 0;
+  #vainMs = 0;
   #before: ReceiverSample | null = null;
   #captureLatency: { ms: number; at: number } | null = null;
   #latency: number | null = null;
@@ -170,10 +173,7 @@ export class PeerSource implements Source {
       if (this.#closed) return;
       const late = fromCapture(metadata.captureTime, metadata.expectedDisplayTime);
       this.#captureLatency = late === null ? null : { ms: late, at: metadata.expectedDisplayTime };
-      if (this.#framesDecoded === 0) {
-        this.#framesDecoded = 1;
-        this.#events.frame();
-      }
+      if (this.#framesDecoded === 0) this.#found(1);
       this.video.requestVideoFrameCallback(shown);
     };
     if ('requestVideoFrameCallback' in this.video) this.video.requestVideoFrameCallback(shown);
@@ -200,16 +200,22 @@ export class PeerSource implements Source {
     this.#figure(inbound, sound, roundTripTime, codecs);
     if (inbound === null) return;
     const decoded = inbound.framesDecoded ?? 0;
-    if (decoded > this.#framesDecoded) {
-      this.#framesDecoded = decoded;
-      this.#events.frame();
-    }
+    if (decoded > this.#framesDecoded) this.#found(decoded);
+    else this.#vainMs = performance.now() - this.#foundAt;
     this.#measure({
       jitterBufferDelay: inbound.jitterBufferDelay ?? 0,
       jitterBufferEmittedCount: inbound.jitterBufferEmittedCount ?? 0,
       roundTripTime,
       estimatedPlayoutTimestamp: inbound.estimatedPlayoutTimestamp ?? null,
     });
+  }
+
+  /** A busy page looks late, and then finds all that came meanwhile: that is no gap. */
+  #found(decoded: number): void {
+    this.#framesDecoded = decoded;
+    this.#events.frame(this.#vainMs + LOOK_EVERY_MS);
+    this.#foundAt = performance.now();
+    this.#vainMs = 0;
   }
 
   #figure(

@@ -4,8 +4,8 @@ import type { Via } from '../path';
 /** What a source tells the player. */
 export interface SourceEvents {
   ice(state: 'connected' | 'disconnected' | 'failed'): void;
-  /** A frame was shown or decoded; called at least once a second while the picture moves. */
-  frame(): void;
+  /** A frame was shown or decoded; called at least once a second while the picture moves. `gapMs`: see `PathEvent`. */
+  frame(gapMs?: number): void;
   /** The source cannot go on. */
   lost(): void;
   latency(ms: number): void;
