@@ -40,13 +40,16 @@ struct Pictures {
     width: usize,
     height: usize,
     fps: u64,
+    /// Of the encoder, by RTMP: what fits the size.
+    bit_rate: &'static str,
 }
 
 /// The clip as it is.
-const WHOLE: Pictures = Pictures { width: 1280, height: 720, fps: FPS };
+const WHOLE: Pictures = Pictures { width: 1280, height: 720, fps: FPS, bit_rate: "2500k" };
 /// A quarter of its pixels, at 30 per second, of which RTMP's whole milliseconds are off by up to half a one. For tests
-/// of what players do with segments: an encoder, a server and a browser without a GPU share two cores.
-const SMALL: Pictures = Pictures { width: 640, height: 360, fps: 30 };
+/// of what players do with segments: an encoder, a server and a browser without a GPU share two cores. Ten minutes of it
+/// fit into the 150 MiB that Chromium keeps of video: players that throw nothing away stand when they are full.
+const SMALL: Pictures = Pictures { width: 640, height: 360, fps: 30, bit_rate: "1000k" };
 
 /// Plays the clip in a loop through an encoder, stamping the strip just before encoding.
 pub struct StampedClip {
@@ -122,7 +125,8 @@ impl StampedClip {
         let gop = gop.to_string();
         let video =
             ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-bf", "0", "-g", &gop];
-        let rate = ["-b:v", "2500k", "-maxrate", "2500k", "-bufsize", "2500k"];
+        let bps = pictures.bit_rate;
+        let rate = ["-b:v", bps, "-maxrate", bps, "-bufsize", bps];
         let audio = ["-c:a", "aac", "-ar", "44100", "-ac", "2", "-b:a", "128k", "-f", "flv", url];
         Self::start_at(pictures, "ffmpeg", &[&video[..], &rate[..], &audio[..]].concat())
     }
