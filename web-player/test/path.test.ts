@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { BACK_AFTER_MS, FRAME_BY_MS, GIVE_UP_AFTER_MS, HLS_RESTART_AFTER_STALL_MS, HLS_STALL_MS, ICE_BY_MS, ICE_RESTART_EVERY_MS, IDLE, RESTARTS_MAX, RESTART_AFTER_DISCONNECT_MS, RESTART_AFTER_STALL_MS, RETRY_PLAYED_WEBRTC_MS, RETRY_SOON_WEBRTC_MS, RETRY_WEBRTC_MS, STALL_MS, WARM_HLS_AFTER_MS, nextDeadline, step } from '../src/player/path';
+import { HLS_RESTART_AFTER_STALL_MS, HLS_STALL_MS } from '../src/player/by_hls';
+import { BACK_AFTER_MS, ICE_RESTART_EVERY_MS, RESTARTS_MAX, RESTART_AFTER_DISCONNECT_MS, RESTART_AFTER_STALL_MS, RETRY_PLAYED_WEBRTC_MS, RETRY_SOON_WEBRTC_MS, RETRY_WEBRTC_MS } from '../src/player/by_webrtc';
+import { FRAME_BY_MS, GIVE_UP_AFTER_MS, ICE_BY_MS, IDLE, STALL_MS, WARM_HLS_AFTER_MS, nextDeadline, step } from '../src/player/path';
 import { GOOD_FOR_MS, PROVE_BY_MS, STEADY_FOR_MS } from '../src/player/trust';
 import type { Path, PathEvent, Preference } from '../src/player/path';
 

@@ -15,7 +15,9 @@
  * closed, and has the screen back at the first gap.
  */
 
-import { PROVE_BY_MS, RUN_GAP_MS, UNTRIED, anew, isShaky, onProbation, withFrame, withRelapse, withScreen, withStall } from './trust';
+import { HLS_RESTART_AFTER_STALL_MS, HLS_STALL_MS, afterFailure, closeHls, openHls } from './by_hls';
+import { RESTART_AFTER_STALL_MS, RETRY_BOTH_MS, behind, broken, giveUp, handBack, ice, openWebrtc, restart, restartIce, stall, webrtcFrame } from './by_webrtc';
+import { PROVE_BY_MS, RUN_GAP_MS, UNTRIED } from './trust';
 import type { Trust } from './trust';
 
 /** HLS starts to load, hidden, when ICE has not connected by then: it needs 1–2 s to its first frame. */
@@ -29,43 +31,8 @@ export const FRAME_BY_MS = 4_000;
 export const GIVE_UP_AFTER_MS = 12_000;
 /** Without a frame for this long the picture counts as stalled (and the page says so). */
 export const STALL_MS = 2_000;
-/** A connected peer that brings nothing is made anew after this long: the server's grace for an encoder that dropped. */
-export const RESTART_AFTER_STALL_MS = 10_000;
-/**
- * When ICE is interrupted (itself noticed only after some 5 s), another way is looked for at once (ICE restart: two round trips
- * and the checks); without success by then, the peer is made anew.
- */
-export const RESTART_AFTER_DISCONNECT_MS = 3_000;
-/** Networks that change in pieces say so several times: ways are not looked for more often than this. */
-export const ICE_RESTART_EVERY_MS = 2_000;
-/**
- * After the server said that the encoder is away, frames of before still come: out of the jitter buffer, and when the
- * server answers a plea for a keyframe from its cache. Only a picture that moves for this long says that the encoder is
- * back (where the server's own word got lost).
- */
-export const BACK_AFTER_MS = 4_000;
-/** More restarts than this within the window: the network does not carry WebRTC well, HLS takes over. */
-export const RESTARTS_MAX = 3;
-export const RESTART_WINDOW_MS = 60_000;
-/** From HLS, WebRTC is tried again this often; sooner where it has worked before … */
-export const RETRY_WEBRTC_MS = 300_000;
-export const RETRY_PLAYED_WEBRTC_MS = 60_000;
-/** … twice as long after each time that it was not steady … */
-const RELAPSE_FACTOR = 2;
-/** … and where nothing came, or the server had no room: what was in the way may be gone. Three times as long after each time. */
-export const RETRY_SOON_WEBRTC_MS = 30_000;
-/** Those who were sent away together come again over so much more of that time. */
-const RETRY_SPREAD = 0.5;
-/** … and this soon where HLS does not play either. */
-export const RETRY_BOTH_MS = 5_000;
-/** HLS plays from a buffer of seconds: without progress for this long it hangs … */
-export const HLS_STALL_MS = 3_000;
-/** … and is opened anew after this long. */
-export const HLS_RESTART_AFTER_STALL_MS = 5_000;
 /** Who went back where HLS fails so often is brought back to a WebRTC that worked. */
 const REWIND_FAILURES_MAX = 2;
-const HLS_RETRY_FIRST_MS = 1_000;
-const HLS_RETRY_MAX_MS = 10_000;
 
 /** Why the picture does not come by WebRTC. */
 export type Reason =
@@ -80,15 +47,12 @@ export type Reason =
   | 'busy'
   | 'chosen';
 
-/** What may be over in half a minute. */
-const MAY_PASS: readonly Reason[] = ['udp_blocked', 'no_frame', 'busy'];
-
 /** What the viewer asked for; `auto` is what everybody gets. */
 export type Preference = 'auto' | 'webrtc' | 'hls';
 
 export type Via = 'webrtc' | 'hls';
 
-interface Webrtc {
+export interface Webrtc {
   readonly state: 'off' | 'connecting' | 'connected' | 'playing' | 'stalled';
   /** Counts up with every new peer connection; 0 before the first. */
   readonly attempt: number;
@@ -112,7 +76,7 @@ interface Webrtc {
   readonly retryAt: number | null;
 }
 
-interface Hls {
+export interface Hls {
   readonly state: 'off' | 'warming' | 'playing' | 'stalled' | 'waiting';
   readonly lastFrameAt: number;
   readonly attempt: number;
@@ -265,30 +229,6 @@ function stop(path: Path): Path {
   };
 }
 
-/** `trusted`: its first frame has the screen, also from HLS. */
-function openWebrtc(path: Path, now: number, trusted = false): Path {
-  const webrtc: Webrtc = {
-    ...path.webrtc,
-    state: 'connecting',
-    attempt: path.webrtc.attempt + 1,
-    since: now,
-    lastFrameAt: now,
-    trust: anew(path.webrtc.trust, trusted, now),
-    restartAt: null,
-    retryAt: null,
-  };
-  return { ...path, webrtc };
-}
-
-function openHls(path: Path): Path {
-  if (path.hls.state !== 'off' && path.hls.state !== 'waiting') return path;
-  return { ...path, hls: { ...path.hls, state: 'warming', attempt: path.hls.attempt + 1, retryAt: null } };
-}
-
-function closeHls(path: Path): Path {
-  return { ...path, hls: { ...path.hls, state: 'off', failures: 0, retryAt: null } };
-}
-
 /** Back to the present, by the way of before; a picture of the past stays until WebRTC has one. */
 function present(before: Path, now: number): Path {
   const path = { ...before, rewound: false };
@@ -301,11 +241,6 @@ function excused(path: Path, now: number): Path {
   const { webrtc, hls } = path;
   const trust = now - webrtc.lastFrameAt > RUN_GAP_MS ? { ...webrtc.trust, runSince: now } : webrtc.trust;
   return { ...path, webrtc: { ...webrtc, trust, lastFrameAt: now }, hls: { ...hls, lastFrameAt: now } };
-}
-
-/** Brings frames while HLS has the screen. */
-function behind({ webrtc, shown, rewound }: Path): boolean {
-  return shown === 'hls' && !rewound && (webrtc.state === 'playing' || webrtc.state === 'stalled');
 }
 
 function proves(path: Path): boolean {
@@ -329,13 +264,6 @@ function otherNetwork(path: Path, now: number): Path {
 
 function tryWebrtc(path: Path, now: number): Path {
   return path.webrtc.state === 'off' && !path.rewound && path.reason !== 'chosen' && path.reason !== 'no_webrtc' ? openWebrtc(path, now) : path;
-}
-
-/** Looks for another way to the server, with the peer that there is. One that still connects does so anyway. */
-function restartIce(path: Path, now: number): Path {
-  const { webrtc } = path;
-  if (webrtc.state === 'off' || webrtc.state === 'connecting' || now < webrtc.iceRestartedAt + ICE_RESTART_EVERY_MS) return path;
-  return { ...path, webrtc: { ...webrtc, iceRestarts: webrtc.iceRestarts + 1, iceRestartedAt: now } };
 }
 
 function tick(before: Path, now: number): Path {
@@ -376,42 +304,6 @@ function hlsTick(path: Path, now: number): Path {
   return path;
 }
 
-function ice(path: Path, state: 'connected' | 'disconnected' | 'failed', now: number): Path {
-  const { webrtc } = path;
-  if (webrtc.state === 'off') return path;
-  if (state === 'connected') {
-    if (webrtc.state === 'connecting') return { ...path, webrtc: { ...webrtc, state: 'connected' } };
-    return webrtc.state === 'stalled' && path.awaySince === null ? standStill(path, now + RESTART_AFTER_STALL_MS) : path;
-  }
-  // A first attempt that fails early need not wait for its deadline.
-  if (webrtc.state === 'connecting' && state === 'failed') return giveUp(path, 'udp_blocked', now);
-  if (state === 'failed') return broken(path, now);
-  if (webrtc.state !== 'playing' && webrtc.state !== 'stalled') return path;
-  // Nobody waits for what comes behind HLS.
-  const wait = behind(path) ? RESTART_AFTER_STALL_MS : RESTART_AFTER_DISCONNECT_MS;
-  const restartAt = Math.min(webrtc.restartAt ?? Number.POSITIVE_INFINITY, now + wait);
-  return restartIce(stall(path, restartAt, now), now);
-}
-
-/** A picture that is not trusted to come back soon has HLS warmed up behind it. */
-function stall(before: Path, restartAt: number, now: number): Path {
-  const path = standStill(before, restartAt);
-  if (before.webrtc.state !== 'playing') return path;
-  const trust = withStall(path.webrtc.trust);
-  const stalled: Path = { ...path, webrtc: { ...path.webrtc, trust } };
-  const warm = path.preference === 'auto' && path.hls.state === 'off' && path.awaySince === null;
-  return warm && isShaky(trust, now) ? openHls(stalled) : stalled;
-}
-
-function standStill(path: Path, restartAt: number): Path {
-  return { ...path, webrtc: { ...path.webrtc, state: 'stalled', restartAt } };
-}
-
-/** A peer that cannot be waited for any longer. Behind HLS there is time to let the path recover first. */
-function broken(path: Path, now: number): Path {
-  return behind(path) ? giveUp(path, 'unstable', now) : restart(path, now);
-}
-
 /** The encoder dropped, or came back. Either way the wait for frames begins anew; a picture counts as moving when it moves. */
 function away(path: Path, gone: boolean, now: number): Path {
   if (!gone && path.awaySince === null) return path;
@@ -432,30 +324,6 @@ function away(path: Path, gone: boolean, now: number): Path {
   };
 }
 
-function webrtcFrame(path: Path, gapMs: number, now: number): Path {
-  const { webrtc, awaySince } = path;
-  if (webrtc.state === 'off') return path;
-  const first = webrtc.state === 'connecting' || webrtc.state === 'connected';
-  const gap = first ? Number.POSITIVE_INFINITY : Math.min(gapMs, now - webrtc.lastFrameAt);
-  const before = path.shown === 'none' ? { ...webrtc.trust, held: true } : webrtc.trust;
-  const trust = withFrame(before, gap, now);
-  const stillAway = awaySince !== null && now < Math.max(awaySince, trust.runSince) + BACK_AFTER_MS;
-  const failures = trust.held ? 0 : webrtc.failures;
-  const playing: Webrtc = { ...webrtc, state: 'playing', played: true, failures, lastFrameAt: now, trust, restartAt: null };
-  const next: Path = { ...path, webrtc: playing, awaySince: stillAway ? awaySince : null };
-  // Until HLS has the past, the present stays on the screen.
-  if (path.rewound) return { ...next, reason: trust.held ? null : path.reason };
-  if (!trust.held && path.hls.state === 'playing') {
-    const shaken = !first && gap > RUN_GAP_MS;
-    if (path.shown === 'hls') return shaken ? { ...next, reason: 'unstable' } : next;
-    if (shaken) return handBack(next, now);
-  }
-  const shown: Path = { ...next, shown: 'webrtc', reason: null };
-  if (!trust.held) return shown;
-  const earned = path.hls.state !== 'off' && (!before.held || trust.relapses > 0);
-  return closeHls(earned ? { ...shown, webrtc: { ...playing, trust: withScreen(trust, now) } } : shown);
-}
-
 function hlsFrame(path: Path, now: number): Path {
   if (path.hls.state === 'off' || path.hls.state === 'waiting') return path;
   const playing: Path = { ...path, hls: { ...path.hls, state: 'playing', lastFrameAt: now, failures: 0 } };
@@ -470,49 +338,10 @@ function hlsFrame(path: Path, now: number): Path {
   return path.shown === 'webrtc' && path.webrtc.state === 'stalled' ? handBack(playing, now) : { ...playing, shown: 'hls' };
 }
 
-/** HLS has a moving picture and WebRTC has not: that goes on behind it, or is left alone if it was on probation. */
-function handBack(path: Path, now: number): Path {
-  const shown: Path = { ...path, shown: 'hls', reason: path.reason ?? 'unstable' };
-  if (onProbation(path.webrtc.trust, now)) return giveUp(shown, 'unstable', now);
-  return { ...shown, webrtc: { ...path.webrtc, since: now } };
-}
-
-/** Makes the peer anew, or gives WebRTC up if that happened too often. */
-function restart(path: Path, now: number): Path {
-  const restarts = [...path.webrtc.restarts.filter((at) => at > now - RESTART_WINDOW_MS), now];
-  if (restarts.length > RESTARTS_MAX) return giveUp(path, 'unstable', now);
-  return openWebrtc({ ...path, webrtc: { ...path.webrtc, restarts } }, now);
-}
-
-function giveUp(path: Path, reason: Reason, now: number): Path {
-  if (path.preference === 'webrtc') {
-    // The viewer wants WebRTC or nothing: try again, with the reason on the badge.
-    return { ...path, reason, webrtc: { ...path.webrtc, state: 'off', retryAt: now + RETRY_BOTH_MS } };
-  }
-  const { failures, trust, played } = path.webrtc;
-  const often = played ? RETRY_PLAYED_WEBRTC_MS : RETRY_WEBRTC_MS;
-  const wait =
-    reason === 'unstable'
-      ? Math.min(RETRY_WEBRTC_MS, RETRY_PLAYED_WEBRTC_MS * RELAPSE_FACTOR ** trust.relapses)
-      : Math.min(MAY_PASS.includes(reason) ? RETRY_SOON_WEBRTC_MS * 3 ** failures : often, often);
-  const webrtc: Webrtc = {
-    ...path.webrtc,
-    state: 'off',
-    failures: failures + 1,
-    trust: reason === 'unstable' ? withRelapse(trust) : trust,
-    restartAt: null,
-    retryAt: now + wait * (1 + RETRY_SPREAD * path.spread),
-  };
-  const shown = path.hls.state === 'playing' ? 'hls' : path.shown;
-  return openHls({ ...path, webrtc, reason, shown });
-}
-
 function hlsFailed(path: Path, now: number): Path {
   if (path.hls.state === 'off' || path.hls.state === 'waiting') return path;
-  const failures = path.hls.failures + 1;
-  if (path.rewound && path.reason === null && failures >= REWIND_FAILURES_MAX) return present(closeHls(path), now);
-  const wait = Math.min(HLS_RETRY_MAX_MS, HLS_RETRY_FIRST_MS * 2 ** (failures - 1));
-  const hls: Hls = { ...path.hls, state: 'waiting', failures, retryAt: now + wait };
+  const hls = afterFailure(path.hls, now);
+  if (path.rewound && path.reason === null && hls.failures >= REWIND_FAILURES_MAX) return present(closeHls(path), now);
   // Where neither plays, what blocked WebRTC may have passed.
   const soon = path.webrtc.state === 'off' && path.webrtc.retryAt !== null ? Math.min(path.webrtc.retryAt, now + RETRY_BOTH_MS) : path.webrtc.retryAt;
   return { ...path, hls, webrtc: { ...path.webrtc, retryAt: soon } };
