@@ -5,16 +5,18 @@
 //!                  └─────► publisher (peer)                                              ▼
 //!   packets ───► feed (history, bursts) ──────► slice ──► down_track ──► rewriter ──► egress::Sealer ──► Batch
 //! ```
-//! The files of one `impl Core`: this one (the door), `connectivity` (checks and ways), `publisher` (who sends),
+//! The files of one `impl Core`: this one (the door), `connectivity` (checks, challenges, ways), `publisher` (who sends),
 //! `subscribe` (who reads what), `picture` (which Layer a viewer gets), `switch` (from one Layer to another), `feedback`
 //! (what viewers report), `slice` (what is sent next), `pace` (what is spread out for thin lines), `probes` (what is sent
 //! to see whether a line takes more), `lip_sync` (how long a picture waits for its sound), `shedding` (what is left out
 //! under overload), `snapshot` (how single Peers are doing).
 
 mod catch_up;
+mod challenge;
 mod connectivity;
 mod control_queue;
 mod counters;
+mod credentials;
 mod demux;
 mod down_track;
 mod dtls_guard;
@@ -38,6 +40,7 @@ mod shedding;
 mod slice;
 pub(crate) mod slots;
 pub mod snapshot;
+mod stun;
 mod subscribe;
 mod switch;
 mod turns;
@@ -69,8 +72,8 @@ use up_track::UpCounters;
 use viewer::{Failure, Viewer};
 
 pub use counters::Counters;
+pub use credentials::{Credentials, Halves};
 pub use demux::Tuple;
-pub use ice_lite::Credentials;
 
 /// How often liveness, Tracks and reports are looked at while there are Peers.
 const TICK: Duration = Duration::from_millis(25);
@@ -113,7 +116,7 @@ pub enum Command {
     /// What a viewer wants to see from now on.
     SetLayer(PeerId, LayerChoice),
     /// Answer checks under these credentials too: an ICE restart.
-    RestartIce(PeerId, Box<Credentials>),
+    RestartIce(PeerId, Box<Halves>),
     /// End all Peers: the node stops.
     Stop,
 }
@@ -170,10 +173,10 @@ impl Negotiated {
     }
 
     /// Another ICE session, before the first has begun.
-    pub(crate) fn replace_credentials(&mut self, credentials: Credentials) {
+    pub(crate) fn replace_credentials(&mut self, halves: Halves) {
         match self {
-            Self::Viewer(spec) => spec.replace_credentials(credentials),
-            Self::Publisher(peer) => peer.replace_credentials(credentials),
+            Self::Viewer(spec) => spec.replace_credentials(halves),
+            Self::Publisher(peer) => peer.replace_credentials(halves),
         }
     }
 }
@@ -294,6 +297,7 @@ impl Core {
             }
         }
         match self.routes.by_tuple(tuple) {
+            Some(home) if classify(data) == Class::Stun => self.handle_answer(now, home, tuple, data),
             Some(Home::Viewer(slot)) => self.handle_viewer_datagram(now, slot, tuple, data),
             Some(Home::Publisher(slot)) => self.hand_to_publisher(now, slot, tuple, data),
             None => match self.routes.elsewhere(tuple) {
@@ -335,12 +339,15 @@ impl Core {
                 self.after_dtls(now, slot, result);
             }
             Class::Rtcp => match viewer.open_rtcp(now, tuple, data) {
-                Some(compound) => rtcp::read(compound, |said| self.handle_feedback(now, slot, said)),
+                Some(compound) => {
+                    rtcp::read(compound, |said| self.handle_feedback(now, slot, said));
+                    self.challenge(Home::Viewer(slot));
+                }
                 None => self.counters.srtcp_refused += 1,
             },
             Class::Rtp => self.counters.rtp_from_viewers += 1,
-            // A STUN indication, as a rule: a keep-alive that needs no answer.
-            Class::Stun | Class::Unknown => self.counters.stun_ignored += 1,
+            // The door has looked at it.
+            Class::Stun | Class::Unknown => {}
         }
     }
 
@@ -456,7 +463,7 @@ impl Core {
             Command::Pause(id, kind) => self.set_paused(now, id, kind, true),
             Command::Resume(id, kind) => self.set_paused(now, id, kind, false),
             Command::SetLayer(id, choice) => self.set_layer(now, id, choice),
-            Command::RestartIce(id, credentials) => self.restart_ice(id, *credentials),
+            Command::RestartIce(id, halves) => self.restart_ice(id, *halves),
             Command::Stop => {
                 for slot in 0..self.viewers.end() {
                     self.end_viewer(now, slot, CloseReason::Stopping);

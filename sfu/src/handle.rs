@@ -16,7 +16,7 @@ use crate::capacity::{Capacity, Limit};
 use crate::core::peer::{Local, Peer, ice_text};
 use crate::core::snapshot::Who;
 use crate::core::viewer::{Entropy, Identity, Spec};
-use crate::core::{Command, Credentials, Negotiated};
+use crate::core::{Command, Credentials, Halves, Negotiated};
 use crate::crowd::{self, Crowd, Place};
 use crate::event::EventSender;
 use crate::peer_stats::PeerStats;
@@ -452,16 +452,17 @@ impl PeerHandle {
     }
 
     /// Begins an ICE restart: from now on checks of the new session are answered, and what is sent goes where
-    /// its first nomination says. Until then everything goes on as before; DTLS and SRTP do anyway.
+    /// its first nomination says, once that way has proven itself. Until then everything goes on as before; DTLS and SRTP
+    /// do anyway. `theirs`: what the Peer told, by its offer or fragment.
     ///
     /// # Errors
     /// [`Error::Gone`] if the Peer has ended.
-    pub fn restart_ice(&self) -> Result<IceSession, Error> {
+    pub fn restart_ice(&self, theirs: Credentials) -> Result<IceSession, Error> {
         let (ufrag, pwd) = (ice_text::<12>()?, ice_text::<32>()?);
-        let credentials = Credentials::new(ufrag.clone(), &pwd);
-        match self.registry.claims.restart_ice(self.id, credentials.clone()) {
+        let halves = Halves { ours: Credentials::new(ufrag.clone(), &pwd), theirs };
+        match self.registry.claims.restart_ice(self.id, halves.clone()) {
             Whereabouts::At(shard) => {
-                self.registry.command(shard, Command::RestartIce(self.id, Box::new(credentials)));
+                self.registry.command(shard, Command::RestartIce(self.id, Box::new(halves)));
             }
             Whereabouts::Waited => {}
             Whereabouts::Gone => return Err(Error::Gone),

@@ -19,6 +19,7 @@ use media::{Codec, Kind, Stream, Track};
 use rtc_sdp::description::media::MediaDescription;
 use rtc_sdp::description::session::SessionDescription;
 
+use crate::core::Credentials;
 pub(crate) use answer::AnswerTerms;
 pub(crate) use codec::OfferedCodec;
 pub(crate) use extension::Extensions;
@@ -72,6 +73,7 @@ pub(crate) fn refuse_controls(text: &str) -> Result<(), Error> {
 pub struct SubscribeOffer {
     pub(crate) sections: Vec<Section>,
     pub(crate) fingerprints: Vec<Fingerprint>,
+    credentials: Credentials,
     pub(crate) setup: Setup,
     /// How long the viewer may be told to wait at most before it shows a picture; `None`: it is not told.
     pub(crate) playout_delay_max: Option<Duration>,
@@ -147,8 +149,14 @@ impl SubscribeOffer {
                 return Err(Error::Unacceptable("RTP and RTCP must share a port (rtcp-mux)"));
             }
         }
+        let (Some(ufrag), Some(pwd)) =
+            (carried(&session, &sections, "ice-ufrag"), carried(&session, &sections, "ice-pwd"))
+        else {
+            return Err(Error::Unacceptable("no ice-ufrag and ice-pwd"));
+        };
         let offer = Self {
             fingerprints: fingerprints(&session),
+            credentials: fragment::credentials(ufrag, pwd)?,
             setup: setup(&session)?,
             sections,
             playout_delay_max: None,
@@ -156,9 +164,6 @@ impl SubscribeOffer {
         };
         if offer.fingerprints.is_empty() {
             return Err(Error::Unacceptable("no fingerprint with sha-256, sha-384 or sha-512"));
-        }
-        if !has_credentials(&session) {
-            return Err(Error::Unacceptable("no ice-ufrag and ice-pwd"));
         }
         Ok(offer)
     }
@@ -179,6 +184,11 @@ impl SubscribeOffer {
 
     pub(crate) fn remote(&self) -> Option<IpAddr> {
         self.remote
+    }
+
+    /// The viewer's credentials of the ICE session that it offers.
+    pub fn credentials(&self) -> Credentials {
+        self.credentials.clone()
     }
 
     /// Whether it has the m-lines of the offer that was answered so: an ICE restart changes none.
@@ -322,11 +332,16 @@ fn setup(session: &SessionDescription) -> Result<Setup, Error> {
     }
 }
 
-fn has_credentials(session: &SessionDescription) -> bool {
-    let has = |key: &str| {
-        session.has_attribute(key) || session.media_descriptions.iter().any(|media| media.has_attribute(key))
-    };
-    has("ice-ufrag") && has("ice-pwd")
+/// An attribute of the transport: of the first m-line that we take and that carries it (bundled ones need not, RFC 9143
+/// section 7.1.3), else of the session, else of any m-line.
+fn carried<'a>(session: &'a SessionDescription, sections: &[Section], key: &'a str) -> Option<&'a str> {
+    let medias = || sections.iter().zip(&session.media_descriptions);
+    let taken =
+        medias().filter(|(section, _)| section.kind.is_some()).find_map(|(_, media)| value(media, key));
+    taken
+        .or_else(|| session.attribute(key).map(String::as_str))
+        .or_else(|| medias().find_map(|(_, media)| value(media, key)))
+        .map(str::trim)
 }
 
 fn values<'a>(media: &'a MediaDescription, key: &'a str) -> impl Iterator<Item = &'a str> {

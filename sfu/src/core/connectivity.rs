@@ -1,13 +1,15 @@
-//! Ways to Peers: checks, ICE restarts, and TCP connections that end or are full.
+//! Ways to Peers: checks, challenges, ICE restarts, and TCP connections that end or are full.
 
 use std::time::Instant;
 
 use media::Kind;
 
+use super::challenge::Answer;
+use super::credentials::Halves;
 use super::demux::{Home, Tuple};
 use super::down_track::Flow;
 use super::ice_agent::{Checked, IceAgent};
-use super::ice_lite::{Check, Credentials};
+use super::ice_lite::Check;
 use super::{Action, Claim, Core, Routed, Transmit};
 use crate::PeerId;
 use crate::egress::batch::Transport;
@@ -51,6 +53,8 @@ impl Core {
             self.counters.checks_refused += 1;
             return Routed::Dropped;
         };
+        // Before the answer: who nominates on it has answered the challenge then.
+        self.challenge(home);
         let (to, from, transport) = (tuple.remote, tuple.local, tuple.transport);
         self.counters.control_dropped +=
             u64::from(!self.control.push(Transmit { to, from, transport, data }));
@@ -64,6 +68,41 @@ impl Core {
             Home::Publisher(slot) => self.drain_publisher(slot),
         }
         Routed::Here
+    }
+
+    /// STUN of a Peer that is no check: the answer to a challenge; else an indication as a rule, a keep-alive that needs
+    /// no answer.
+    pub(super) fn handle_answer(&mut self, now: Instant, home: Home, tuple: Tuple, data: &[u8]) {
+        let answered = Answer::parse(data)
+            .is_some_and(|answer| self.ice(home).is_some_and(|ice| ice.handle_answer(now, tuple, &answer)));
+        match answered {
+            true => self.counters.ways_proven += 1,
+            false => self.counters.stun_ignored += 1,
+        }
+    }
+
+    /// Sends the challenge that follows from what has just come, if any.
+    pub(super) fn challenge(&mut self, home: Home) {
+        let Some(challenge) = self.ice(home).and_then(IceAgent::poll_challenge) else { return };
+        let Tuple { remote: to, local: from, transport } = challenge.to;
+        self.counters.ways_challenged += 1;
+        if challenge.unheeded {
+            self.counters.ways_unproven += 1;
+            let peer = match home {
+                Home::Viewer(slot) => self.viewers.get(slot).map(|viewer| viewer.id),
+                Home::Publisher(slot) => self.publishers.get(slot).map(|publisher| publisher.peer.id()),
+            };
+            tracing::debug!(?peer, %to, "a way is wanted and answers no challenge; the one before is kept");
+        }
+        let transmit = Transmit { to, from, transport, data: challenge.data };
+        self.counters.control_dropped += u64::from(!self.control.push(transmit));
+    }
+
+    fn ice(&mut self, home: Home) -> Option<&mut IceAgent> {
+        match home {
+            Home::Viewer(slot) => self.viewers.get_mut(slot).map(|viewer| &mut viewer.ice),
+            Home::Publisher(slot) => self.publishers.get_mut(slot).map(|publisher| publisher.peer.ice_mut()),
+        }
     }
 
     fn note_check(&mut self, tuple: Tuple, home: Home, checked: Checked) {
@@ -82,17 +121,10 @@ impl Core {
     }
 
     /// Answers checks of another ICE session of a Peer too; the first nomination among them ends the old one.
-    pub(super) fn restart_ice(&mut self, id: PeerId, credentials: Credentials) {
+    pub(super) fn restart_ice(&mut self, id: PeerId, halves: Halves) {
         let Some(home) = self.routes.by_id(id) else { return };
-        self.routes.add_ufrag(credentials.ufrag(), home);
-        let given_up = match home {
-            Home::Viewer(slot) => {
-                self.viewers.get_mut(slot).and_then(|viewer| viewer.ice.restart(credentials))
-            }
-            Home::Publisher(slot) => {
-                self.publishers.get_mut(slot).and_then(|publisher| publisher.peer.restart_ice(credentials))
-            }
-        };
+        self.routes.add_ufrag(halves.ours.ufrag(), home);
+        let given_up = self.ice(home).and_then(|ice| ice.restart(halves));
         self.counters.ice_restarts += 1;
         if let Some(ufrag) = given_up {
             self.routes.retire(&ufrag);

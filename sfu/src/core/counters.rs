@@ -104,13 +104,19 @@ counters! {
     checks_refused,
     /// STUN checks answered.
     checks_answered,
+    /// Checks of our own, sent to ways that may be somebody else's.
+    ways_challenged,
+    /// Ways that have proven by an answer that they receive what we send.
+    ways_proven,
+    /// Ways that Peers wanted to be used and that answered no challenge: the ones before were kept.
+    ways_unproven,
     /// ICE restarts begun.
     ice_restarts,
     /// Peers that connected by TCP.
     connected_tcp,
     /// Times that a viewer's TCP connection was full and its picture waited for the next keyframe.
     tcp_chokes,
-    /// STUN of Peers that is no check: indications and answers, of which a lite agent needs none.
+    /// STUN of Peers that is neither a check nor the answer to a challenge: indications as a rule.
     stun_ignored,
     /// DTLS of Peers whose association needs no more: data, broken records, and repetitions over their budget.
     dtls_ignored,

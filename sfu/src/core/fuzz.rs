@@ -16,8 +16,10 @@ use media::{Hub, NtpTime, Publication};
 
 use self::script::Script;
 use self::source::{Source, check_answer, identity};
+use super::challenge::{Answer, write_challenge};
+use super::credentials::{Credentials, Halves};
 use super::dtls_guard::{Guard, Verdict};
-use super::ice_lite::{Check, Credentials};
+use super::ice_lite::Check;
 use super::peer::{Local, Peer};
 use super::rtcp::{self, Feedback};
 use super::viewer::Spec;
@@ -31,10 +33,18 @@ use crate::sdp_publish::PublishOffer;
 pub use super::peer::fuzz::uplink;
 pub use datagram::datagram;
 
-/// A STUN message, before anything of it is believed, and the response to it.
+/// A STUN message, before anything of it is believed: a check and the response to it, or the answer to a challenge.
 pub fn check(_start: Instant, data: &[u8]) {
     static OURS: OnceLock<Credentials> = OnceLock::new();
     let ours = OURS.get_or_init(|| Credentials::new("ours".to_owned(), "a password that nobody guesses"));
+    if let Some(answer) = Answer::parse(data) {
+        assert!(!answer.is_authentic(ours), "nobody knows the password");
+        assert_eq!(answer.transaction_id(), data[8..20]);
+        let halves = Halves { ours: ours.clone(), theirs: ours.clone() };
+        let challenge = write_challenge(&halves, answer.transaction_id(), [7; 8]);
+        assert!(Check::parse(&challenge).is_some_and(|check| check.is_authentic(ours) && !check.nominates));
+        assert!(Check::parse(data).is_none(), "a response is no request");
+    }
     let Some(check) = Check::parse(data) else { return };
     assert!(check.local_ufrag().len() <= data.len());
     assert!(!check.is_authentic(ours), "nobody knows the password");
@@ -42,6 +52,10 @@ pub fn check(_start: Instant, data: &[u8]) {
         let mut response = Vec::new();
         check.write_response(from.parse::<SocketAddr>().expect("an address"), ours, &mut response);
         assert!(Check::parse(&response).is_none(), "a response is no request");
+        assert!(
+            Answer::parse(&response).is_some_and(|answer| answer.is_authentic(ours)),
+            "what we write we read"
+        );
         assert_eq!(response[8..20], data[8..20], "it has the request's transaction id");
     }
 }
@@ -126,7 +140,8 @@ pub fn publish_offer(start: Instant, data: &[u8]) {
 pub fn fragment(_start: Instant, data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Ok(fragment) = Fragment::parse(text) else { return };
-    assert!(!fragment.ufrag.contains('\n') && !fragment.pwd.contains('\n'));
+    let ufrag = fragment.credentials.ufrag();
+    assert!(!ufrag.contains('\n') && (1..=256).contains(&ufrag.len()));
 }
 
 #[cfg(test)]

@@ -1,16 +1,26 @@
-//! Our end of ICE for one Peer: a lite agent (RFC 8445 section 2.5). It answers checks, remembers the ways that
-//! have proven themselves, and goes where the other side nominates.
+//! Our end of ICE for one Peer: a lite agent (RFC 8445 section 2.5), and a careful one. It answers checks, and goes where
+//! the other side nominates once that way has proven that it receives what we send.
 //!
 //! ```text
-//!   check ──► authentic? ──► a way learned ──► nominated? ──► destination of everything that we send
-//!                                                ▲
+//!   check ──► authentic? ──► a way learned ──► challenged ──► answered: proven ──┐
+//!                                  │                                             ▼
+//!                                  └──────────► nominated? ──► wanted ──► destination of everything that we send
+//!                                                  ▲
 //!   media that decrypts, from a way checked later (a NAT gave it another port)
 //! ```
+//! Whoever sends a check knows our password, and may still write another source address on it than its own. So a way
+//! that is not proven gets answers to its checks, and one small challenge for several bytes that came from there, and
+//! no more. The first way of all gets DTLS besides, which proves it.
+
+mod way;
 
 use std::time::{Duration, Instant};
 
+use self::way::{UNANSWERED_MAX, Way};
+use super::challenge::{Answer, Seed, Transactions, challenge_bytes, write_challenge};
+use super::credentials::Halves;
 use super::demux::Tuple;
-use super::ice_lite::{Check, Credentials};
+use super::ice_lite::Check;
 use crate::egress::batch::Dest;
 
 /// Ways to a Peer: some interfaces times some of our addresses. The one not checked for longest is forgotten
@@ -23,18 +33,19 @@ pub(crate) const CONSENT: Duration = Duration::from_millis(29_900);
 /// The ICE of one Peer.
 #[derive(Debug)]
 pub(crate) struct IceAgent {
-    current: Credentials,
+    current: Halves,
     /// Of an ICE restart that has not nominated yet: until then the old session goes on (RFC 8445 section 9).
-    next: Option<Credentials>,
-    paths: Vec<Path>,
+    next: Option<Halves>,
+    ways: Vec<Way>,
+    /// A way that has proven itself, or the first of all, until DTLS is done.
     dest: Option<Dest>,
+    /// Where the Peer wants it to be, as soon as that way has proven itself.
+    wanted: Option<Tuple>,
+    /// Nothing has come yet.
+    fresh: bool,
+    transactions: Transactions,
+    challenge: Option<Challenge>,
     heard: Instant,
-}
-
-#[derive(Debug)]
-struct Path {
-    tuple: Tuple,
-    checked: Instant,
 }
 
 /// What came of an authentic check.
@@ -48,19 +59,38 @@ pub(crate) struct Checked {
     pub(crate) retired: Option<String>,
 }
 
+/// A check of our own, to be sent.
+#[derive(Debug)]
+pub(crate) struct Challenge {
+    pub(crate) to: Tuple,
+    pub(crate) data: Vec<u8>,
+    /// The Peer wants what we send to go there, and has left as many unanswered as nobody does by accident.
+    pub(crate) unheeded: bool,
+}
+
 impl IceAgent {
-    pub(crate) fn new(now: Instant, credentials: Credentials) -> Self {
-        Self { current: credentials, next: None, paths: Vec::new(), dest: None, heard: now }
+    pub(crate) fn new(now: Instant, halves: Halves, seed: Seed) -> Self {
+        Self {
+            current: halves,
+            next: None,
+            ways: Vec::new(),
+            dest: None,
+            wanted: None,
+            fresh: true,
+            transactions: Transactions::new(seed),
+            challenge: None,
+            heard: now,
+        }
     }
 
     /// Our ufrag in every session that is alive.
     pub(crate) fn ufrags(&self) -> impl Iterator<Item = &str> {
-        [Some(&self.current), self.next.as_ref()].into_iter().flatten().map(|session| session.ufrag.as_str())
+        [Some(&self.current), self.next.as_ref()].into_iter().flatten().map(|halves| halves.ours.ufrag())
     }
 
-    /// The ways that have proven themselves.
+    /// The ways that authentic checks came by.
     pub(crate) fn tuples(&self) -> impl Iterator<Item = Tuple> {
-        self.paths.iter().map(|path| path.tuple)
+        self.ways.iter().map(|way| way.tuple)
     }
 
     /// Where everything goes that we send.
@@ -82,206 +112,166 @@ impl IceAgent {
         check: &Check<'_>,
         out: &mut Vec<u8>,
     ) -> Option<Checked> {
-        let newer = self.next.as_ref().is_some_and(|next| next.ufrag == check.local_ufrag());
+        let newer = self.next.as_ref().is_some_and(|next| next.ours.ufrag() == check.local_ufrag());
         let session = if newer { self.next.as_ref()? } else { &self.current };
-        if !check.is_authentic(session) {
+        if !check.is_authentic(&session.ours) {
             return None;
         }
-        check.write_response(tuple.remote, session, out);
+        check.write_response(tuple.remote, &session.ours, out);
         self.heard = now;
         let (learned, forgotten) = self.learn(now, tuple);
-        let mut retired = None;
         // The latest nomination is followed (RFC 8445 section 8.1.1); until there is one, the first way.
-        if check.nominates || self.dest.is_none() {
+        if std::mem::replace(&mut self.fresh, false) {
+            self.dest = Some(Dest::of(tuple));
+        } else if check.nominates || (self.dest.is_none() && self.wanted.is_none()) {
+            self.want(tuple);
+        } else if self.dest.is_none() && self.is_proven(tuple) {
             self.dest = Some(Dest::of(tuple));
         }
+        self.doubt(now, tuple, check.bytes(), newer);
+        let mut retired = None;
         if check.nominates
             && newer
             && let Some(next) = self.next.take()
         {
-            retired = Some(std::mem::replace(&mut self.current, next).ufrag);
+            retired = Some(std::mem::replace(&mut self.current, next).ours.ufrag().to_owned());
         }
         Some(Checked { learned, forgotten, retired })
     }
 
     fn learn(&mut self, now: Instant, tuple: Tuple) -> (bool, Option<Tuple>) {
-        if let Some(path) = self.paths.iter_mut().find(|path| path.tuple == tuple) {
-            path.checked = now;
+        if let Some(way) = self.way(tuple) {
+            way.checked = now;
             return (false, None);
         }
-        let forgotten = if self.paths.len() == PATHS_MAX { self.forget_oldest() } else { None };
-        self.paths.push(Path { tuple, checked: now });
+        let forgotten = if self.ways.len() == PATHS_MAX { self.forget_oldest() } else { None };
+        self.ways.push(Way::new(now, tuple));
         (true, forgotten)
     }
 
     fn forget_oldest(&mut self) -> Option<Tuple> {
-        let in_use = self.dest.as_ref().map(Dest::tuple);
-        let spare = self.paths.iter().enumerate().filter(|(_, path)| Some(path.tuple) != in_use);
-        let (oldest, _) = spare.min_by_key(|(_, path)| path.checked)?;
-        Some(self.paths.swap_remove(oldest).tuple)
+        let kept = [self.in_use(), self.wanted];
+        let spare = self.ways.iter().enumerate().filter(|(_, way)| !kept.contains(&Some(way.tuple)));
+        let (oldest, _) = spare.min_by_key(|(_, way)| way.checked)?;
+        Some(self.ways.swap_remove(oldest).tuple)
     }
 
-    /// Something that only the Peer can have made came that way: it is alive, and it listens where it speaks.
+    /// What is sent is to go there: from now on if that way has proven itself, else when it has.
+    fn want(&mut self, tuple: Tuple) {
+        if self.in_use() == Some(tuple) {
+            self.wanted = None;
+        } else if self.is_proven(tuple) {
+            self.dest = Some(Dest::of(tuple));
+            self.wanted = None;
+        } else if self.wanted != Some(tuple) {
+            self.wanted = Some(tuple);
+            self.way(tuple).into_iter().for_each(Way::hurry);
+        }
+    }
+
+    /// So many bytes came from there: challenges that way, if it has something to prove and it is time. The way in use
+    /// has not, but by DTLS. `newer`: in the session of the restart.
+    fn doubt(&mut self, now: Instant, tuple: Tuple, bytes: usize, newer: bool) {
+        let halves = self.next.as_ref().filter(|_| newer).unwrap_or(&self.current);
+        if self.dest.as_ref().is_some_and(|dest| dest.tuple() == tuple) {
+            return;
+        }
+        let Some(way) = self.ways.iter_mut().find(|way| way.tuple == tuple) else { return };
+        way.came(bytes);
+        let Some((id, before)) = way.ask(now, challenge_bytes(halves), || self.transactions.id()) else {
+            return;
+        };
+        let data = write_challenge(halves, id, self.transactions.tie_breaker());
+        let unheeded = before == UNANSWERED_MAX && self.wanted == Some(tuple);
+        self.challenge = Some(Challenge { to: tuple, data, unheeded });
+    }
+
+    /// The challenge to send after what has just come, if any: to be asked each time.
+    pub(crate) fn poll_challenge(&mut self) -> Option<Challenge> {
+        self.challenge.take()
+    }
+
+    /// An answer came by that way: whether it is the one to its challenge. If the Peer wants what is sent to go there, it
+    /// does from now on.
+    pub(crate) fn handle_answer(&mut self, now: Instant, tuple: Tuple, answer: &Answer<'_>) -> bool {
+        let id = answer.transaction_id();
+        let Some(way) = self.ways.iter_mut().find(|way| way.tuple == tuple && way.asked_by(id)) else {
+            return false;
+        };
+        // An ICE restart may have ended the session of the challenge, or not be in use yet.
+        let sessions = [Some(&self.current), self.next.as_ref()];
+        if !sessions.into_iter().flatten().any(|halves| answer.is_authentic(&halves.theirs)) {
+            return false;
+        }
+        way.prove();
+        self.heard = now;
+        if self.wanted == Some(tuple) {
+            self.want(tuple);
+        } else if self.dest.is_none() {
+            self.dest = Some(Dest::of(tuple));
+        }
+        true
+    }
+
+    /// DTLS is done. Its flights went where everything goes: nobody else could have ended it.
+    pub(crate) fn secure(&mut self) {
+        if let Some(in_use) = self.in_use() {
+            self.way(in_use).into_iter().for_each(Way::prove);
+        }
+    }
+
+    /// So many bytes came that way that only the Peer can have made: it is alive, and it listens where it speaks.
     ///
     /// Clients that nominate once and not again (RFC 8445 section 8.1.1) are followed by this to another port
     /// of their NAT. A packet of the old way that a nomination overtook is older than the check of the new one.
-    pub(crate) fn note_media(&mut self, now: Instant, tuple: Tuple) {
+    pub(crate) fn note_media(&mut self, now: Instant, tuple: Tuple, bytes: usize) {
         self.heard = now;
-        let Some(in_use) = self.dest.as_ref().map(Dest::tuple).filter(|in_use| *in_use != tuple) else {
+        let in_use = self.in_use();
+        if in_use == Some(tuple) && self.wanted.is_none() {
             return;
-        };
-        let checked =
-            |tuple: Tuple| self.paths.iter().find(|path| path.tuple == tuple).map(|path| path.checked);
-        if checked(tuple).is_none_or(|at| Some(at) >= checked(in_use)) {
-            self.dest = Some(Dest::of(tuple));
         }
+        let checked = |tuple| self.ways.iter().find(|way| way.tuple == tuple).map(|way| way.checked);
+        let Some(at) = checked(tuple) else { return };
+        if self.wanted.or(in_use).and_then(checked).is_none_or(|goal| at >= goal) {
+            self.want(tuple);
+        }
+        self.doubt(now, tuple, bytes, false);
     }
 
     /// An ICE restart: checks under these credentials are answered too, and the first nomination among them
     /// ends the session before. Returns the ufrag of an earlier restart that came to nothing.
-    pub(crate) fn restart(&mut self, credentials: Credentials) -> Option<String> {
-        self.next.replace(credentials).map(|earlier| earlier.ufrag)
+    pub(crate) fn restart(&mut self, halves: Halves) -> Option<String> {
+        self.next.replace(halves).map(|earlier| earlier.ours.ufrag().to_owned())
     }
 
     /// Begins with other credentials: nobody has used the first ones.
-    pub(crate) fn replace(&mut self, credentials: Credentials) {
-        self.current = credentials;
+    pub(crate) fn replace(&mut self, halves: Halves) {
+        self.current = halves;
     }
 
-    /// That way is gone: its TCP connection ended. What is sent goes the way that was checked last, if any.
+    /// That way is gone: its TCP connection ended. What is sent goes the proven way that was checked last, if any; else
+    /// the first that proves itself.
     pub(crate) fn hang_up(&mut self, tuple: Tuple) {
-        self.paths.retain(|path| path.tuple != tuple);
-        if self.dest.as_ref().is_some_and(|dest| dest.tuple() == tuple) {
-            let newest = self.paths.iter().max_by_key(|path| path.checked);
-            self.dest = newest.map(|path| Dest::of(path.tuple));
+        self.ways.retain(|way| way.tuple != tuple);
+        self.wanted = self.wanted.filter(|wanted| *wanted != tuple);
+        if self.in_use() == Some(tuple) {
+            let proven = self.ways.iter().filter(|way| way.is_proven());
+            self.dest = proven.max_by_key(|way| way.checked).map(|way| Dest::of(way.tuple));
         }
+    }
+
+    fn in_use(&self) -> Option<Tuple> {
+        self.dest.as_ref().map(Dest::tuple)
+    }
+
+    fn way(&mut self, tuple: Tuple) -> Option<&mut Way> {
+        self.ways.iter_mut().find(|way| way.tuple == tuple)
+    }
+
+    fn is_proven(&self, tuple: Tuple) -> bool {
+        self.ways.iter().any(|way| way.tuple == tuple && way.is_proven())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::{IpAddr, SocketAddr};
-
-    use super::*;
-    use crate::core::ice_lite::request;
-    use crate::core::up_track::beginning;
-    use crate::egress::batch::Transport;
-
-    fn tuple(port: u16) -> Tuple {
-        let remote = SocketAddr::new(IpAddr::from([198, 51, 100, 7]), port);
-        Tuple { remote, local: IpAddr::from([192, 0, 2, 1]), transport: Transport::Udp }
-    }
-
-    fn credentials(ufrag: &str) -> Credentials {
-        Credentials::new(ufrag.to_owned(), &format!("password of {ufrag}"))
-    }
-
-    struct Table {
-        agent: IceAgent,
-        now: Instant,
-    }
-
-    impl Table {
-        fn new() -> Self {
-            let now = beginning();
-            Self { agent: IceAgent::new(now, credentials("one")), now }
-        }
-
-        /// A second later, a check of that session from that port.
-        fn check(&mut self, ufrag: &str, port: u16, nominates: bool) -> Option<Checked> {
-            self.now += Duration::from_secs(1);
-            let datagram = request(&format!("{ufrag}:theirs"), &credentials(ufrag), nominates);
-            let check = Check::parse(&datagram).expect("well-formed");
-            self.agent.handle_check(self.now, tuple(port), &check, &mut Vec::new())
-        }
-
-        fn port(&self) -> Option<u16> {
-            self.agent.dest().map(|dest| dest.to.port())
-        }
-    }
-
-    #[test]
-    fn the_first_way_is_taken_and_then_the_latest_nomination() {
-        let mut table = Table::new();
-        for (port, nominates, goes_to) in
-            [(1, false, 1), (2, false, 1), (2, true, 2), (1, false, 2), (3, true, 3), (1, true, 1)]
-        {
-            assert!(table.check("one", port, nominates).is_some());
-            assert_eq!(table.port(), Some(goes_to), "{port} {nominates}");
-        }
-        assert_eq!(table.agent.tuples().count(), 3);
-    }
-
-    #[test]
-    fn media_shows_where_a_client_listens_that_does_not_nominate_again() {
-        let mut table = Table::new();
-        table.check("one", 1, true);
-        // Its NAT gave it another port: the same checks, without the nomination, and its RTCP.
-        table.check("one", 2, false);
-        assert_eq!(table.port(), Some(1));
-        let now = table.now;
-        table.agent.note_media(now, tuple(2));
-        assert_eq!(table.port(), Some(2));
-        // A packet that was on its way the old way changes nothing.
-        table.agent.note_media(now, tuple(1));
-        assert_eq!(table.port(), Some(2));
-    }
-
-    #[test]
-    fn a_restart_takes_over_with_its_first_nomination() {
-        let mut table = Table::new();
-        table.check("one", 1, true);
-        assert_eq!(table.agent.restart(credentials("two")), None);
-        // Restarted again before anything came of it.
-        assert_eq!(table.agent.restart(credentials("three")).as_deref(), Some("two"));
-        assert!(table.check("two", 9, true).is_none(), "given up");
-        let checked = table.check("three", 2, false).expect("authentic");
-        assert!(checked.learned && checked.retired.is_none());
-        // Both are alive until the new one nominates, and the old one is in use.
-        assert!(table.check("one", 1, true).is_some());
-        assert_eq!((table.port(), table.agent.ufrags().count()), (Some(1), 2));
-        let checked = table.check("three", 2, true).expect("authentic");
-        assert_eq!((checked.retired.as_deref(), table.port()), (Some("one"), Some(2)));
-        assert!(table.check("one", 1, true).is_none(), "its session is over");
-        assert_eq!(table.port(), Some(2));
-    }
-
-    #[test]
-    fn a_way_that_is_gone_is_left_for_the_one_checked_last() {
-        let mut table = Table::new();
-        for (port, nominates) in [(1, true), (2, false), (3, false), (2, false)] {
-            table.check("one", port, nominates);
-        }
-        table.agent.hang_up(tuple(1));
-        assert_eq!(table.port(), Some(2));
-        table.agent.hang_up(tuple(3));
-        assert_eq!(table.port(), Some(2));
-        table.agent.hang_up(tuple(2));
-        assert_eq!(table.port(), None);
-        table.check("one", 4, false);
-        assert_eq!(table.port(), Some(4));
-    }
-
-    #[test]
-    fn ways_are_bounded_and_the_one_in_use_stays() {
-        let mut table = Table::new();
-        table.check("one", 1, true);
-        for port in 2..=PATHS_MAX as u16 {
-            table.check("one", port, false);
-        }
-        let checked = table.check("one", 100, false).expect("authentic");
-        assert_eq!((checked.learned, checked.forgotten), (true, Some(tuple(2))));
-        assert_eq!((table.agent.tuples().count(), table.port()), (PATHS_MAX, Some(1)));
-    }
-
-    #[test]
-    fn only_what_is_authentic_is_a_sign_of_life() {
-        let mut table = Table::new();
-        table.check("one", 1, true);
-        let heard = table.agent.heard();
-        assert!(table.check("other", 1, true).is_none());
-        assert_eq!(table.agent.heard(), heard);
-        assert!(table.check("one", 1, false).is_some());
-        assert!(table.agent.heard() > heard);
-    }
-}
+mod tests;

@@ -29,9 +29,10 @@ use self::hello::Hello;
 use self::sources::{Route, Sources};
 use self::tap::Inbound;
 use crate::core::Transmit;
+use crate::core::credentials::{Credentials, Halves};
 use crate::core::demux::{Class, Tuple, classify};
 use crate::core::ice_agent::{CONSENT, Checked, IceAgent};
-use crate::core::ice_lite::{Check, Credentials};
+use crate::core::ice_lite::Check;
 use crate::core::up_track::{Arrived, Feedback, UpCounters, UpSpec, UpTrack};
 use crate::sdp_publish::{Accepted, AnswerParameters, PublishOffer, write_answer};
 use crate::{Candidate, CloseReason, Error, PeerEvent, PeerId};
@@ -119,9 +120,11 @@ impl Peer {
             },
         );
         let clock = PublisherClock::new(stream.stream().clock());
+        let halves =
+            Halves { ours: Credentials::new(ufrag.clone(), &pwd), theirs: offer.credentials.clone() };
         let peer = Self {
             id,
-            ice: IceAgent::new(now, Credentials::new(ufrag.clone(), &pwd)),
+            ice: IceAgent::new(now, halves, random_bytes()?),
             ufrag,
             sources: Sources::new(offer),
             offer: offer.clone(),
@@ -151,14 +154,9 @@ impl Peer {
         &self.ufrag
     }
 
-    pub(super) fn replace_credentials(&mut self, credentials: Credentials) {
-        self.ufrag = credentials.ufrag().to_owned();
-        self.ice.replace(credentials);
-    }
-
-    /// An ICE restart; see [`IceAgent::restart`].
-    pub(super) fn restart_ice(&mut self, credentials: Credentials) -> Option<String> {
-        self.ice.restart(credentials)
+    pub(super) fn replace_credentials(&mut self, halves: Halves) {
+        self.ufrag = halves.ours.ufrag().to_owned();
+        self.ice.replace(halves);
     }
 
     /// A TCP connection ended.
@@ -169,6 +167,10 @@ impl Peer {
     /// Its ways.
     pub(super) fn ice(&self) -> &IceAgent {
         &self.ice
+    }
+
+    pub(super) fn ice_mut(&mut self) -> &mut IceAgent {
+        &mut self.ice
     }
 
     /// What happened to its packets, per kind and Layer.
@@ -236,7 +238,7 @@ impl Peer {
             Class::Rtp | Class::Rtcp => {
                 taken = self.phase == Phase::Connected && self.sources.admit(data) && {
                     self.connection.handle_datagram(now, data);
-                    self.take_inbound(now, tuple)
+                    self.take_inbound(now, tuple, data.len())
                 };
             }
             // The core has looked at it.
@@ -332,6 +334,7 @@ impl Peer {
     /// DTLS is done: the Tracks begin.
     fn begin(&mut self, now: Instant) {
         self.phase = Phase::Connected;
+        self.ice.secure();
         self.connected = Some(now);
         let Some(stream) = &mut self.stream else { return };
         let clock = stream.stream().clock();
@@ -374,11 +377,11 @@ impl Peer {
     }
 
     /// Takes what the library has opened. False: nothing.
-    fn take_inbound(&mut self, now: Instant, tuple: Tuple) -> bool {
+    fn take_inbound(&mut self, now: Instant, tuple: Tuple, bytes: usize) -> bool {
         let mut any = false;
         while let Some((arrival, inbound)) = self.connection.poll_inbound() {
             // Only what SRTP has authenticated gets here.
-            self.ice.note_media(now, tuple);
+            self.ice.note_media(now, tuple, bytes);
             self.take(arrival, inbound);
             any = true;
         }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::demux::{Class, Tuple, classify};
+use super::demux::{Class, Home, Tuple, classify};
 use super::dtls_guard::{Guard, Verdict};
 use super::up_track::UpCounters;
 use super::{Action, Core, peer};
@@ -35,14 +35,10 @@ impl Core {
                 }
             }
         }
-        // A STUN indication, as a rule: a keep-alive that needs no answer.
-        if classify(data) == Class::Stun {
-            self.counters.stun_ignored += 1;
-            return;
-        }
         let taken = publisher.peer.handle_datagram(now, tuple, data);
         self.counters.srtp_refused += u64::from(!taken);
         self.drain_publisher(slot);
+        self.challenge(Home::Publisher(slot));
     }
 
     pub(super) fn drain_publisher(&mut self, slot: u32) {

@@ -122,7 +122,7 @@ impl Viewer {
         Self {
             id: spec.id,
             stream: spec.stream,
-            ice: IceAgent::new(now, spec.credentials),
+            ice: IceAgent::new(now, spec.halves, spec.seed),
             audio,
             video,
             audio_feed: None,
@@ -161,6 +161,7 @@ impl Viewer {
         theirs: secure::KeyAndSalt<'_>,
     ) {
         self.sealer = Some(Box::new(self.secure.key(profile, ours, theirs)));
+        self.ice.secure();
         self.congestion = Some(Box::new(Congestion::new(now, START_BPS)));
     }
 
@@ -328,6 +329,7 @@ impl Viewer {
                     }
                 }
                 self.sealer = Some(sealer);
+                self.ice.secure();
                 self.congestion = Some(Box::new(Congestion::new(now, START_BPS)));
                 self.connected = Some(now);
                 Ok(None)
@@ -342,8 +344,9 @@ impl Viewer {
         tuple: Tuple,
         packet: &'a mut [u8],
     ) -> Option<&'a [u8]> {
+        let bytes = packet.len();
         let opened = self.secure.open_rtcp(packet)?;
-        self.ice.note_media(now, tuple);
+        self.ice.note_media(now, tuple, bytes);
         Some(opened)
     }
 

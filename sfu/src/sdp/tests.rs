@@ -168,10 +168,27 @@ fn what_cannot_be_served_is_said() {
         (viewer(CHROMIUM).replace("a=fingerprint:sha-256", "a=fingerprint:md5"), false),
         (viewer(CHROMIUM).replace("a=setup:actpass", "a=setup:holdconn"), false),
         (viewer(CHROMIUM).replace("a=ice-pwd", "a=x-pwd"), false),
+        (viewer(CHROMIUM).replace("a=ice-ufrag:kbkq", &format!("a=ice-ufrag:{}", "k".repeat(257))), true),
         ("v=0\r\n".repeat(OFFER_BYTES_MAX / 5 + 1), true),
     ] {
         let error = SubscribeOffer::parse(&text).expect_err("refused");
         assert_eq!(error.is_syntax(), syntax, "{error}");
+    }
+}
+
+#[test]
+fn the_credentials_are_those_of_the_m_lines_that_we_take() {
+    let whole = viewer(CHROMIUM);
+    let moved =
+        whole.replace("a=ice-ufrag:kbkq\r\n", "").replace("t=0 0\r\n", "t=0 0\r\na=ice-ufrag:sess\r\n");
+    let later = whole.replacen("a=ice-ufrag:kbkq\r\n", "", 1);
+    // A data channel before the rest, with a transport of its own.
+    let other = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:9\r\na=ice-ufrag:data\r\nm=video ";
+    let first = whole.replacen("m=video ", other, 1);
+    for (text, ufrag) in [(whole, "kbkq"), (moved, "sess"), (later, "kbkq"), (first, "kbkq")] {
+        let offer = SubscribeOffer::parse(&text).expect("good SDP");
+        assert_eq!(offer.credentials().ufrag(), ufrag);
+        assert!(!format!("{offer:?}").contains("ebmLH"), "a password is not logged");
     }
 }
 

@@ -7,6 +7,7 @@ use media::{Codec, Kind, Rid};
 
 use super::lines::{Description, Media};
 use super::payload::{feedback, payloads};
+use crate::core::Credentials;
 use crate::sdp::Error;
 
 /// Longest offer read: Chromium with simulcast writes 7 KiB; beyond it WHIP answers 413.
@@ -20,6 +21,8 @@ pub(crate) const RIDS_MAX: usize = 4;
 pub struct PublishOffer {
     pub(crate) encoder: Option<String>,
     remote: Option<IpAddr>,
+    /// The publisher's half of the ICE session.
+    pub(crate) credentials: Credentials,
     /// SHA-256 of the certificate, as colon-separated hexadecimal bytes.
     pub(crate) fingerprint: String,
     pub(crate) setup: Setup,
@@ -126,6 +129,7 @@ impl PublishOffer {
         Ok(Self {
             encoder: None,
             remote: None,
+            credentials: transport.credentials,
             fingerprint: transport.fingerprint,
             setup: transport.setup,
             extmap_allow_mixed: description.session().has("extmap-allow-mixed"),
@@ -342,6 +346,7 @@ fn check_bundle<'a>(
 
 /// ICE and DTLS, the same for all bundled sections.
 struct Transport {
+    credentials: Credentials,
     fingerprint: String,
     setup: Setup,
 }
@@ -350,7 +355,6 @@ impl Transport {
     fn read(description: &Description<'_>) -> Result<Self, Error> {
         // The first section that carries it: bundled ones need not (RFC 9143 section 7.1.3).
         let first = |key| description.sections.iter().find_map(|media| description.inherited(media, key));
-        // Not that we need them: a lite agent sends no checks. Whoever has none would not check either.
         let (Some(ufrag), Some(pwd)) = (first("ice-ufrag"), first("ice-pwd")) else {
             return Err(Error::Unacceptable("no ICE credentials"));
         };
@@ -385,7 +389,11 @@ impl Transport {
             Some("actpass") | None => Setup::ActPass,
             Some(_) => return Err(Error::Unacceptable("a=setup must be actpass, active or passive")),
         };
-        Ok(Self { fingerprint: fingerprint.to_owned(), setup })
+        Ok(Self {
+            credentials: Credentials::new(ufrag.to_owned(), pwd),
+            fingerprint: fingerprint.to_owned(),
+            setup,
+        })
     }
 }
 

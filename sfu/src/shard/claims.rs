@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::core::{Claim, Credentials, Negotiated};
+use crate::core::{Claim, Halves, Negotiated};
 use crate::event::EventSender;
 use crate::{CloseReason, LayerChoice, PeerId};
 
@@ -151,14 +151,14 @@ impl Claims {
 
     /// Begins another ICE session of a Peer: from now on it is found under this ufrag too. `At`: tell its shard.
     /// One that waits begins anew, it has no session yet that could go on.
-    pub(crate) fn restart_ice(&self, id: PeerId, credentials: Credentials) -> Whereabouts {
+    pub(crate) fn restart_ice(&self, id: PeerId, halves: Halves) -> Whereabouts {
         let mut table = self.lock();
         let Table { entries, ufrags, .. } = &mut *table;
         let Some(entry) = entries.get_mut(&id) else { return Whereabouts::Gone };
-        let ufrag = credentials.ufrag().to_owned();
+        let ufrag = halves.ours.ufrag().to_owned();
         let (keep, whereabouts) = match &mut entry.state {
             State::Waiting { peer, .. } => {
-                peer.replace_credentials(credentials);
+                peer.replace_credentials(halves);
                 (0, Whereabouts::Waited)
             }
             State::Taken { shard } => (SESSIONS_MAX - 1, Whereabouts::At(*shard)),
@@ -261,6 +261,7 @@ mod tests {
 
     use super::*;
     use crate::PeerEvent;
+    use crate::core::Credentials;
     use crate::core::viewer::{Identity, Spec};
     use crate::egress::seal::Profile;
     use crate::sdp::SubscribeOffer;
@@ -333,8 +334,9 @@ mod tests {
         assert_eq!(claims.whereabouts(&ufrag), Whereabouts::Gone);
     }
 
-    fn session(ufrag: &str) -> Credentials {
-        Credentials::new(ufrag.to_owned(), "a password of no importance")
+    fn session(ufrag: &str) -> Halves {
+        let half = |ufrag: &str| Credentials::new(ufrag.to_owned(), "a password of no importance");
+        Halves { ours: half(ufrag), theirs: half("theirs") }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::viewer::{Got, Said};
 use arrivals::{Arrivals, FEEDBACK_INTERVAL};
 use nack::{Nack, PROCESS_INTERVAL};
 use picture::{Part, Picture};
-use transport::Transport;
+use transport::{PWD, Transport, UFRAG};
 
 const REPORT_INTERVAL: Duration = Duration::from_millis(1000);
 /// SSRC of what it says.
@@ -80,6 +80,11 @@ impl Browser {
 
     pub(crate) fn accept(&mut self, answer: &str) {
         self.transport.accept(answer);
+    }
+
+    /// It answers no challenge from now on.
+    pub(crate) fn ignore_challenges(&mut self) {
+        self.transport.answers_challenges = false;
     }
 
     /// Under which SSRC the picture comes.
@@ -295,7 +300,7 @@ fn offer(abilities: Abilities) -> String {
     let formats = if abilities.rtx { "102 103" } else { "102" };
     let mut text = format!(
         "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\na=setup:actpass\r\n\
-         a=ice-ufrag:brow\r\na=ice-pwd:aPasswordOfTheBrowsers00\r\na=fingerprint:sha-256 {}\r\n\
+         a=ice-ufrag:{UFRAG}\r\na=ice-pwd:{PWD}\r\na=fingerprint:sha-256 {}\r\n\
          m=video 9 UDP/TLS/RTP/SAVPF {formats}\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=recvonly\r\na=rtcp-mux\r\n\
          a=extmap:{TRANSPORT_CC} http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01\r\n\
          a=rtcp-fb:102 transport-cc\r\na=rtpmap:102 H264/90000\r\na=rtcp-fb:102 nack\r\na=rtcp-fb:102 nack pli\r\n\

@@ -23,6 +23,8 @@ mod source;
 #[cfg(test)]
 mod viewer;
 #[cfg(test)]
+mod ways;
+#[cfg(test)]
 mod world;
 
 use std::collections::{HashMap, HashSet};

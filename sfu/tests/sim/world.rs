@@ -78,8 +78,8 @@ pub(crate) struct World {
     pub(crate) keyframe_requests: u64,
     /// What viewers have sent, if somebody listens: index of the viewer, datagram.
     pub(crate) heard: Option<Vec<(usize, Vec<u8>)>>,
-    /// Where the server sent something though nobody is there.
-    pub(crate) strays: Vec<SocketAddr>,
+    /// What the server sent to where nobody is.
+    pub(crate) strays: Vec<(SocketAddr, Vec<u8>)>,
     /// Of the packet path: from the bus to the batch.
     pub(crate) allocations: u64,
     pub(crate) channel: ChannelName,
@@ -246,6 +246,19 @@ impl World {
         }
     }
 
+    /// From now on what the viewer sends comes from there.
+    pub(crate) fn speak_from(&mut self, at: usize, address: SocketAddr) {
+        self.viewers[at].address = address;
+    }
+
+    /// From now on what is sent to there reaches the viewer; `None`: nobody.
+    pub(crate) fn reach(&mut self, address: SocketAddr, viewer: Option<usize>) {
+        match viewer {
+            Some(at) => self.places.insert(address, at),
+            None => self.places.remove(&address),
+        };
+    }
+
     /// A datagram on its way to the server, from where it is told.
     pub(crate) fn inject(&mut self, from: SocketAddr, mut data: Vec<u8>) -> Routed {
         let claims = &mut self.claims;
@@ -320,7 +333,7 @@ impl World {
     fn post(&mut self, to: SocketAddr, data: Vec<u8>) {
         match self.places.get(&to).copied() {
             Some(at) => self.send(at, false, data),
-            None => self.strays.push(to),
+            None => self.strays.push((to, data)),
         }
     }
 

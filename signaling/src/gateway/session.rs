@@ -386,8 +386,10 @@ impl Session {
             let why = "an ICE restart offers the same m-lines as before";
             return Err(Refusal::new(re, "bad_request", why));
         }
-        let session =
-            playing.handle.restart_ice().map_err(|error| Refusal::new(re, "not_found", error.to_string()))?;
+        let session = playing
+            .handle
+            .restart_ice(offer.credentials())
+            .map_err(|error| Refusal::new(re, "not_found", error.to_string()))?;
         playing.answer = session.answer(&playing.answer);
         let ice_servers = gateway.parts.sfu.ice_servers(Some(playing.handle.id()));
         Ok(json!({ "type": "rtc.answer", "re": id, "pc": pc, "sdp": playing.answer,

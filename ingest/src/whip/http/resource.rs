@@ -70,7 +70,7 @@ impl Endpoint {
         let text = read_text(&parts.headers, body).await?;
         let fragment = Fragment::parse(&text).map_err(|error| Problem::of_sdp(&error))?;
         let expected = (precondition == Precondition::Matches).then_some(tag);
-        match self.sessions.offer_ice(id, expected, &fragment.ufrag) {
+        match self.sessions.offer_ice(id, expected, fragment) {
             // The answer held all our candidates, and we take checks from wherever they come (peer-reflexive): what
             // the client trickles, resolvable or not, we need not know.
             IceOffer::Known => Ok(StatusCode::NO_CONTENT.into_response()),

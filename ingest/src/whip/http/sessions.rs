@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use media::ChannelName;
 use secrecy::{ExposeSecret, SecretString};
+use sfu::sdp::Fragment;
 use sfu::{PeerEvent, PeerHandle};
 use subtle::ConstantTimeEq;
 use tokio::sync::mpsc;
@@ -113,19 +114,22 @@ impl Sessions {
         self.lock().get(id).map(look)
     }
 
-    /// The other side tells its ufrag: a new one restarts ICE. `expected`: only if the session still has that tag.
-    pub(super) fn offer_ice(&self, id: &str, expected: Option<&str>, ufrag: &str) -> IceOffer {
+    /// The other side tells its half of an ICE session: a new ufrag restarts ICE. `expected`: only if the session still has
+    /// that tag.
+    pub(super) fn offer_ice(&self, id: &str, expected: Option<&str>, fragment: Fragment) -> IceOffer {
+        let theirs = fragment.credentials;
         let mut table = self.lock();
         let Some(session) = table.get_mut(id) else { return IceOffer::Gone };
         if expected.is_some_and(|expected| session.tag != expected) {
             return IceOffer::Stale;
         }
         // An offer without a ufrag was refused: there is one to compare with.
-        if session.remote_ufrag.as_deref().is_none_or(|known| known == ufrag) {
+        if session.remote_ufrag.as_deref().is_none_or(|known| known == theirs.ufrag()) {
             return IceOffer::Known;
         }
-        let Ok(ice) = session.peer.restart_ice() else { return IceOffer::Gone };
-        session.remote_ufrag = Some(ufrag.to_owned());
+        let ufrag = theirs.ufrag().to_owned();
+        let Ok(ice) = session.peer.restart_ice(theirs) else { return IceOffer::Gone };
+        session.remote_ufrag = Some(ufrag);
         session.tag = quoted(ice.ufrag());
         IceOffer::Restarted { tag: session.tag.clone(), fragment: ice.fragment(&session.head) }
     }

@@ -137,7 +137,11 @@ pub(super) const ROWS: &[Row] = &[
         "srtp_refused",
         "From publishers: SRTP that is not authentic, a replay, or early.",
     ),
-    dropped("sfu.core.stun_ignored", "stun_ignored", "From peers: STUN that is no check."),
+    dropped(
+        "sfu.core.stun_ignored",
+        "stun_ignored",
+        "From peers: STUN that is neither a check nor an answer.",
+    ),
     dropped(
         "sfu.core.dtls_ignored",
         "dtls_ignored",

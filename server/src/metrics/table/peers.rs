@@ -127,6 +127,21 @@ pub(super) const ROWS: &[Row] = &[
     ),
     counter("sfu.core.connected_tcp", "swiftwater_sfu_connected_tcp_total", "Peers that connected by TCP."),
     counter("sfu.core.ice_restarts", "swiftwater_sfu_ice_restarts_total", "ICE restarts begun."),
+    counter(
+        "sfu.core.ways_challenged",
+        "swiftwater_sfu_ways_challenged_total",
+        "STUN requests of our own, to addresses that peers say are theirs too.",
+    ),
+    counter(
+        "sfu.core.ways_proven",
+        "swiftwater_sfu_ways_proven_total",
+        "Addresses that have shown by an answer that they receive what is sent.",
+    ),
+    counter(
+        "sfu.core.ways_unproven",
+        "swiftwater_sfu_ways_unproven_total",
+        "Addresses that peers wanted to be sent to and that answered no request: the ones before were kept.",
+    ),
     // Load.
     gauge("shard.busy", "swiftwater_sfu_shard_busy_ratio", "Share of the last second that a shard worked."),
     gauge(

@@ -1,5 +1,6 @@
 //! The whole core in virtual time: a viewer that watches, one that shakes hands, a publisher that does, and a
-//! stranger. Whatever they send, nothing panics, and nothing goes to an address that has not proven itself.
+//! stranger. Whatever they send, nothing panics, nothing goes to an address without a check, and no media to one that has
+//! not proven that it receives it.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -13,8 +14,11 @@ use super::script::Script;
 use super::source::{Source, identity};
 use crate::PeerId;
 use crate::candidate::Candidate;
+use crate::core::challenge::answer;
+use crate::core::credentials::Credentials;
 use crate::core::demux::Home;
 use crate::core::peer::{Local, Peer};
+use crate::core::stun::TransactionId;
 use crate::core::viewer::{Identity, Spec};
 use crate::core::{Action, Claim, Command, Core, FeedId, Negotiated};
 use crate::egress::batch::Batch;
@@ -39,6 +43,7 @@ pub fn datagram(start: Instant, data: &[u8]) {
     while let Some(step) = script.byte() {
         let done = match step & 7 {
             0 => script.byte().map(|time| world.pass(time)),
+            1 if step & 8 != 0 => script.byte().map(|which| world.answer(which, step & 16 != 0)),
             1 => script.block().map(|block| world.send(STRANGER.parse().expect("an address"), block)),
             2..=4 => script.block().map(|block| world.speak(usize::from(step & 7) - 2, step >> 3, block)),
             5 => script.block().map(|block| world.check(usize::from(step >> 3 & 3), step >> 5, block)),
@@ -70,7 +75,15 @@ struct World {
     reports: Srtcp,
     feeds: HashMap<FeedId, TrackReader<RtpPacket>>,
     batch: Batch,
+    /// Where checks came from, and with how many bytes.
+    checked: HashMap<SocketAddr, usize>,
+    /// Challenges: to where, and how many bytes of them.
+    challenges: Vec<(SocketAddr, TransactionId)>,
+    challenged: HashMap<SocketAddr, usize>,
+    /// Who has answered one, or ended a handshake.
     proven: HashSet<SocketAddr>,
+    /// The password of everybody who offers.
+    theirs: Credentials,
     cookie: Vec<u8>,
     /// What was sealed under each SSRC and number.
     sealed: HashMap<(SocketAddr, [u8; 6]), Vec<u8>>,
@@ -82,6 +95,7 @@ impl World {
         let identity: &Identity = identity();
         let source = Source::new(start);
         let hub = Hub::new(Duration::from_secs(1));
+        let offer = SubscribeOffer::parse(&CHROMIUM.replace("a=sendonly", "a=recvonly")).expect("good SDP");
         let mut world = Self {
             now: start,
             core: Core::new(),
@@ -91,12 +105,15 @@ impl World {
             reports: Srtcp::new(Profile::AeadAes128Gcm, THEIRS, OURS),
             feeds: HashMap::new(),
             batch: Batch::new(),
+            checked: HashMap::new(),
+            challenges: Vec::new(),
+            challenged: HashMap::new(),
             proven: HashSet::new(),
+            theirs: offer.credentials(),
             cookie: Vec::new(),
             sealed: HashMap::new(),
             _hub: hub,
         };
-        let offer = SubscribeOffer::parse(&CHROMIUM.replace("a=sendonly", "a=recvonly")).expect("good SDP");
         let candidates = Candidate::of(&[SERVER.parse().expect("an address")], true);
         for id in [1, 2] {
             let stream = world.source.stream();
@@ -112,6 +129,7 @@ impl World {
         if let Some(viewer) = world.core.viewers.get_mut(slot) {
             viewer.key(start, Profile::AeadAes128Gcm, OURS, THEIRS);
         }
+        world.proven.insert(world.parties[0].address);
         world.core.after_dtls(start, slot, Ok(None));
         world.settle();
         world
@@ -198,8 +216,19 @@ impl World {
         message.extend_from_slice(tag.as_ref());
         let mut from = party.address;
         from.set_port(from.port() + u16::from(port));
-        self.proven.insert(from);
+        *self.checked.entry(from).or_default() += message.len();
         self.send(from, &message);
+    }
+
+    /// A challenge is answered by who got it: one of the last, as it should be or by somebody else's password.
+    fn answer(&mut self, which: u8, wrong: bool) {
+        let age = usize::from(which) % self.challenges.len().max(1);
+        let Some((to, id)) = self.challenges.iter().rev().nth(age).copied() else { return };
+        let theirs = if wrong { Credentials::new(String::new(), "a guess") } else { self.theirs.clone() };
+        if !wrong {
+            self.proven.insert(to);
+        }
+        self.send(to, &answer(id, &theirs));
     }
 
     /// RTCP of the viewer that watches.
@@ -238,7 +267,17 @@ impl World {
         }
         self.flush();
         while let Some(transmit) = self.core.poll_transmit() {
-            assert!(self.proven.contains(&transmit.to), "an answer to {}", transmit.to);
+            assert!(self.checked.contains_key(&transmit.to), "an answer to {}", transmit.to);
+            if transmit.data[..2] == [0, 1] {
+                self.challenges.push((transmit.to, transmit.data[8..20].try_into().expect("an id")));
+                let challenged = self.challenged.entry(transmit.to).or_default();
+                *challenged += transmit.data.len();
+                assert!(
+                    *challenged <= self.checked[&transmit.to],
+                    "challenges to {} have more bytes than its checks",
+                    transmit.to
+                );
+            }
             // HelloVerifyRequest: record and handshake header, version, cookie (RFC 6347 section 4.2.1).
             if transmit.data.len() > 28 && transmit.data[0] == 22 && transmit.data[13] == 3 {
                 self.cookie = transmit.data[28..].to_vec();

@@ -30,8 +30,9 @@ use rtc::statistics::StatsSelector;
 
 use super::tap::{Inbound, MediaFormat, Tap, TapHandle};
 use crate::Error;
+use crate::core::credentials::Credentials;
 use crate::core::demux::{Class, classify};
-use crate::core::ice_lite::{Check, Credentials, request};
+use crate::core::ice_lite::{Check, request};
 use crate::core::up_track::Feedback;
 use crate::sdp_publish::{Extension, PublishOffer, Setup, canonical_offer};
 

@@ -16,8 +16,9 @@ use str0m::{Event, RtcConfig};
 
 use self::world::{CLIENT, LATENCY, SERVER, World, drain};
 use super::{Local, Peer};
+use crate::core::Credentials;
 use crate::core::demux::Tuple;
-use crate::core::ice_lite::{Check, Credentials, request};
+use crate::core::ice_lite::{Check, request};
 use crate::core::up_track::beginning;
 use crate::egress::batch::Transport;
 use crate::sdp_publish::PublishOffer;
@@ -335,8 +336,16 @@ fn feedback_follows_a_publisher_to_a_new_address() {
     world.run_for(100);
     let old = world.seen_at;
     world.seen_at.set_port(41_000);
-    world.send(video, 2, 3000, true, VP8_INTERFRAME);
-    world.run_for(100);
+    world.sent_to.clear();
+    // Its next check from there brings a challenge, and its answer the way; its media wants it.
+    let mut seq = 2;
+    while world.peer.ice().dest().map(|dest| dest.to) == Some(old) {
+        assert!(seq < 200, "not followed in four seconds");
+        world.send(video, seq, 3000 * seq as u32, true, VP8_INTERFRAME);
+        world.run_for(20);
+        seq += 1;
+    }
+    assert_eq!(world.sent_to.iter().filter(|sent| **sent == (world.seen_at, 0)).count(), 1, "one challenge");
     world.sent_to.clear();
     world.track(Kind::Video).layer(&Rid::single()).unwrap().request_keyframe();
     world.run_for(1500);

@@ -6,15 +6,16 @@ use std::time::Duration;
 use media::{Kind, Stream};
 
 use super::identity::Identity;
+use crate::core::challenge::Seed;
+use crate::core::credentials::{Credentials, Halves};
 use crate::core::down_track::{Extensions, Format, Line};
-use crate::core::ice_lite::Credentials;
 use crate::sdp::{AnswerTerms, Section, Setup, SubscribeOffer};
 use crate::{Candidate, LayerChoice, PeerId};
 
 /// The longest that a browser holds a picture back if nothing else is set: what libwebrtc does by itself. At most 500 ms
 /// with a minimum of zero would be taken for a wish to show each picture at once.
 const PLAYOUT_DELAY_MAX: Duration = Duration::from_secs(10);
-/// Random bytes that a negotiation uses up: credentials, SSRCs, first numbers. The shell fills it.
+/// Random bytes that a negotiation uses up: credentials, SSRCs, first numbers, a secret. The shell fills it.
 pub type Entropy = [u8; 96];
 
 /// A negotiated viewer that waits for its first STUN check.
@@ -22,7 +23,8 @@ pub type Entropy = [u8; 96];
 pub struct Spec {
     pub(super) id: PeerId,
     pub(super) stream: Arc<Stream>,
-    pub(super) credentials: Credentials,
+    pub(super) halves: Halves,
+    pub(super) seed: Seed,
     pub(super) identity: Identity,
     pub(super) offer_setup: Setup,
     pub(super) fingerprints: Vec<crate::sdp::Fingerprint>,
@@ -75,7 +77,8 @@ impl Spec {
         let spec = Self {
             id,
             stream,
-            credentials: Credentials::new(ufrag, &pwd),
+            halves: Halves { ours: Credentials::new(ufrag, &pwd), theirs: offer.credentials() },
+            seed: random.bytes(),
             identity: identity.clone(),
             offer_setup: offer.setup,
             fingerprints: offer.fingerprints.clone(),
@@ -103,11 +106,11 @@ impl Spec {
 
     /// Our ICE ufrag for it: the key of the table of claims.
     pub fn ufrag(&self) -> &str {
-        self.credentials.ufrag()
+        self.halves.ours.ufrag()
     }
 
-    pub(in crate::core) fn replace_credentials(&mut self, credentials: Credentials) {
-        self.credentials = credentials;
+    pub(in crate::core) fn replace_credentials(&mut self, halves: Halves) {
+        self.halves = halves;
     }
 }
 

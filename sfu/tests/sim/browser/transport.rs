@@ -16,6 +16,9 @@ use rtc_srtp::context::Context;
 use rtc_srtp::protection_profile::ProtectionProfile;
 use sfu::egress::seal::Profile;
 
+/// As they stand in the offer.
+pub(super) const UFRAG: &str = "brow";
+pub(super) const PWD: &str = "aPasswordOfTheBrowsers00";
 /// Browsers repeat their checks so often (consent, RFC 7675).
 const CHECK_INTERVAL: Duration = Duration::from_millis(2500);
 /// Until one is answered.
@@ -47,9 +50,14 @@ pub(super) struct Transport {
     endpoint: Endpoint,
     config: Arc<HandshakeConfig>,
     check: Vec<u8>,
+    /// Answers to challenges.
+    answers: Vec<Vec<u8>>,
+    /// It answers them.
+    pub(super) answers_challenges: bool,
     next_check: Instant,
     answered: bool,
     srtp: Option<(Context, Context)>,
+    server_ufrag: String,
 }
 
 impl Transport {
@@ -74,9 +82,12 @@ impl Transport {
             endpoint: Endpoint::new(server, rtc_shared::TransportProtocol::UDP, None),
             config: Arc::new(config),
             check: Vec::new(),
+            answers: Vec::new(),
+            answers_challenges: true,
             next_check: now,
             answered: false,
             srtp: None,
+            server_ufrag: String::new(),
         }
     }
 
@@ -89,7 +100,8 @@ impl Transport {
     pub(super) fn accept(&mut self, answer: &str) {
         let value = |key| answer.lines().find_map(|line| line.strip_prefix(key)).unwrap().trim();
         let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, value("a=ice-pwd:").as_bytes());
-        let name = format!("{}:browser", value("a=ice-ufrag:"));
+        self.server_ufrag = value("a=ice-ufrag:").to_owned();
+        let name = format!("{}:{UFRAG}", self.server_ufrag);
         // RFC 8489 section 5: binding request, USERNAME, USE-CANDIDATE, MESSAGE-INTEGRITY.
         let mut message = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
         message.extend_from_slice(b"transaction!");
@@ -97,6 +109,9 @@ impl Transport {
         message.extend_from_slice(name.as_bytes());
         message.resize(message.len().next_multiple_of(4), 0);
         message.extend_from_slice(&[0, 0x25, 0, 0]);
+        // PRIORITY and ICE-CONTROLLING, as every browser sends them.
+        message.extend_from_slice(&[0, 0x24, 0, 4, 110, 0, 0, 255]);
+        message.extend_from_slice(&[0x80, 0x2a, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8]);
         let length = (message.len() - 20 + 24) as u16;
         message[2..4].copy_from_slice(&length.to_be_bytes());
         let tag = hmac::sign(&key, &message);
@@ -112,7 +127,8 @@ impl Transport {
     /// Takes a STUN or DTLS datagram.
     pub(super) fn handle_datagram(&mut self, now: Instant, data: &[u8]) {
         match data[0] {
-            0..=3 if !self.answered => {
+            0 => self.answer(data),
+            1..=3 if !self.answered => {
                 self.answered = true;
                 self.endpoint.connect(now, self.server, Arc::clone(&self.config), None).unwrap();
             }
@@ -124,6 +140,25 @@ impl Transport {
             }
             _ => {}
         }
+    }
+
+    /// A challenge (RFC 8445 section 7.3): the server asks whether this is where the browser is.
+    fn answer(&mut self, request: &[u8]) {
+        assert_eq!(request[..2], [0, 1], "a binding request");
+        let name = format!("{UFRAG}:{}", self.server_ufrag);
+        assert!(
+            request[20..].starts_with(&[&[0, 6, 0, name.len() as u8], name.as_bytes()].concat()),
+            "{request:?}"
+        );
+        if !self.answers_challenges {
+            return;
+        }
+        let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, PWD.as_bytes());
+        let mut message = [&[1, 1, 0, 24][..], &request[4..20]].concat();
+        let tag = hmac::sign(&key, &message);
+        message.extend_from_slice(&[0, 8, 0, 20]);
+        message.extend_from_slice(tag.as_ref());
+        self.answers.push(message);
     }
 
     fn derive_keys(&mut self) {
@@ -164,6 +199,7 @@ impl Transport {
             self.next_check = now + if self.answered { CHECK_INTERVAL } else { FIRST_CHECK_INTERVAL };
             out.push(self.check.clone());
         }
+        out.append(&mut self.answers);
         if self.endpoint.poll_timeout(&self.server).is_some_and(|due| due <= now) {
             self.endpoint.handle_timeout(self.server, now).unwrap();
         }

@@ -12,6 +12,7 @@ use str0m::net::{Protocol, Receive};
 use str0m::rtp::RtpWrite;
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 
+use crate::core::challenge::Answer;
 use crate::core::demux::Tuple;
 use crate::core::ice_lite::Check;
 use crate::core::peer::{Local, Peer};
@@ -136,6 +137,10 @@ impl World {
                 self.to_client.push_back((self.now + self.latency, transmit.data));
             }
         }
+        while let Some(challenge) = self.peer.ice_mut().poll_challenge() {
+            self.sent_to.push((challenge.to.remote, challenge.data[0]));
+            self.to_client.push_back((self.now + self.latency, challenge.data));
+        }
         while let Some(event) = self.peer.poll_event() {
             self.peer_events.push(event);
         }
@@ -146,6 +151,9 @@ impl World {
         let (server, _) = Self::addresses();
         let tuple = Tuple { remote: self.seen_at, local: server.ip(), transport: Transport::Udp };
         let Some(check) = Check::parse(data) else {
+            if let Some(answer) = Answer::parse(data) {
+                return self.peer.ice_mut().handle_answer(self.now, tuple, &answer);
+            }
             return self.peer.handle_datagram(self.now, tuple, data);
         };
         let mut response = Vec::new();
