@@ -3,6 +3,7 @@
 //! What goes wrong is sorted into a few [`Reason`]s, because there is one cure for each.
 
 mod config;
+mod credentials;
 mod fault;
 mod http;
 
@@ -18,15 +19,17 @@ use futures_util::{StreamExt, TryStreamExt};
 use object_store::aws::AmazonS3Builder;
 use object_store::path::Path;
 use object_store::{
-    Attribute, Attributes, GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt, PutMultipartOptions,
-    PutOptions, RetryConfig,
+    Attribute, Attributes, CredentialProvider, GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt,
+    PutMultipartOptions, PutOptions, RetryConfig,
 };
 use secrecy::ExposeSecret;
 use tokio::io::AsyncReadExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
+use tracing::info;
 
 use crate::Error;
 pub use config::{KeepLocal, S3Config};
+use credentials::{Role, Source, Variable};
 pub(crate) use fault::{Fault, Reason};
 
 /// Objects up to this many bytes are put with one request; larger ones in parts of it. S3 wants parts of 5 MiB or
@@ -52,6 +55,8 @@ pub struct Bucket {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
     keep_local: KeepLocal,
+    /// Whose credentials it is used by, if they do not stand in the settings.
+    role: Option<Arc<Role>>,
 }
 
 /// What is said of an object to whoever reads it from the bucket.
@@ -77,16 +82,17 @@ impl Bucket {
     /// # Errors
     /// [`Error::Invalid`] with the setting, if a file cannot be read or a setting cannot be used.
     pub fn open(config: &S3Config) -> Result<Option<Self>, Error> {
+        Self::open_in(config, &|name| std::env::var(name).ok())
+    }
+
+    /// The same in an environment of these variables.
+    fn open_in(config: &S3Config, variable: Variable<'_>) -> Result<Option<Self>, Error> {
         let Some(name) = &config.bucket else { return Ok(None) };
         config.validate()?;
         let invalid =
             |setting, error: &dyn std::fmt::Display| Error::Invalid { setting, why: error.to_string() };
-        let connector =
-            http::Connector::new(config.ca_file.as_deref()).map_err(|error| invalid("s3.ca_file", &error))?;
-        // The environment is for those who say nothing here: a role, a file of tokens.
-        let builder =
-            if config.access_key_id.is_none() { AmazonS3Builder::from_env() } else { AmazonS3Builder::new() };
-        let mut builder = builder
+        let connector = http::Connector::new(config.ca_file.as_deref())?;
+        let mut builder = AmazonS3Builder::new()
             .with_bucket_name(name)
             .with_region(&config.region)
             .with_virtual_hosted_style_request(!config.path_style)
@@ -96,23 +102,50 @@ impl Bucket {
                 retry_timeout: ANSWER_MAX,
                 ..RetryConfig::default()
             })
-            .with_http_connector(connector);
+            .with_http_connector(connector.clone());
         if let Some(endpoint) = &config.endpoint {
             builder = builder.with_endpoint(endpoint.trim_end_matches('/'));
         }
         let read = config.secret_access_key_file.as_ref().map(std::fs::read_to_string);
         let read = read.transpose().map_err(|error| invalid("s3.secret_access_key_file", &error))?;
         let secret = read.or(config.secret_access_key.as_ref().map(|it| it.expose_secret().to_owned()));
-        if let Some((id, secret)) = config.access_key_id.as_ref().zip(secret) {
-            builder = builder.with_access_key_id(id).with_secret_access_key(secret.trim());
-        }
+        let (source, role) = match config.access_key_id.as_ref().zip(secret) {
+            Some((id, secret)) => {
+                builder = builder.with_access_key_id(id).with_secret_access_key(secret.trim());
+                (Source::Settings, None)
+            }
+            None => {
+                let (source, found) = Source::of_environment(variable)?;
+                let connector = match source {
+                    Source::Container(_) | Source::Machine(_) => http::Connector::near()?,
+                    // It is asked for at a public address.
+                    Source::Settings | Source::Environment | Source::WebIdentity(_) => connector,
+                };
+                let role = Role::new(source.clone(), found, &config.region, connector)
+                    .map_err(|error| invalid("s3", &error))?;
+                let role = Arc::new(role);
+                builder = builder.with_credentials(Arc::clone(&role) as _);
+                (source, Some(role))
+            }
+        };
         let store = builder.build().map_err(|error| invalid("s3", &error))?;
-        Ok(Some(Self::over(Arc::new(store), &config.prefix, config.keep_local)))
+        let endpoint = config.endpoint.as_deref().unwrap_or("AWS");
+        info!(bucket = %name, %endpoint, credentials = %source, "recordings are copied into a bucket");
+        let bucket = Self::over(Arc::new(store), &config.prefix, config.keep_local);
+        Ok(Some(Self { role, ..bucket }))
     }
 
     /// A bucket that is any store.
     pub(crate) fn over(store: Arc<dyn ObjectStore>, prefix: &str, keep_local: KeepLocal) -> Self {
-        Self { store, prefix: Path::from(prefix), keep_local }
+        Self { store, prefix: Path::from(prefix), keep_local, role: None }
+    }
+
+    /// Looks whether there are credentials, and says so in the log. The bucket is not asked.
+    pub(crate) async fn look_for_credentials(&self) -> Result<(), Fault> {
+        match &self.role {
+            Some(role) => role.get_credential().await.map(drop).map_err(Fault::from),
+            None => Ok(()),
+        }
     }
 
     /// How long what is in it stays on disk.
@@ -124,7 +157,7 @@ impl Bucket {
     pub(crate) async fn put(&self, name: &str, bytes: Bytes, headers: &Headers) -> Result<(), Fault> {
         let options = PutOptions { attributes: attributes(headers), ..PutOptions::default() };
         let wait = patience(bytes.len() as u64);
-        within(wait, self.store.put_opts(&self.path(name), bytes.into(), options)).await.map(|_| ())
+        self.within(wait, self.store.put_opts(&self.path(name), bytes.into(), options)).await.map(|_| ())
     }
 
     /// Puts a file that has `len` bytes and does not change, and says its CRC-32.
@@ -148,11 +181,11 @@ impl Bucket {
         }
         let options = PutMultipartOptions { attributes: attributes(headers), ..Default::default() };
         let path = self.path(name);
-        let mut upload = within(ANSWER_MAX, self.store.put_multipart_opts(&path, options)).await?;
-        let put = put_parts(&mut *upload, &mut file, len).await;
+        let mut upload = self.within(ANSWER_MAX, self.store.put_multipart_opts(&path, options)).await?;
+        let put = self.put_parts(&mut *upload, &mut file, len).await;
         if put.is_err() {
             // What was put of it costs room until it is given up; a rule of the bucket does that too.
-            let _ = within(ANSWER_MAX, upload.abort()).await;
+            let _ = self.within(ANSWER_MAX, upload.abort()).await;
         }
         put
     }
@@ -160,7 +193,7 @@ impl Bucket {
     /// Reads an object, or these bytes of it.
     pub(crate) async fn get(&self, name: &str, range: Option<Range<u64>>) -> Result<Found, Fault> {
         let options = GetOptions::new().with_range(range);
-        let found = within(ANSWER_MAX, self.store.get_opts(&self.path(name), options)).await?;
+        let found = self.within(ANSWER_MAX, self.store.get_opts(&self.path(name), options)).await?;
         Ok(Found {
             len: found.meta.size,
             tag: found.meta.e_tag.clone(),
@@ -170,13 +203,13 @@ impl Bucket {
 
     /// How long an object is, and its entity tag.
     pub(crate) async fn head(&self, name: &str) -> Result<(u64, Option<String>), Fault> {
-        let found = within(ANSWER_MAX, self.store.head(&self.path(name))).await?;
+        let found = self.within(ANSWER_MAX, self.store.head(&self.path(name))).await?;
         Ok((found.size, found.e_tag))
     }
 
     /// Removes an object, if it is there.
     pub(crate) async fn remove(&self, name: &str) -> Result<(), Fault> {
-        let removed = within(ANSWER_MAX, self.store.delete(&self.path(name))).await;
+        let removed = self.within(ANSWER_MAX, self.store.delete(&self.path(name))).await;
         // S3 says nothing of an object that is not there; other stores do. A bucket that is not there is told by
         // whatever is put next.
         removed.or_else(|fault| if fault.reason == Reason::Missing { Ok(()) } else { Err(fault) })
@@ -191,32 +224,50 @@ impl Bucket {
         while let Some(result) =
             timeout(ANSWER_MAX, removed.next()).await.map_err(|_| Fault::late(ANSWER_MAX))?
         {
-            result?;
+            result.map_err(|error| self.heard(error))?;
             count += 1;
         }
         Ok(count)
     }
 
+    async fn put_parts(
+        &self,
+        upload: &mut dyn MultipartUpload,
+        file: &mut tokio::fs::File,
+        len: u64,
+    ) -> Result<u32, Fault> {
+        let part_bytes = PART_BYTES.max(len.div_ceil(PARTS_MAX));
+        let (mut left, mut sum) = (len, crc32fast::Hasher::new());
+        while left > 0 {
+            let part = read(file, left.min(part_bytes)).await?;
+            left -= part.len() as u64;
+            sum.update(&part);
+            self.within(patience(part.len() as u64), upload.put_part(part.into())).await?;
+        }
+        self.within(ANSWER_MAX, upload.complete()).await?;
+        Ok(sum.finalize())
+    }
+
+    async fn within<T>(
+        &self,
+        wait: Duration,
+        asked: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<T, Fault> {
+        timeout(wait, asked).await.map_err(|_| Fault::late(wait))?.map_err(|error| self.heard(error))
+    }
+
+    /// What it says. Credentials of a role that it refuses may have been taken back: others are fetched.
+    fn heard(&self, error: object_store::Error) -> Fault {
+        let fault = Fault::from(error);
+        if let (Reason::Denied, Some(role)) = (fault.reason, &self.role) {
+            role.forget(Instant::now());
+        }
+        fault
+    }
+
     fn path(&self, name: &str) -> Path {
         Path::from_iter(self.prefix.parts().chain(Path::from(name).parts()))
     }
-}
-
-async fn put_parts(
-    upload: &mut dyn MultipartUpload,
-    file: &mut tokio::fs::File,
-    len: u64,
-) -> Result<u32, Fault> {
-    let part_bytes = PART_BYTES.max(len.div_ceil(PARTS_MAX));
-    let (mut left, mut sum) = (len, crc32fast::Hasher::new());
-    while left > 0 {
-        let part = read(file, left.min(part_bytes)).await?;
-        left -= part.len() as u64;
-        sum.update(&part);
-        within(patience(part.len() as u64), upload.put_part(part.into())).await?;
-    }
-    within(ANSWER_MAX, upload.complete()).await?;
-    Ok(sum.finalize())
 }
 
 async fn read(file: &mut tokio::fs::File, len: u64) -> io::Result<Bytes> {
@@ -229,10 +280,6 @@ fn patience(bytes: u64) -> Duration {
     ANSWER_MAX + Duration::from_secs(bytes / BYTES_PER_SECOND_MIN)
 }
 
-async fn within<T>(wait: Duration, asked: impl Future<Output = object_store::Result<T>>) -> Result<T, Fault> {
-    timeout(wait, asked).await.map_err(|_| Fault::late(wait))?.map_err(Fault::from)
-}
-
 fn attributes(headers: &Headers) -> Attributes {
     let mut attributes = Attributes::new();
     attributes.insert(Attribute::ContentType, headers.content_type.into());
@@ -242,3 +289,6 @@ fn attributes(headers: &Headers) -> Attributes {
     }
     attributes
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,10 +22,17 @@ pub(crate) struct Counters {
     pub(crate) backlog_recordings: AtomicU64,
     pub(crate) held: AtomicU64,
     denied: AtomicU64,
+    keyless: AtomicU64,
     missing: AtomicU64,
+    full: AtomicU64,
+    large: AtomicU64,
+    untrusted: AtomicU64,
     late: AtomicU64,
     disk: AtomicU64,
     other: AtomicU64,
+    /// Rounds that the uploader has ended.
+    #[cfg(test)]
+    pub(crate) rounds: AtomicU64,
 }
 
 /// [`Counters`] at a moment.
@@ -57,8 +64,16 @@ pub struct StorageStats {
     pub held: u64,
     /// Failures: the credentials are not good.
     pub errors_denied_total: u64,
+    /// Failures: there are no credentials.
+    pub errors_keyless_total: u64,
     /// Failures: no such bucket, or object.
     pub errors_missing_total: u64,
+    /// Failures: the bucket is full.
+    pub errors_full_total: u64,
+    /// Failures: the bucket takes nothing that large.
+    pub errors_large_total: u64,
+    /// Failures: the certificate of the bucket's server is not trusted.
+    pub errors_untrusted_total: u64,
     /// Failures: no answer in time.
     pub errors_late_total: u64,
     /// Failures: a file on disk cannot be read.
@@ -72,7 +87,11 @@ impl Counters {
     pub(crate) fn failed(&self, reason: Reason) {
         let counter = match reason {
             Reason::Denied => &self.denied,
+            Reason::Keyless => &self.keyless,
             Reason::Missing => &self.missing,
+            Reason::Full => &self.full,
+            Reason::Large => &self.large,
+            Reason::Untrusted => &self.untrusted,
             Reason::Late => &self.late,
             Reason::Disk => &self.disk,
             Reason::Other => &self.other,
@@ -97,7 +116,11 @@ impl Counters {
             backlog_recordings: get(&self.backlog_recordings),
             held: get(&self.held),
             errors_denied_total: get(&self.denied),
+            errors_keyless_total: get(&self.keyless),
             errors_missing_total: get(&self.missing),
+            errors_full_total: get(&self.full),
+            errors_large_total: get(&self.large),
+            errors_untrusted_total: get(&self.untrusted),
             errors_late_total: get(&self.late),
             errors_disk_total: get(&self.disk),
             errors_other_total: get(&self.other),

@@ -10,6 +10,7 @@
 //! to a bound, after which the journal is read again. Who records never waits.
 
 mod backlog;
+mod complaints;
 mod counters;
 mod inbox;
 mod ledger;

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use media::StreamId;
 use tokio::task::{JoinSet, spawn_blocking};
@@ -13,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::backlog::{Backlog, Task};
+use super::complaints::Complaints;
 use super::inbox::Wake;
 use super::pace::Pace;
 use crate::bucket::{Bucket, Fault, KeepLocal, Reason};
@@ -20,9 +20,6 @@ use crate::recording::{self, Offsite, RecordingState, Recordings, Storage};
 
 /// Recordings that are over and worked on at a time; those that are live come on top. The others wait by their id.
 const OVER_MAX: usize = 8;
-
-/// How often it is logged that the bucket does not work, while it does not.
-const LOG_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Uploads what the recordings tell of, until `stop`.
 pub(crate) async fn run(recordings: &Arc<Recordings>, stop: CancellationToken) {
@@ -36,8 +33,18 @@ pub(crate) async fn run(recordings: &Arc<Recordings>, stop: CancellationToken) {
         removing: None,
         pace: Pace::default(),
         tasks: JoinSet::new(),
-        logged: None,
+        full: false,
+        complaints: Complaints::default(),
     };
+    // Before there is anything to put, so that who starts the server sees it.
+    tokio::select! {
+        () = stop.cancelled() => return,
+        found = offsite.bucket.look_for_credentials() => {
+            if let Err(fault) = found {
+                uploader.tell(&fault);
+            }
+        }
+    }
     loop {
         uploader.hear().await;
         uploader.start().await;
@@ -73,7 +80,9 @@ struct Uploader<'a> {
     removing: Option<StreamId>,
     pace: Pace,
     tasks: JoinSet<Done>,
-    logged: Option<Instant>,
+    /// The last fault was that there is no room.
+    full: bool,
+    complaints: Complaints,
 }
 
 /// A task that ended, and of what was put the CRC-32 or of what was removed the number.
@@ -235,7 +244,7 @@ impl Uploader<'_> {
         let Done { id, what, result } = done;
         let counters = &self.offsite.counters;
         match &result {
-            Ok(_) => self.succeeded(),
+            Ok(_) => self.done(&what),
             // The bucket is not to blame: the others need not wait.
             Err(fault) if fault.reason == Reason::Disk => self.tell(fault),
             Err(fault) => self.failed(fault),
@@ -306,23 +315,29 @@ impl Uploader<'_> {
 
     fn failed(&mut self, fault: &Fault) {
         self.tell(fault);
+        self.full = fault.reason == Reason::Full;
         self.pace.failed(Instant::now().into_std(), rand::random());
     }
 
     fn tell(&mut self, fault: &Fault) {
         self.offsite.counters.failed(fault.reason);
-        let now = Instant::now();
-        if self.logged.is_none_or(|at| now >= at + LOG_INTERVAL) {
-            self.logged = Some(now);
+        if self.complaints.is_news(fault.reason, Instant::now().into_std()) {
             warn!(%fault, "cannot upload recordings; they stay on disk, and it is tried again");
         }
     }
 
-    fn succeeded(&mut self) {
-        if self.pace.is_failing() {
-            info!("recordings are uploaded again");
-            self.logged = None;
+    /// Something was done. That a bucket which was full has room is not told by what needs none.
+    fn done(&mut self, what: &What) {
+        if !self.full || matches!(what, What::Task(Task::Put { .. })) {
+            self.succeeded();
         }
+    }
+
+    fn succeeded(&mut self) {
+        if self.pace.is_failing() && self.complaints.are_over() {
+            info!("recordings are uploaded again");
+        }
+        self.full = false;
         self.pace.succeeded();
     }
 
@@ -335,11 +350,17 @@ impl Uploader<'_> {
         paused.or(lists).map(Instant::from_std)
     }
 
-    fn count(&self) {
+    fn count(&mut self) {
         let counters = &self.offsite.counters;
         let sizes = self.backlogs.values().map(Backlog::size);
         let (objects, bytes) = sizes.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
         let recordings = self.backlogs.len() + self.waiting.len() + self.removals.len();
+        if self.full && objects == 0 && self.waiting.is_empty() && self.tasks.is_empty() {
+            // What found no room was removed, and nothing else waits: nobody would look again.
+            self.full = false;
+            self.pace.succeeded();
+            self.complaints.are_over();
+        }
         for (gauge, value) in [
             (&counters.backlog_objects, objects),
             (&counters.backlog_bytes, bytes),
@@ -348,7 +369,11 @@ impl Uploader<'_> {
         ] {
             gauge.store(value, Ordering::Relaxed);
         }
-        self.recordings.progressed();
+        #[cfg(test)]
+        {
+            self.offsite.counters.rounds.fetch_add(1, Ordering::AcqRel);
+            self.recordings.progress.notify_waiters();
+        }
     }
 }
 

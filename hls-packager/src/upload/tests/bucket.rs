@@ -1,4 +1,4 @@
-//! A bucket in memory that can be told to fail or to stand still, and that counts.
+//! A bucket in memory that can be told to fail, to be full or to stand still, and that counts.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use axum::http::StatusCode;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
@@ -17,12 +18,17 @@ use object_store::{
     ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
+use crate::bucket::Fault;
+
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     inner: InMemory,
     denies: AtomicBool,
     stands: AtomicBool,
     delay_ms: AtomicU64,
+    /// Bytes that all objects together may have; 0 is as many as one likes.
+    quota: AtomicU64,
+    full: AtomicUsize,
     running: AtomicUsize,
     running_max: AtomicUsize,
     puts: Mutex<BTreeMap<String, usize>>,
@@ -48,6 +54,16 @@ impl Memory {
         self.delay_ms.store(delay.as_millis() as u64, Ordering::Release);
     }
 
+    /// All objects together have so many bytes at most from now on; 0 is as many as one likes.
+    pub(super) fn limit(&self, bytes: u64) {
+        self.quota.store(bytes, Ordering::Release);
+    }
+
+    /// How often there was no room.
+    pub(super) fn was_full(&self) -> usize {
+        self.full.load(Ordering::Acquire)
+    }
+
     /// Most objects that were put at the same time.
     pub(super) fn running_max(&self) -> usize {
         self.running_max.load(Ordering::Acquire)
@@ -70,6 +86,19 @@ impl Memory {
             objects.insert(meta.location.to_string(), (bytes, headers.0, headers.1));
         }
         objects
+    }
+
+    async fn take_in(&self, bytes: u64) -> Result<()> {
+        let quota = self.quota.load(Ordering::Acquire);
+        let sizes = self.inner.list(None).map_ok(|it| it.size);
+        let there: u64 = sizes.try_fold(0, async |sum, size| Ok(sum + size)).await?;
+        if quota == 0 || there + bytes <= quota {
+            return Ok(());
+        }
+        self.full.fetch_add(1, Ordering::AcqRel);
+        let said = "<Error><Code>QuotaExceeded</Code><Message>no more</Message></Error>";
+        let fault = Fault::of_answer(StatusCode::FORBIDDEN, said).expect("it is full");
+        Err(Error::Generic { store: "memory", source: Box::new(fault) })
     }
 
     async fn pass(&self, path: &Path) -> Result<()> {
@@ -112,6 +141,7 @@ impl ObjectStore for Memory {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         let _running = Running::new(self);
         self.pass(path).await?;
+        self.take_in(payload.content_length() as u64).await?;
         let result = self.inner.put_opts(path, payload, options).await;
         *self.puts.lock().expect("not poisoned").entry(path.to_string()).or_default() += 1;
         result

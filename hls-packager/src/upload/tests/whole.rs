@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
@@ -27,14 +28,14 @@ use crate::vod_routes;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A folder with recordings, and a node that uploads them into a bucket.
-struct Node {
-    recordings: Arc<Recordings>,
+pub(super) struct Node {
+    pub(super) recordings: Arc<Recordings>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Node {
-    fn start(root: &Path, memory: &Arc<Memory>, config: RecordingConfig, keep: KeepLocal) -> Self {
+    pub(super) fn start(root: &Path, memory: &Arc<Memory>, config: RecordingConfig, keep: KeepLocal) -> Self {
         let bucket = Bucket::over(Arc::clone(memory) as _, "live/recordings", keep);
         // What the node before it had under way may hold the folder for a moment.
         let folder = File::create(root.join(".lock")).expect("a file");
@@ -46,24 +47,34 @@ impl Node {
         Self { recordings, stop, task }
     }
 
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         self.stop.cancel();
         self.task.await.expect("it ends");
         self.recordings.close();
     }
 
     /// Waits until a recording is like this.
-    async fn until(&self, id: StreamId, what: impl Fn(&Recording) -> bool) -> Recording {
+    pub(super) async fn until(&self, id: StreamId, what: impl Fn(&Recording) -> bool) -> Recording {
         self.eventually("a recording", || self.recordings.get(id).filter(|it| what(it))).await
     }
 
-    async fn uploaded(&self, id: StreamId) -> Recording {
+    /// Waits until the uploader has looked at all that there was when it began, and has nothing to do.
+    async fn looked_at_everything(&self) {
+        let counters = &self.recordings.offsite().expect("a bucket").counters;
+        self.eventually("an uploader with nothing to do", || {
+            let looked = counters.rounds.load(Ordering::Acquire) > 0;
+            (looked && counters.snapshot().backlog_recordings == 0).then_some(())
+        })
+        .await;
+    }
+
+    pub(super) async fn uploaded(&self, id: StreamId) -> Recording {
         self.until(id, |it| it.uploaded.as_ref().is_some_and(|it| it.complete)).await
     }
 
     /// Looks whenever something was done. Virtual time passes while there is nothing to do; the recordings' own thread takes
     /// real time, and so does whoever gives up because it is stuck.
-    async fn eventually<T>(&self, what: &str, look: impl Fn() -> Option<T>) -> T {
+    pub(super) async fn eventually<T>(&self, what: &str, look: impl Fn() -> Option<T>) -> T {
         let mut patience = Patience::new();
         loop {
             let mut done = std::pin::pin!(self.recordings.progress.notified());
@@ -103,25 +114,25 @@ impl Patience {
 }
 
 /// A recording that a process left which was killed.
-fn leave(root: &Path, id: StreamId) {
+pub(super) fn leave(root: &Path, id: StreamId) {
     recorded(&root.join(id.to_string()), &id.to_string(), 9.0);
 }
 
 /// Recordings of the tests are of a day in November; how old they are does not matter.
-fn config() -> RecordingConfig {
+pub(super) fn config() -> RecordingConfig {
     RecordingConfig { keep_days: 0, keep_mib: 0, ..RecordingConfig::default() }
 }
 
-fn id(number: u64) -> StreamId {
+pub(super) fn id(number: u64) -> StreamId {
     StreamId::from_raw(1_795_348_800_000 << 16 | number)
 }
 
-fn root() -> TempDir {
+pub(super) fn root() -> TempDir {
     tempfile::tempdir().expect("a folder")
 }
 
 /// The media of a recording on disk.
-fn on_disk(root: &Path, id: StreamId) -> BTreeMap<String, Bytes> {
+pub(super) fn on_disk(root: &Path, id: StreamId) -> BTreeMap<String, Bytes> {
     let folder = root.join(id.to_string());
     let mut found = BTreeMap::new();
     for rendition in ["audio", "video"] {
@@ -142,7 +153,7 @@ fn is_bare(root: &Path, id: StreamId) -> bool {
     ["audio", "video", "video.mp4"].iter().all(|name| !folder.join(name).exists())
 }
 
-async fn in_bucket(memory: &Memory, id: StreamId) -> BTreeMap<String, Bytes> {
+pub(super) async fn in_bucket(memory: &Memory, id: StreamId) -> BTreeMap<String, Bytes> {
     let objects = memory.objects().await.into_iter();
     let of = |(name, (bytes, ..)): (String, (Bytes, String, String))| {
         let name = name.strip_prefix("live/recordings/")?.to_owned();
@@ -151,7 +162,7 @@ async fn in_bucket(memory: &Memory, id: StreamId) -> BTreeMap<String, Bytes> {
     objects.filter_map(of).collect()
 }
 
-fn local<F: Future>(test: F) -> F::Output {
+pub(super) fn local<F: Future>(test: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     tokio::task::LocalSet::new().block_on(&runtime.expect("a runtime"), test)
 }
@@ -190,11 +201,23 @@ fn all_of_a_recording_arrives_with_its_headers() {
         assert!(memory.puts().values().all(|puts| *puts == 1), "{:?}", memory.puts());
         assert!(memory.running_max() <= UPLOADS_MAX);
         node.stop().await;
-        // What is there is there: the next start has nothing to do.
-        let node = Node::start(root.path(), &memory, config(), KeepLocal::Always);
-        tokio::time::sleep(Duration::from_secs(60)).await;
-        assert!(memory.puts().values().all(|puts| *puts == 1), "{:?}", memory.puts());
-        node.stop().await;
+        // What is there is there: the next start has nothing to do, not even if it does not know that and must look what
+        // the ledger says.
+        for knows in [true, false] {
+            if !knows {
+                let folder = root.path().join(id(1).to_string());
+                let mut left = Recording::read(&folder).expect("a manifest");
+                assert!(left.uploaded.take().is_some_and(|it| it.complete));
+                left.write(&folder).expect("written");
+            }
+            let node = Node::start(root.path(), &memory, config(), KeepLocal::Always);
+            node.looked_at_everything().await;
+            let found = node.uploaded(id(1)).await.uploaded.expect("told");
+            assert_eq!((found.segments, found.bytes), (segments, bytes));
+            assert_eq!(node.recordings.storage_stats().expect("a bucket").uploads_total, 0);
+            assert!(memory.puts().values().all(|puts| *puts == 1), "{:?}", memory.puts());
+            node.stop().await;
+        }
     });
 }
 

@@ -32,14 +32,18 @@ pub(super) const ROWS: &[Row] = &[
     counter("storage.upload_bytes_total", "swiftwater_storage_upload_bytes_total", "Their bytes."),
     counter("storage.removed_total", "swiftwater_storage_removed_total", "Objects removed from the bucket."),
     unstored("storage.errors_denied_total", "denied", "The credentials are not good, or may not do this."),
+    unstored("storage.errors_keyless_total", "keyless", "There are no credentials."),
     unstored("storage.errors_missing_total", "missing", "There is no such bucket, or no such object."),
+    unstored("storage.errors_full_total", "full", "The bucket is full, or its quota is used up."),
+    unstored(
+        "storage.errors_large_total",
+        "large",
+        "The bucket, or a proxy before it, takes nothing that large.",
+    ),
+    unstored("storage.errors_untrusted_total", "untrusted", "The certificate of its server is not trusted."),
     unstored("storage.errors_late_total", "late", "No answer in time."),
     unstored("storage.errors_disk_total", "disk", "A file or the ledger on disk, not the bucket."),
-    unstored(
-        "storage.errors_other_total",
-        "other",
-        "No connection, a full bucket, a server that is not well.",
-    ),
+    unstored("storage.errors_other_total", "other", "No connection, a server that is not well."),
     counter(
         "storage.overflows_total",
         "swiftwater_storage_overflows_total",
