@@ -103,7 +103,8 @@ impl Recordings {
     pub(super) fn work(&self) {
         loop {
             self.retain();
-            self.progressed();
+            #[cfg(test)]
+            self.progress.notify_waiters();
             let Some((finish, remove)) = self.chores.next() else { return };
             for path in remove {
                 self.clear(path);

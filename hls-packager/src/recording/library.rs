@@ -308,22 +308,21 @@ impl Recordings {
             change(found);
             found.clone()
         };
-        // Without a folder: removed meanwhile, or there never was one.
         if let Err(error) = changed.write(&self.path(id))
-            && error.kind() != io::ErrorKind::NotFound
+            && !(error.kind() == io::ErrorKind::NotFound && self.has_no_folder(id))
         {
             self.counters.write_errors.fetch_add(1, Ordering::Relaxed);
             warn!(recording = %id, %error, "cannot write the manifest of a recording");
         }
-        self.progressed();
+        #[cfg(test)]
+        self.progress.notify_waiters();
         Some(changed)
     }
 
-    /// Something was done. Only tests wait for that.
-    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "tests wait for it"))]
-    pub(crate) fn progressed(&self) {
-        #[cfg(test)]
-        self.progress.notify_waiters();
+    /// It was removed meanwhile, or could not be begun: that was told when it happened. Any other folder that is not there
+    /// was taken away behind our back.
+    fn has_no_folder(&self, id: StreamId) -> bool {
+        self.lock().get(&id).is_none_or(|it| it.state == RecordingState::Failed)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<StreamId, Recording>> {

@@ -108,3 +108,21 @@ fn a_recording_that_cannot_be_begun_has_failed_and_says_why() {
     assert_eq!(node.stats().untold, 0);
     node.close();
 }
+
+#[test]
+fn a_folder_that_vanished_is_told_and_one_that_was_removed_is_not() {
+    let root = tempfile::tempdir().expect("a folder");
+    let ids = [1, 2].map(|number| StreamId::from_raw(1_795_348_800_000 << 16 | number));
+    for id in ids.map(|id| id.to_string()) {
+        recorded(&root.path().join(&id), &id, 9.0);
+    }
+    let node = node(root.path());
+    assert_eq!(node.stats().write_errors_total, 0);
+    node.remove(ids[0]).expect("removed");
+    node.told(ids[0]);
+    assert_eq!(node.stats().write_errors_total, 0, "nobody misses it");
+    std::fs::remove_dir_all(root.path().join(ids[1].to_string())).expect("taken away");
+    node.told(ids[1]);
+    assert_eq!(node.stats().write_errors_total, 1, "what it says of itself was not kept");
+    node.close();
+}
