@@ -6,9 +6,11 @@ mod setup;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
 use tracing::{info, warn};
 
 use crate::auth::attempts::{Attempts, network_of};
@@ -57,6 +59,23 @@ pub struct Accounts {
     by_login: Attempts<String>,
     setup: setup::Setup,
     wrong_tokens: Seldom,
+    counters: Counters,
+}
+
+/// What accounts have counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Stats {
+    /// API tokens that are none of ours, have expired or were revoked.
+    pub tokens_wrong: u64,
+    /// API tokens that were not looked at because their network had failed too often.
+    pub tokens_limited: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    tokens_wrong: AtomicU64,
+    tokens_limited: AtomicU64,
 }
 
 /// Somebody who has just signed in.
@@ -87,7 +106,17 @@ impl Accounts {
             by_login: Attempts::new(LOGIN_FAILURES_MAX, LOGIN_WINDOW),
             setup: setup::Setup::default(),
             wrong_tokens: Seldom::default(),
+            counters: Counters::default(),
         })
+    }
+
+    /// What was counted.
+    pub fn stats(&self) -> Stats {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            tokens_wrong: get(&self.counters.tokens_wrong),
+            tokens_limited: get(&self.counters.tokens_limited),
+        }
     }
 
     /// The database.
@@ -299,7 +328,9 @@ impl Accounts {
     /// # Errors
     /// [`Error::TooMany`] if too many wrong ones came from there.
     pub async fn token(&self, token: &SecretString, remote: IpAddr) -> Result<Option<Actor>, Error> {
-        self.check_rate("", remote)?;
+        self.check_rate("", remote).inspect_err(|_| {
+            self.counters.tokens_limited.fetch_add(1, Ordering::Relaxed);
+        })?;
         let now = clock::unix_ms();
         let found = match token.expose_secret().starts_with(TOKEN_PREFIX) {
             true => self.database.api_token(&self.fingerprint(token), now).await?,
@@ -307,6 +338,7 @@ impl Accounts {
         };
         let Some((user, row)) = found else {
             self.note_failure("", remote);
+            self.counters.tokens_wrong.fetch_add(1, Ordering::Relaxed);
             if self.wrong_tokens.may(clock::now()) {
                 warn!(%remote, "an API token was shown that is not good");
             }

@@ -270,6 +270,7 @@ impl Server {
             http: Arc::clone(&connections),
             hub: Arc::clone(&hub),
             publishers_refused,
+            accounts: Arc::clone(&v1.accounts),
             authority: Arc::clone(&authority),
             broadcasts,
             database: database.clone(),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use control::hooks::{Gate, Webhooks};
-use control::{Authority, Database};
+use control::{Accounts, Authority, Database};
 use hls_packager::{Packager, Recordings};
 use media::{Hub, StreamState};
 use serde_json::json;
@@ -28,6 +28,7 @@ pub(crate) struct Metrics {
     pub(crate) http: Arc<Connections>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) publishers_refused: Arc<AtomicU64>,
+    pub(crate) accounts: Arc<Accounts>,
     pub(crate) authority: Arc<Authority>,
     pub(crate) broadcasts: Arc<Broadcasts>,
     pub(crate) database: Database,
@@ -62,6 +63,7 @@ impl Metrics {
         numbers.add("webhooks", &self.webhooks.stats());
         numbers.add("http", &self.http.stats());
         numbers.add("api", &json!({ "limited": self.api.refused() }));
+        numbers.add("accounts", &self.accounts.stats());
         numbers.add("authority", &self.authority.stats());
         numbers.add("broadcasts", &self.broadcasts.stats());
         numbers.add("database", &json!({ "queries": self.database.queries() }));

@@ -99,6 +99,10 @@ async fn guesses_are_refused_then_limited_and_never_logged() {
     );
     assert_eq!((by_network, by_account, tokens, keys), (10, 50, 10, 20));
     assert_eq!(stage.metric("swiftwater_stream_keys_limited_total").await, 2.0);
+    for (reason, count) in [("wrong", 10.0), ("limited", 1.0)] {
+        let refused = format!("swiftwater_api_tokens_refused_total{{reason=\"{reason}\"}}");
+        assert_eq!(stage.metric(&refused).await, count, "{reason}");
+    }
     for said in ["login refused", "an API token was shown that is not good", "publisher refused"] {
         assert!(!log::lines(&[said]).is_empty(), "operators see: {said}");
     }

@@ -80,6 +80,11 @@ async fn guessing_passwords_is_slow_and_tells_nothing() {
     let refused = accounts.token(&secret("swt_guess"), FAR).await;
     assert!(matches!(refused, Err(Error::TooMany { .. })));
     accounts.log_in("ana", secret(PASSWORD), HOME).await.expect("from elsewhere");
+    for wrong in ["swt_guess", "something else"] {
+        assert!(accounts.token(&secret(wrong), HOME).await.expect("asked").is_none());
+    }
+    let counted = accounts.stats();
+    assert_eq!((counted.tokens_wrong, counted.tokens_limited), (2, 1));
 }
 
 #[tokio::test]

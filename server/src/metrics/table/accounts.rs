@@ -1,6 +1,6 @@
 //! Accounts, keys, grants, the database.
 
-use super::row::{Row, counter, gauge};
+use super::row::{Row, counter, gauge, tokenless};
 
 pub(super) const ROWS: &[Row] = &[
     gauge("authority.channels", "swiftwater_channels", "Channels of the configuration and of accounts."),
@@ -25,6 +25,12 @@ pub(super) const ROWS: &[Row] = &[
         "authority.plays_denied",
         "swiftwater_plays_denied_total",
         "Requests to watch that were refused: no such channel, or no good grant.",
+    ),
+    tokenless("accounts.tokens_wrong", "wrong", "They are none of ours, have expired or were revoked."),
+    tokenless(
+        "accounts.tokens_limited",
+        "limited",
+        "Their network had failed too often; they were not looked at.",
     ),
     counter(
         "broadcasts.busy",

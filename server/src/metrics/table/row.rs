@@ -102,6 +102,15 @@ pub(super) const fn unstored(path: &'static str, reason: &'static str, help: &'s
     }
 }
 
+/// An API token that was refused, by reason.
+pub(super) const fn tokenless(path: &'static str, reason: &'static str, help: &'static str) -> Row {
+    Row {
+        label: Some(("reason", reason)),
+        family: Some("API tokens that were refused, by reason."),
+        ..counter(path, "swiftwater_api_tokens_refused_total", help)
+    }
+}
+
 /// A publisher about whom a hook backend was asked, by what it said.
 pub(super) const fn publisher(path: &'static str, outcome: &'static str, help: &'static str) -> Row {
     Row {
