@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::Authority;
-use control::db::Channel;
+use control::db::{self, Channel};
 use control::hooks::{Event, Webhooks};
 use hls_packager::{Recording, RecordingState, Recordings};
 use media::{ChannelName, StreamId};
@@ -21,6 +21,10 @@ use crate::http::v1::now_ms;
 
 /// How often what could not be told is looked for: the database was away.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Ends in a row that could not be told, after which the others wait for the next look: it is the database that is away,
+/// and each would wait for it.
+const FAILURES_MAX: u32 = 8;
 
 /// Tells of recordings that ended.
 pub(crate) struct Outcomes {
@@ -36,42 +40,79 @@ impl Outcomes {
         let mut changes = self.recordings.subscribe();
         let mut look = tokio::time::interval(LOOK_INTERVAL);
         loop {
-            tokio::select! {
+            let ended = tokio::select! {
                 () = stop.cancelled() => break,
                 change = changes.recv() => match change {
-                    Ok(recording) if recording.untold => self.tell(&[recording]).await,
-                    Ok(_) => {}
-                    Err(RecvError::Lagged(_)) => self.tell(&self.recordings.untold()).await,
+                    Ok(recording) if recording.untold => vec![recording],
+                    Ok(_) => continue,
+                    Err(RecvError::Lagged(_)) => self.recordings.untold(),
                     Err(RecvError::Closed) => break,
                 },
-                _ = look.tick() => self.tell(&self.recordings.untold()).await,
+                _ = look.tick() => self.recordings.untold(),
+            };
+            // An end that is told by half is told again after the next start, and stands in the outbox once.
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = self.tell_each(&ended) => {}
             }
         }
     }
 
-    async fn tell(&self, ended: &[Recording]) {
+    async fn tell_each(&self, ended: &[Recording]) {
+        let mut round = Round::default();
         for recording in ended {
-            let Some(id) = StreamId::parse(&recording.id) else { continue };
-            // Told meanwhile, or removed.
-            if !self.recordings.get(id).is_some_and(|it| it.untold) {
-                continue;
+            let told = self.tell(recording).await;
+            if !round.goes_on(&recording.id, told) {
+                break;
             }
-            let name = ChannelName::parse(&recording.channel).ok();
-            let channel = name.as_ref().and_then(|name| self.authority.channel(name));
-            let channel = channel.filter(|channel| was_of(recording, channel));
-            let event = event(recording, channel.as_deref(), now_ms());
-            if let Err(error) = self.webhooks.announce(&event).await {
-                warn!(recording = %id, %error, "cannot tell yet how a recording ended; it is tried again");
-                return;
-            }
-            let owner = channel.as_ref().and_then(|it| it.owner_id.as_deref());
-            if let (Some(owner), Some(name)) = (owner, &name) {
-                self.gateway.tell_owner(owner, name, event.kind, &event.data);
-            }
-            let recordings = Arc::clone(&self.recordings);
-            // It waits for the disk.
-            let _ = tokio::task::spawn_blocking(move || recordings.told(id)).await;
         }
+        if let Some((recording, error)) = &round.first {
+            let failures = round.failures;
+            warn!(%recording, failures, %error, "cannot tell yet how recordings ended; it is tried again");
+        }
+    }
+
+    async fn tell(&self, recording: &Recording) -> Result<(), db::Error> {
+        let Some(id) = StreamId::parse(&recording.id) else { return Ok(()) };
+        // Told meanwhile, or removed.
+        if !self.recordings.get(id).is_some_and(|it| it.untold) {
+            return Ok(());
+        }
+        let name = ChannelName::parse(&recording.channel).ok();
+        let channel = name.as_ref().and_then(|name| self.authority.channel(name));
+        let channel = channel.filter(|channel| was_of(recording, channel));
+        let event = event(recording, channel.as_deref(), now_ms());
+        self.webhooks.announce(&event).await?;
+        let owner = channel.as_ref().and_then(|it| it.owner_id.as_deref());
+        if let (Some(owner), Some(name)) = (owner, &name) {
+            self.gateway.tell_owner(owner, name, event.kind, &event.data);
+        }
+        let recordings = Arc::clone(&self.recordings);
+        // It waits for the disk.
+        let _ = tokio::task::spawn_blocking(move || recordings.told(id)).await;
+        Ok(())
+    }
+}
+
+/// What came of telling of one after the other.
+#[derive(Default)]
+struct Round {
+    failures: u32,
+    in_a_row: u32,
+    first: Option<(String, db::Error)>,
+}
+
+impl Round {
+    /// Whether the next one is told of: one that cannot be told does not keep those after it.
+    fn goes_on(&mut self, recording: &str, told: Result<(), db::Error>) -> bool {
+        let Err(error) = told else {
+            self.in_a_row = 0;
+            return true;
+        };
+        self.failures += 1;
+        self.in_a_row += 1;
+        self.first.get_or_insert_with(|| (recording.to_owned(), error));
+        self.in_a_row < FAILURES_MAX
     }
 }
 
@@ -177,6 +218,21 @@ mod tests {
             let channel = Channel { owner_id: owner.map(str::to_owned), created_at, ..channel() };
             assert_eq!(was_of(&recorded, &channel), wanted, "{owner:?} {created_at}");
         }
+    }
+
+    #[test]
+    fn one_that_cannot_be_told_does_not_keep_the_others() {
+        let asked = |bad: std::ops::Range<u32>| {
+            let mut round = Round::default();
+            let told = |number| if bad.contains(&number) { Err(db::Error::Unreadable("it")) } else { Ok(()) };
+            let asked = (0..20).take_while(|number| round.goes_on(&number.to_string(), told(*number)));
+            (asked.count(), round.failures, round.first.map(|(first, _)| first))
+        };
+        assert_eq!(asked(3..4), (20, 1, Some("3".to_owned())));
+        assert_eq!(asked(3..10), (20, 7, Some("3".to_owned())));
+        assert_eq!(asked(20..20), (20, 0, None));
+        // A database that is away is not asked for each of them. The last one that was asked is not counted here.
+        assert_eq!(asked(0..20), (7, 8, Some("0".to_owned())));
     }
 
     #[test]
