@@ -248,7 +248,10 @@ impl Backlog {
     /// # Errors
     /// What writing the ledger says. What is not in the ledger after a restart is put again.
     pub(crate) fn done(&mut self, task: &Task, sum: u32) -> io::Result<()> {
-        self.sent.error = None;
+        // Playlists find room in a bucket that is full.
+        if !matches!(task, Task::Lists(_)) || self.jobs.is_empty() {
+            self.sent.error = None;
+        }
         match task {
             Task::Put { name, bytes, .. } => {
                 self.finish(name);

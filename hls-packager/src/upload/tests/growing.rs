@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use axum::http::StatusCode;
 use media::StreamId;
 use tempfile::TempDir;
 
@@ -160,6 +161,32 @@ fn a_recording_that_grows_too_large_slides_in_the_bucket_too() {
         }
         assert!(slid, "{name}: {lists:?}");
     }
+}
+
+#[test]
+fn a_playlist_that_finds_room_does_not_hide_that_a_segment_does_not() {
+    let mut growing = Growing::new(u64::MAX, 9.0);
+    fs::write(growing.folder.path().join(JOURNAL), &growing.journal).expect("written");
+    let (backlog, mut now) = (&mut growing.backlog, growing.now);
+    backlog.grown().expect("readable");
+    let full = Fault::of_answer(StatusCode::INSUFFICIENT_STORAGE, "").expect("it is full");
+    let mut puts = 0;
+    while puts < 8 {
+        let Some(task) = backlog.take(now).expect("readable") else { continue };
+        puts += usize::from(matches!(task, Task::Put { .. }));
+        match puts {
+            8 => backlog.failed(&task, &full),
+            _ => backlog.done(&task, 7).expect("written"),
+        }
+    }
+    now += Duration::from_secs(5);
+    let lists = backlog.take(now).expect("readable").expect("they are due");
+    assert!(matches!(lists, Task::Lists(_)), "{lists:?}");
+    backlog.done(&lists, 0).expect("written");
+    assert_eq!(backlog.sent().error, Some(full.to_string()));
+    growing.now = now;
+    growing.work();
+    assert_eq!(growing.backlog.sent().error, None);
 }
 
 #[test]
