@@ -39,6 +39,11 @@ pub(crate) struct Node {
 impl Node {
     /// Starts one with this data directory, and these settings besides.
     pub(crate) async fn start(data: &Path, settings: &str) -> Self {
+        Self::start_in(data, settings, &[]).await
+    }
+
+    /// The same, with these variables in its environment.
+    pub(crate) async fn start_in(data: &Path, settings: &str, environment: &[(&str, &str)]) -> Self {
         // Whoever asks it by HTTP needs one, also in a run of one test.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let (config, log) = (data.join("config.toml"), data.join("config.log"));
@@ -49,6 +54,7 @@ impl Node {
         fs::write(&config, text).expect("written");
         let mut child = Command::new(std::env::current_exe().expect("this test"))
             .args(["--exact", "node::a_server_to_be_killed", "--nocapture"])
+            .envs(environment.iter().copied())
             .env(CONFIG, &config)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

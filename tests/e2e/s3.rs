@@ -1,4 +1,8 @@
-//! Recordings in a bucket, by a server of S3 that checks signatures: it dies, changes its mind, is slow.
+//! Recordings in a bucket, by a server of S3 that checks signatures: it dies, changes its mind, is slow, is full.
+
+mod full;
+mod role;
+mod trust;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,28 +1,28 @@
 //! An S3 server that checks signatures (s3s-fs), with a bucket on disk: in this process, or in one that can be killed.
 
+mod authority;
+mod door;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use hls_packager::S3Config;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
-use s3s::auth::{S3Auth, SecretKey};
 use s3s::service::S3ServiceBuilder;
-use s3s::{S3Result, s3_error};
 use s3s_fs::FileSystem;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
+pub(crate) use self::door::{Door, Key};
 use crate::process::setting;
 use crate::wait::eventually;
 
@@ -47,41 +47,34 @@ const BEGINS_WITHIN: Duration = Duration::from_secs(60);
 pub struct Bucket {
     folder: TempDir,
     address: SocketAddr,
-    door: Door,
+    pub(crate) door: Door,
+    /// The certificate of who vouches for it, if it speaks TLS.
+    authority: Option<PathBuf>,
     _tasks: JoinSet<()>,
     process: Option<Child>,
-}
-
-/// Who is let in, and how long that takes.
-#[derive(Clone, Default)]
-struct Door {
-    /// The secret that signatures are checked with; without one the key is not known.
-    secret: Arc<Mutex<Option<String>>>,
-    delay_ms: Arc<AtomicU64>,
-}
-
-#[async_trait]
-impl S3Auth for Door {
-    async fn get_secret_key(&self, key: &str) -> S3Result<SecretKey> {
-        tokio::time::sleep(Duration::from_millis(self.delay_ms.load(Ordering::Relaxed))).await;
-        let secret = self.secret.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match secret {
-            Some(secret) if key == KEY => Ok(SecretKey::from(secret)),
-            _ => Err(s3_error!(InvalidAccessKeyId)),
-        }
-    }
 }
 
 impl Bucket {
     /// A server in this process.
     pub async fn start() -> Self {
+        Self::start_behind(None, new_folder()).await
+    }
+
+    /// The same behind TLS, by an authority that nobody knows.
+    pub async fn start_tls() -> Self {
         let folder = new_folder();
+        let file = folder.path().join("authority.pem");
+        Self::start_behind(Some(file), folder).await
+    }
+
+    async fn start_behind(authority: Option<PathBuf>, folder: TempDir) -> Self {
+        let tls = authority.as_deref().map(authority::certify);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let door = Door::default();
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve(listener, folder.path().to_owned(), door.clone()));
-        let bucket = Self { folder, address, door, _tasks: tasks, process: None };
+        tasks.spawn(serve(listener, folder.path().to_owned(), door.clone(), tls));
+        let bucket = Self { folder, address, door, authority, _tasks: tasks, process: None };
         bucket.open(true);
         bucket
     }
@@ -91,7 +84,7 @@ impl Bucket {
         let folder = new_folder();
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let (door, tasks) = (Door::default(), JoinSet::new());
-        let mut bucket = Self { folder, address, door, _tasks: tasks, process: None };
+        let mut bucket = Self { folder, address, door, authority: None, _tasks: tasks, process: None };
         bucket.begin(test).await;
         bucket
     }
@@ -107,8 +100,8 @@ impl Bucket {
         fs::write(folder.join("new"), address).expect("written");
         fs::rename(folder.join("new"), folder.join(TOLD)).expect("renamed");
         let door = Door::default();
-        *door.secret.lock().unwrap_or_else(PoisonError::into_inner) = Some(SECRET.to_owned());
-        serve(listener, folder, door).await;
+        door.keys().push_back(key(SECRET));
+        serve(listener, folder, door, None).await;
     }
 
     /// Ends the process without a goodbye.
@@ -141,34 +134,51 @@ impl Bucket {
 
     /// Whether the key is known, from now on.
     pub fn open(&self, open: bool) {
-        self.set_secret(open.then_some(SECRET));
+        self.set_key(open.then(|| key(SECRET)));
     }
 
     /// The secret is another one than the node has, from now on.
     pub fn change_secret(&self) {
-        self.set_secret(Some("another secret"));
+        self.set_key(Some(key("another secret")));
     }
 
-    fn set_secret(&self, secret: Option<&str>) {
-        *self.door.secret.lock().unwrap_or_else(PoisonError::into_inner) = secret.map(str::to_owned);
+    fn set_key(&self, key: Option<Key>) {
+        *self.door.keys() = key.into_iter().collect();
     }
 
     /// Every request takes so long, from now on.
     pub fn delay(&self, delay: Duration) {
-        self.door.delay_ms.store(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.door.delay(delay);
+    }
+
+    /// It is almost full from now on: what has more bytes finds no room.
+    pub fn fill(&self, fits: u64) {
+        self.door.limit(fits);
+    }
+
+    /// Everything finds room again.
+    pub fn make_room(&self) {
+        self.door.limit(0);
     }
 
     /// Settings of a node that uses it.
     pub fn config(&self) -> S3Config {
         S3Config {
             bucket: Some(NAME.to_owned()),
-            endpoint: Some(format!("http://{}", self.address)),
+            endpoint: Some(self.endpoint()),
             prefix: "live/recordings".to_owned(),
             access_key_id: Some(KEY.to_owned()),
             secret_access_key: Some(SECRET.to_owned().into()),
-            allow_http: true,
+            allow_http: self.authority.is_none(),
+            ca_file: self.authority.clone(),
             ..S3Config::default()
         }
+    }
+
+    /// Its URL, without its name.
+    pub fn endpoint(&self) -> String {
+        let scheme = if self.authority.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// Where the objects of a recording lie, as files.
@@ -200,17 +210,31 @@ fn new_folder() -> TempDir {
     folder
 }
 
-async fn serve(listener: TcpListener, folder: PathBuf, door: Door) {
+/// The key of the tests, by this secret.
+fn key(secret: &str) -> Key {
+    Key { id: KEY.to_owned(), secret: secret.to_owned(), session: None }
+}
+
+async fn serve(listener: TcpListener, folder: PathBuf, door: Door, tls: Option<TlsAcceptor>) {
     let mut builder = S3ServiceBuilder::new(FileSystem::new(folder).expect("a folder"));
-    builder.set_auth(door);
+    builder.set_auth(door.clone());
+    builder.set_access(door);
     let service = builder.build();
     let mut connections = JoinSet::new();
     loop {
         let Ok((socket, _)) = listener.accept().await else { continue };
         while connections.try_join_next().is_some() {}
-        let service = service.clone();
+        let (service, tls) = (service.clone(), tls.clone());
         connections.spawn(async move {
-            let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), service).await;
+            let connection = Builder::new(TokioExecutor::new());
+            let _ = match tls {
+                None => connection.serve_connection(TokioIo::new(socket), service).await,
+                Some(tls) => {
+                    // Who does not trust it goes.
+                    let Ok(socket) = tls.accept(socket).await else { return };
+                    connection.serve_connection(TokioIo::new(socket), service).await
+                }
+            };
         });
     }
 }
