@@ -469,7 +469,7 @@ fn recordings(config: &Config) -> Result<Option<Arc<Recordings>>, StartError> {
         return Ok(None);
     }
     let folder = settings.dir.clone().unwrap_or_else(|| config.data.dir.join("recordings"));
-    let bucket = Bucket::open(&config.hls.s3)
+    let bucket = Bucket::open(&config.hls.s3, &crate::config::variable)
         .map_err(|why| crate::config::Error::Invalid { section: "hls", why: why.to_string() })?;
     Recordings::open(settings.clone(), &folder, bucket)
         .map(Some)

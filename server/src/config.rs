@@ -290,6 +290,12 @@ impl Config {
     }
 }
 
+/// A variable of the environment that is not ours: those by which AWS tools find credentials.
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

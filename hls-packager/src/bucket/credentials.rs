@@ -28,9 +28,6 @@ const FORGET_INTERVAL: Duration = Duration::from_secs(5);
 /// Where machines of EC2 tell of themselves.
 const METADATA: &str = "http://169.254.169.254";
 
-/// A variable of the environment.
-pub(super) type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
-
 /// Where credentials come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Source {
@@ -64,7 +61,7 @@ impl Source {
     /// # Errors
     /// [`Error::Invalid`] if only a half of something is there, or nothing, and what to do.
     pub(super) fn of_environment(
-        variable: Variable<'_>,
+        variable: &dyn Fn(&str) -> Option<String>,
     ) -> Result<(Self, Vec<(AmazonS3ConfigKey, String)>), Error> {
         use AmazonS3ConfigKey as Key;
         let get = |name| variable(name).filter(|value| !value.is_empty());

@@ -29,7 +29,7 @@ use tracing::info;
 
 use crate::Error;
 pub use config::{KeepLocal, S3Config};
-use credentials::{Role, Source, Variable};
+use credentials::{Role, Source};
 pub(crate) use fault::{Fault, Reason};
 
 /// Objects up to this many bytes are put with one request; larger ones in parts of it. S3 wants parts of 5 MiB or
@@ -77,16 +77,12 @@ pub(crate) struct Found {
 }
 
 impl Bucket {
-    /// The bucket of the configuration, if there is one. Nothing is sent yet.
+    /// The bucket of the configuration, if there is one. Nothing is sent yet. Credentials that are not in the configuration
+    /// are looked for in an environment of these variables.
     ///
     /// # Errors
     /// [`Error::Invalid`] with the setting, if a file cannot be read or a setting cannot be used.
-    pub fn open(config: &S3Config) -> Result<Option<Self>, Error> {
-        Self::open_in(config, &|name| std::env::var(name).ok())
-    }
-
-    /// The same in an environment of these variables.
-    fn open_in(config: &S3Config, variable: Variable<'_>) -> Result<Option<Self>, Error> {
+    pub fn open(config: &S3Config, variable: &dyn Fn(&str) -> Option<String>) -> Result<Option<Self>, Error> {
         let Some(name) = &config.bucket else { return Ok(None) };
         config.validate()?;
         let invalid =

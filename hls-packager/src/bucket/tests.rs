@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use super::*;
 
@@ -37,13 +37,7 @@ struct House {
 struct Server {
     house: Arc<Mutex<House>>,
     url: String,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    _tasks: JoinSet<()>,
 }
 
 impl Server {
@@ -52,8 +46,9 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         let router = Router::new().fallback(answer).with_state(Arc::clone(&house));
-        let task = tokio::spawn(async move { axum::serve(listener, router).await.expect("served") });
-        Self { house, url, task }
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move { axum::serve(listener, router).await.expect("served") });
+        Self { house, url, _tasks: tasks }
     }
 
     fn house(&self) -> MutexGuard<'_, House> {
@@ -69,7 +64,7 @@ impl Server {
             allow_http: true,
             ..S3Config::default()
         };
-        let bucket = Bucket::open_in(&config, &|name| environment.get(name).map(|&it| it.to_owned()))?;
+        let bucket = Bucket::open(&config, &|name| environment.get(name).map(|&it| it.to_owned()))?;
         Ok(bucket.expect("there is one"))
     }
 }
@@ -102,12 +97,7 @@ async fn answer(State(house): State<Arc<Mutex<House>>>, request: Request) -> Res
         (_, "/pod") if bearer != TOKEN => refused(),
         (_, "/pod") => json.into_response(),
         // A web identity.
-        (Method::POST, "/sts")
-            if !query.contains("the%20token%20of%20this%20pod")
-                && !query.contains("the+token+of+this+pod") =>
-        {
-            refused()
-        }
+        (Method::POST, "/sts") if !query.contains(&TOKEN.replace(' ', "+")) => refused(),
         (Method::POST, "/sts") => format!(
             "<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials>\
              <AccessKeyId>KEY{key}</AccessKeyId><SecretAccessKey>s3cret</SecretAccessKey>\
