@@ -8,6 +8,7 @@ mod last_broadcast;
 mod lips;
 mod players;
 mod publish;
+mod rebound;
 mod recording;
 mod relayed;
 mod rewind;

@@ -42,6 +42,9 @@ pub struct Terms {
     /// From the first datagram toward the server on, its sender reports are lost for so long: those of an encoder that
     /// reports late.
     pub reports_lost_for: Duration,
+    /// Another number than before: the address translation has forgotten everybody. The server sees each viewer come from
+    /// another port, and what it sends to the one before is lost.
+    pub mapping: u32,
 }
 
 impl Default for Terms {
@@ -53,6 +56,7 @@ impl Default for Terms {
             round_trip: Duration::ZERO,
             loss_per_mille: 0,
             reports_lost_for: Duration::ZERO,
+            mapping: 0,
         }
     }
 }
@@ -127,6 +131,7 @@ struct Line {
     report: watch::Sender<Carried>,
     /// The server's side: one socket per socket of a viewer.
     backs: HashMap<SocketAddr, Arc<UdpSocket>>,
+    mapping: u32,
     readers: JoinSet<()>,
     arrived: mpsc::Receiver<Parcel>,
     arrivals: mpsc::Sender<Parcel>,
@@ -151,9 +156,11 @@ impl Line {
         report: watch::Sender<Carried>,
     ) -> Self {
         let (arrivals, arrived) = mpsc::channel(HAND_OVER_MAX);
+        let mapping = terms.borrow().mapping;
         Self {
             front,
             server,
+            mapping,
             terms,
             report,
             backs: HashMap::new(),
@@ -189,7 +196,16 @@ impl Line {
                 }
                 Some(parcel) = self.arrived.recv() => self.take_down(parcel),
                 () = sleep => {}
-                changed = self.terms.changed() => if changed.is_err() { return },
+                changed = self.terms.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let mapping = self.terms.borrow().mapping;
+                    if std::mem::replace(&mut self.mapping, mapping) != mapping {
+                        self.readers.abort_all();
+                        self.backs.clear();
+                    }
+                }
             }
         }
     }
