@@ -174,6 +174,18 @@ fn a_forged_nomination_costs_who_is_there_no_more_than_its_sender() {
 }
 
 #[test]
+fn a_single_forged_check_brings_less_than_twice_its_size() {
+    let mut table = Table::secured();
+    // More addresses than are remembered, each named once.
+    for port in 2..200 {
+        table.check("one", port, true);
+        let (came, went) = (table.came[usize::from(port)], table.went[usize::from(port)]);
+        assert!(went < 2 * came, "{went} bytes for {came}");
+    }
+    assert_eq!((table.challenges.len(), table.port()), (198, Some(1)));
+}
+
+#[test]
 fn a_challenge_is_never_more_than_what_came_before_it() {
     let mut table = Table::secured();
     // The shortest check that there is: no PRIORITY, no role.
