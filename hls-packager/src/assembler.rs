@@ -12,6 +12,7 @@ use media::{CodecConfig, Frame, Kind, MediaTime, Timescale};
 use crate::fmp4::Sample;
 use crate::probe::Targets;
 use crate::segmenter::{Cut, PartRule};
+use crate::silence;
 
 /// Boundaries announced and not yet passed: a Rendition that is silent is caught up after one
 /// TARGETDURATION, so there are one or two. At the limit it is caught up at once.
@@ -52,6 +53,8 @@ pub(crate) struct Assembler {
     expected: u64,
     /// Frames that fit nowhere: before the segment's start, of another publication or configuration.
     pub(crate) dropped: u64,
+    /// Frames without sound that were put into holes.
+    pub(crate) silent: u64,
 }
 
 #[derive(Debug)]
@@ -83,6 +86,7 @@ impl Assembler {
             filled: 0,
             expected: 0,
             dropped: 0,
+            silent: 0,
         }
     }
 
@@ -116,9 +120,19 @@ impl Assembler {
     }
 
     /// Takes the next frame in decoding order; `at` is its place on the presentation clock. False if it fits
-    /// nowhere.
+    /// nowhere. Holes in sound are filled.
     pub(crate) fn push(&mut self, frame: Frame, at: MediaTime, out: &mut Vec<Piece>) -> bool {
         let frame = self.rescaled(frame);
+        if let Some(last) = self.held.as_ref().filter(|_| self.kind == Kind::Audio) {
+            for silent in silence::between(last, &frame) {
+                let at = silent.pts;
+                self.silent += u64::from(self.push_next(silent, at, out));
+            }
+        }
+        self.push_next(frame, at, out)
+    }
+
+    fn push_next(&mut self, frame: Frame, at: MediaTime, out: &mut Vec<Piece>) -> bool {
         let passed = self.cuts.iter().take_while(|cut| self.passes(cut, &frame, at)).count();
         let broken = self.cuts.iter().take(passed).any(|cut| cut.discontinuity);
         self.finish_held((!broken).then_some(&frame), out);

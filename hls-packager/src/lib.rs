@@ -43,6 +43,7 @@ mod rewind;
 mod routes;
 mod segmenter;
 mod session;
+mod silence;
 mod stats;
 mod storage;
 #[cfg(test)]

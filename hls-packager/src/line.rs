@@ -63,6 +63,11 @@ impl Line {
         self.assembler.dropped
     }
 
+    /// Frames without sound that were put into holes.
+    pub(crate) fn silent(&self) -> u64 {
+        self.assembler.silent
+    }
+
     /// Tells where the next segment begins.
     pub(crate) fn announce(&mut self, cut: Cut, now: Instant) {
         self.unfit &= !cut.discontinuity;

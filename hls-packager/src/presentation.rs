@@ -239,6 +239,11 @@ impl Presentation {
         self.dropped + self.lines().map(Line::dropped).sum::<u64>()
     }
 
+    /// Frames without sound that were put into holes.
+    pub(crate) fn silent(&self) -> u64 {
+        self.audio.as_ref().map_or(0, Line::silent)
+    }
+
     /// Decides about a playlist request; `None` if there is no such Rendition (yet).
     pub(crate) fn decide(&self, name: Name, directives: &Directives) -> Option<Verdict> {
         self.rendition(name).filter(|rendition| rendition.version() > 0).map(|found| found.decide(directives))

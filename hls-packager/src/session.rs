@@ -168,6 +168,7 @@ impl Session {
         let mut stats = Stats {
             streams: 1,
             frames_dropped_total: presentation.dropped(),
+            silent_frames_total: presentation.silent(),
             dependent_segments_total: presentation.dependent_segments(),
             readers_lagged_total: self.lagged.load(Ordering::Relaxed),
             ..Stats::default()

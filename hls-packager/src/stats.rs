@@ -25,6 +25,8 @@ pub struct Stats {
     pub discontinuities_total: u64,
     /// Frames that fell outside of every segment.
     pub frames_dropped_total: u64,
+    /// Frames without sound that were put into holes of the source's sound.
+    pub silent_frames_total: u64,
     /// How often the packager was too slow for a Track's ring and skipped to a keyframe.
     pub readers_lagged_total: u64,
     /// Segments removed early because a Rendition reached its byte limit.
@@ -61,6 +63,7 @@ impl Stats {
         self.dependent_segments_total += other.dependent_segments_total;
         self.discontinuities_total += other.discontinuities_total;
         self.frames_dropped_total += other.frames_dropped_total;
+        self.silent_frames_total += other.silent_frames_total;
         self.readers_lagged_total += other.readers_lagged_total;
         self.window_shrunk_total += other.window_shrunk_total;
         self.rewind_cut_total += other.rewind_cut_total;

@@ -77,6 +77,16 @@ impl Config {
         Ok(Self { asc: Bytes::copy_from_slice(&asc), object_type: LOW_COMPLEXITY, sample_rate, channels })
     }
 
+    /// A frame without sound (one raw data block): [`SAMPLES_PER_FRAME`] samples. `None` where none is known: only for
+    /// AAC-LC of one or two channels. All spectral bands are left out, so it is the same at every sample rate.
+    pub fn silence(&self) -> Option<&'static [u8]> {
+        match (self.object_type, self.channels) {
+            (LOW_COMPLEXITY, 1) => Some(&[0x00, 0xc8, 0x00, 0x80, 0x23, 0x80]),
+            (LOW_COMPLEXITY, 2) => Some(&[0x21, 0x00, 0x49, 0x90, 0x02, 0x19, 0x00, 0x23, 0x80]),
+            _ => None,
+        }
+    }
+
     /// `mp4a.40.2` and so on.
     pub fn rfc6381(&self) -> String {
         format!("mp4a.40.{}", self.object_type)
@@ -195,6 +205,14 @@ mod tests {
             assert_eq!(Config::parse(&config.asc), Ok(config));
         }
         assert!(Config::low_complexity(44_000, 2).is_err() && Config::low_complexity(48_000, 7).is_err());
+    }
+
+    #[test]
+    fn silence_is_known_of_what_encoders_of_streamers_make() {
+        for (rate, channels, known) in [(48_000, 2, true), (44_100, 1, true), (48_000, 6, false)] {
+            let config = Config::low_complexity(rate, channels).expect("has an index");
+            assert_eq!(config.silence().is_some(), known, "{rate} {channels}");
+        }
     }
 
     #[test]

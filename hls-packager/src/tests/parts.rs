@@ -114,6 +114,40 @@ fn parts_of_sound_are_as_even_as_frames_allow() {
     }
 }
 
+/// A clip that is played in a loop has less sound than picture: Chromium plays what comes after such a hole too early.
+#[test]
+fn holes_in_sound_are_filled_with_silence() {
+    for (hz, millisecond_stamps) in [(48_000, false), (44_100, true)] {
+        let source = Source { millisecond_stamps, audio_hz: Some(hz), ..Source::default() };
+        let mut sim = Sim::new(expected(&source));
+        let mut heard = 0..;
+        let frames = source.frames(sim.origin).into_iter().filter(|(kind, _)| {
+            let number = if *kind == Kind::Audio { heard.next().unwrap_or(0) } else { 0 };
+            // One, two and six in a row; and one where a segment ends.
+            ![300, 500, 501, 700, 701, 702, 703, 704, 705, 938].contains(&number)
+        });
+        sim.feed_frames(frames.collect());
+        sim.finish();
+        super::judge::judge("holes in sound", &sim);
+        assert_eq!((sim.presentation.silent(), sim.presentation.dropped()), (10, 0), "{hz}");
+        let parts = sim.parts.iter().filter(|(name, ..)| *name == Name::Audio);
+        for (_, file, slices) in parts {
+            let moof = Moof::decode(&mut &slices.to_bytes()[..]).expect("a moof");
+            for sample in &moof.traf[0].trun[0].samples {
+                let ticks = sample.duration.expect("explicit");
+                assert!((900..1150).contains(&ticks), "{hz}: {file}: {ticks}");
+            }
+        }
+    }
+    // What lies between two publications is no hole.
+    let source = Source { seconds: 8.0, ..Source::default() };
+    let mut sim = Sim::new(expected(&source));
+    sim.feed(&source);
+    sim.feed(&Source { from: 8.5, epoch: 1, ..source });
+    sim.finish();
+    assert_eq!(sim.presentation.silent(), 0);
+}
+
 #[test]
 fn hls_l08_a_frame_that_lasts_long_fills_the_part_that_it_is_in() {
     // Of each 97 pictures some are missing, all at once: a busy encoder, a line that loses.

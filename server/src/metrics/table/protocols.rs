@@ -27,6 +27,11 @@ pub(super) const ROWS: &[Row] = &[
         "Frames outside of every segment.",
     ),
     counter(
+        "hls.silent_frames_total",
+        "swiftwater_hls_silent_frames_total",
+        "Frames without sound put into holes of the source's sound.",
+    ),
+    counter(
         "hls.readers_lagged_total",
         "swiftwater_hls_readers_lagged_total",
         "Times that the packager read the bus too slowly and skipped to a keyframe.",
