@@ -57,16 +57,20 @@ impl Server {
 
     /// A bucket there, by what this environment leads to.
     fn bucket(&self, environment: &[(&str, &str)]) -> Result<Bucket, Error> {
-        let environment: BTreeMap<&str, &str> = environment.iter().copied().collect();
-        let config = S3Config {
-            bucket: Some("recordings".to_owned()),
-            endpoint: Some(self.url.clone()),
-            allow_http: true,
-            ..S3Config::default()
-        };
-        let bucket = Bucket::open(&config, &|name| environment.get(name).map(|&it| it.to_owned()))?;
-        Ok(bucket.expect("there is one"))
+        bucket_at(&self.url, environment)
     }
+}
+
+fn bucket_at(url: &str, environment: &[(&str, &str)]) -> Result<Bucket, Error> {
+    let environment: BTreeMap<&str, &str> = environment.iter().copied().collect();
+    let config = S3Config {
+        bucket: Some("recordings".to_owned()),
+        endpoint: Some(url.to_owned()),
+        allow_http: true,
+        ..S3Config::default()
+    };
+    let bucket = Bucket::open(&config, &|name| environment.get(name).map(|&it| it.to_owned()))?;
+    Ok(bucket.expect("there is one"))
 }
 
 async fn answer(State(house): State<Arc<Mutex<House>>>, request: Request) -> Response {
@@ -145,6 +149,25 @@ async fn a_bucket_that_is_full_is_asked_once_and_one_that_is_not_well_again() {
         let before = server.house().puts;
         let fault = put(&bucket).await.expect_err("refused");
         assert_eq!((fault.reason, server.house().puts - before), (reason, tries), "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_says_before_it_has_read_all_is_heard() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    // It does not read what it refuses, and hangs up.
+    let router = Router::new().fallback(async || (StatusCode::INSUFFICIENT_STORAGE, "no room"));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { axum::serve(listener, router).await.expect("served") });
+    let bucket = bucket_at(&url, &[("AWS_ACCESS_KEY_ID", "KEY0"), ("AWS_SECRET_ACCESS_KEY", "s3cret")]);
+    let bucket = bucket.expect("opened");
+    let headers = Headers { content_type: "video/mp4", cache: "no-store", disposition: None };
+    for len in [1, 100 << 10, PART_BYTES as usize] {
+        for _ in 0..10 {
+            let fault = bucket.put("video/s0.m4s", vec![7; len].into(), &headers).await.expect_err("refused");
+            assert_eq!(fault.reason, Reason::Full, "{len} bytes: {fault}");
+        }
     }
 }
 

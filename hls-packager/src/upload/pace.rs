@@ -17,6 +17,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 pub(crate) struct Pace {
     failures: u32,
     not_before: Option<Instant>,
+    /// The last failure was that there is no room.
+    full: bool,
 }
 
 impl Pace {
@@ -34,13 +36,20 @@ impl Pace {
         self.not_before.is_some()
     }
 
+    /// The last failure was that there is no room.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full
+    }
+
     /// When there may be more than now.
     pub(crate) fn wakes(&self, now: Instant) -> Option<Instant> {
         self.not_before.filter(|at| now < *at)
     }
 
-    /// An upload failed. `jitter` is anything from 0 to 1: nodes that failed together do not come back together.
-    pub(crate) fn failed(&mut self, now: Instant, jitter: f64) {
+    /// An upload failed, `full`: because there is no room. `jitter` is anything from 0 to 1: nodes that failed together do
+    /// not come back together.
+    pub(crate) fn failed(&mut self, now: Instant, full: bool, jitter: f64) {
+        self.full = full;
         // Those that ran beside the first one say nothing new.
         if self.wakes(now).is_some() {
             return;
@@ -50,9 +59,14 @@ impl Pace {
         self.not_before = Some(now + pause.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0));
     }
 
-    /// An upload succeeded.
-    pub(crate) fn succeeded(&mut self) {
+    /// Something was done, `took_room`: by which the bucket has grown. A playlist that is replaced and an object that is
+    /// removed do not tell that a bucket which was full has room. Says whether all is well.
+    pub(crate) fn succeeded(&mut self, took_room: bool) -> bool {
+        if self.full && !took_room {
+            return false;
+        }
         *self = Self::default();
+        true
     }
 }
 
@@ -67,9 +81,9 @@ mod tests {
         assert_eq!((pace.allowed(now), pace.is_failing()), (UPLOADS_MAX, false));
         let mut pauses = Vec::new();
         for _ in 0..8 {
-            pace.failed(now, 1.0);
+            pace.failed(now, false, 1.0);
             // The others that were under way.
-            pace.failed(now, 1.0);
+            pace.failed(now, false, 1.0);
             assert_eq!(pace.allowed(now), 0);
             let at = pace.wakes(now).expect("a pause");
             pauses.push((at - now).as_secs());
@@ -77,11 +91,33 @@ mod tests {
             assert_eq!((pace.allowed(now), pace.wakes(now)), (1, None), "one looks whether it is over");
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
-        pace.failed(now, 0.0);
+        pace.failed(now, false, 0.0);
         assert_eq!(pace.wakes(now), Some(now + PAUSE_MAX / 2));
-        pace.succeeded();
+        assert!(pace.succeeded(false));
         assert_eq!(pace.allowed(now), UPLOADS_MAX);
-        pace.failed(now, 1.0);
+        pace.failed(now, false, 1.0);
         assert_eq!(pace.wakes(now), Some(now + PAUSE_MIN));
+    }
+
+    #[test]
+    fn what_takes_no_room_does_not_end_the_pauses_of_a_full_bucket() {
+        let mut now = tokio::time::Instant::now().into_std();
+        let mut pace = Pace::default();
+        let mut pauses = Vec::new();
+        for _ in 0..7 {
+            pace.failed(now, true, 1.0);
+            let at = pace.wakes(now).expect("a pause");
+            pauses.push((at - now).as_secs());
+            now = at;
+            // A playlist is put, something is removed.
+            assert!(!pace.succeeded(false) && pace.is_failing() && pace.is_full());
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60]);
+        assert!(pace.succeeded(true) && !pace.is_full());
+        assert_eq!(pace.allowed(now), UPLOADS_MAX);
+        // Something else than room was missing last.
+        pace.failed(now, true, 1.0);
+        pace.failed(now, false, 1.0);
+        assert!(pace.succeeded(false) && !pace.is_failing());
     }
 }

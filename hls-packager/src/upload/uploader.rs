@@ -33,7 +33,6 @@ pub(crate) async fn run(recordings: &Arc<Recordings>, stop: CancellationToken) {
         removing: None,
         pace: Pace::default(),
         tasks: JoinSet::new(),
-        full: false,
         complaints: Complaints::default(),
     };
     // Before there is anything to put, so that who starts the server sees it.
@@ -80,8 +79,6 @@ struct Uploader<'a> {
     removing: Option<StreamId>,
     pace: Pace,
     tasks: JoinSet<Done>,
-    /// The last fault was that there is no room.
-    full: bool,
     complaints: Complaints,
 }
 
@@ -244,7 +241,7 @@ impl Uploader<'_> {
         let Done { id, what, result } = done;
         let counters = &self.offsite.counters;
         match &result {
-            Ok(_) => self.done(&what),
+            Ok(_) => self.succeeded(&what),
             // The bucket is not to blame: the others need not wait.
             Err(fault) if fault.reason == Reason::Disk => self.tell(fault),
             Err(fault) => self.failed(fault),
@@ -315,8 +312,7 @@ impl Uploader<'_> {
 
     fn failed(&mut self, fault: &Fault) {
         self.tell(fault);
-        self.full = fault.reason == Reason::Full;
-        self.pace.failed(Instant::now().into_std(), rand::random());
+        self.pace.failed(Instant::now().into_std(), fault.reason == Reason::Full, rand::random());
     }
 
     fn tell(&mut self, fault: &Fault) {
@@ -326,19 +322,12 @@ impl Uploader<'_> {
         }
     }
 
-    /// Something was done. That a bucket which was full has room is not told by what needs none.
-    fn done(&mut self, what: &What) {
-        if !self.full || matches!(what, What::Task(Task::Put { .. })) {
-            self.succeeded();
-        }
-    }
-
-    fn succeeded(&mut self) {
-        if self.pace.is_failing() && self.complaints.are_over() {
+    fn succeeded(&mut self, what: &What) {
+        let failing = self.pace.is_failing();
+        let well = self.pace.succeeded(matches!(what, What::Task(Task::Put { .. })));
+        if failing && well && self.complaints.are_over() {
             info!("recordings are uploaded again");
         }
-        self.full = false;
-        self.pace.succeeded();
     }
 
     /// When something may begin though nothing is heard until then.
@@ -355,10 +344,9 @@ impl Uploader<'_> {
         let sizes = self.backlogs.values().map(Backlog::size);
         let (objects, bytes) = sizes.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
         let recordings = self.backlogs.len() + self.waiting.len() + self.removals.len();
-        if self.full && objects == 0 && self.waiting.is_empty() && self.tasks.is_empty() {
+        if self.pace.is_full() && objects == 0 && self.waiting.is_empty() && self.tasks.is_empty() {
             // What found no room was removed, and nothing else waits: nobody would look again.
-            self.full = false;
-            self.pace.succeeded();
+            self.pace = Pace::default();
             self.complaints.are_over();
         }
         for (gauge, value) in [
