@@ -185,7 +185,7 @@ impl PartRule {
     /// still on its way, and leaves a hole; a last part that comes soon after it makes that likely.
     pub(crate) fn is_even(&self, filled: u64, part: u64, elapsed: u64) -> bool {
         // The last one takes what is left: a frame that is stamped a bit late would make one more.
-        let inner = (part + 1) % self.parts != 0;
+        let inner = !(part + 1).is_multiple_of(self.parts);
         let due = elapsed.saturating_mul(self.parts) >= (part + 1).saturating_mul(self.segment);
         inner && due && self.may_end(filled)
     }
