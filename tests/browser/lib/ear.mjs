@@ -4,6 +4,8 @@
 function ear() {
   /** Two render quanta: five periods of the beep. */
   const WINDOW = 256;
+  /** Between two beeps, in seconds: one that fades is heard twice. */
+  const APART = 0.3;
   /** Of the quanta of this many seconds the one that was rendered earliest says how the two clocks lie. */
   const CLOCK_SECONDS = 1;
 
@@ -12,6 +14,7 @@ function ear() {
       super();
       this.window = new Float32Array(WINDOW);
       this.beeping = false;
+      this.heard = -APART;
       this.lags = [Infinity, Infinity];
       this.turned = 0;
     }
@@ -39,7 +42,10 @@ function ear() {
       this.window.set(input[0], WINDOW - 128);
       const beeping = this.hearsBeep();
       // It is in the newer half of the window as soon as it is in the window.
-      if (beeping && !this.beeping) this.port.postMessage(1000 * currentTime + Math.min(...this.lags));
+      if (beeping && !this.beeping && currentTime - this.heard > APART) {
+        this.heard = currentTime;
+        this.port.postMessage(1000 * currentTime + Math.min(...this.lags));
+      }
       this.beeping = beeping;
       return true;
     }

@@ -59,7 +59,7 @@ async function begin(player, url, settings) {
   const until = performance.now() + 30_000;
   while (performance.now() < until) {
     const at = element();
-    if (at.videoWidth > 0 && !at.paused && at.currentTime > 0) {
+    if (at.videoWidth > 0 && !at.paused && at.currentTime > 0 && at.buffered.length > 0) {
       window.firstHad = at.buffered.start(0);
       return performance.now();
     }
