@@ -50,7 +50,7 @@ const WAVES: [(Colour, f32, f32, f32, f32); 3] = [
 /// Pixels of a streak of light on the water.
 const GLINT_LENGTH: usize = 14;
 
-/// Where the white square flashes: left, top and side, in pixels. Measured by the A/V tests.
+/// Where the white square flashes: left, top and side, in pixels. Tests look there for the beep's picture.
 pub fn flash_square(width: usize, height: usize) -> (usize, usize, usize) {
     (width * 39 / 64, height * 12 / 45, height * 5 / 45)
 }
