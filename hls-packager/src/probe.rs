@@ -9,6 +9,7 @@ use media::{Frame, Kind};
 
 use crate::Config;
 use crate::name::Name;
+use crate::segmenter::GOP_GRACE;
 
 /// Frames kept while measuring: 4 s of 120 fps video with its audio, twice; or of six Layers of 60 fps. At the limit measuring ends.
 const FRAMES_MAX: usize = 2048;
@@ -18,9 +19,6 @@ const BYTES_MAX: usize = 32 << 20;
 
 /// A keyframe that comes this much late still closes its segment: EXTINF is rounded (section 4.4.4.1).
 const LATE: Duration = Duration::from_millis(250);
-
-/// A GOP that is longer by this than the segment that is wanted still makes one.
-const GRACE: Duration = Duration::from_millis(50);
 
 /// Room in a part for stamps in whole milliseconds.
 const STAMPS: f64 = 1.02;
@@ -85,7 +83,7 @@ impl Even {
     /// As many parts as a segment needs that is made of whole GOPs and is as long as is `wanted`, or a GOP.
     fn of(part_target: Duration, gop: Duration, wanted: Duration) -> Self {
         let gop = gop.max(Duration::from_millis(1));
-        let gops = ((wanted + GRACE).as_micros() / gop.as_micros()).max(1);
+        let gops = ((wanted + GOP_GRACE).as_micros() / gop.as_micros()).max(1);
         let segment = gop * u32::try_from(gops).unwrap_or(1);
         // Without what is added to the target for stamps that are rounded; a hundredth of a part is none.
         let parts = (segment.as_secs_f64() / part_target.as_secs_f64() * STAMPS - 0.01).ceil();

@@ -13,8 +13,9 @@ use crate::probe::Targets;
 /// to an integer before it is compared (section 4.4.4.1), and Apple allows 0.5 s (rule 7.7).
 const OVERTIME_MICROS: i64 = 450_000;
 
-/// A keyframe closes the segment if the next one, one GOP later, would be more than this too late.
-const LATE_MICROS: i64 = 50_000;
+/// A keyframe closes the segment if the next one, one GOP later, would be more than this too late; so a GOP that is
+/// longer by this than the segment that is wanted still makes one.
+pub(crate) const GOP_GRACE: Duration = Duration::from_millis(50);
 
 /// Where the first segment is cut at the latest: nobody can start before it is complete.
 const FIRST_MICROS: i64 = 4_000_000;
@@ -134,7 +135,7 @@ impl Segmenter {
         let elapsed = at - start;
         if mark.keyframe {
             let gop = at - self.last_keyframe;
-            return elapsed + gop > self.wanted_micros + LATE_MICROS;
+            return elapsed + gop > self.wanted_micros + GOP_GRACE.as_micros() as i64;
         }
         elapsed + self.step > self.longest()
     }

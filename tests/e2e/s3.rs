@@ -166,27 +166,11 @@ async fn a_slow_bucket_slows_nobody_and_the_recording_plays_from_there() {
     .await;
     let publisher = source::pattern(&stage.rtmp_url(), source::PLAIN);
     let id = stage.live(&[Kind::Video, Kind::Audio]).await.id().to_string();
-    // Meanwhile somebody watches by WebRTC, and somebody waits for part after part.
-    let viewer = Viewer::join(&stage.url(&format!("/whep/{CHANNEL}"))).await;
-    let (mut parts, mut longest) = (0_u32, Duration::ZERO);
-    let segments = eventually("twenty segments", SOON, async || {
-        (stage.metric("swiftwater_recording_segments_total").await >= 20.0).then_some(())
-    });
-    tokio::select! {
-        () = segments => {}
-        () = wait_for_parts(stage.url(&format!("/hls/{CHANNEL}/{id}/video/index.m3u8")), |waited| {
-            parts += 1;
-            longest = longest.max(waited);
-        }) => {}
-    }
-    eprintln!("{parts} parts, each within {longest:?}; by WebRTC {:?}", viewer.seen());
-    assert!(parts >= 10 && longest < PUT, "{parts} parts, one after {longest:?}");
-    assert!(viewer.seen().video.frames() >= 100 && viewer.seen().video.lost() == 0, "{:?}", viewer.seen());
+    twenty_segments_reach_viewers(&stage, &id).await;
     // 0.8 requests per second are made; the rest waits by name.
     let waits = stage.metric("swiftwater_storage_backlog_objects").await;
     assert!((1.0..1024.0).contains(&waits), "{waits}");
     assert_eq!(stage.metric("swiftwater_storage_overflows_total").await, 0.0);
-    nothing_was_lost(&stage).await;
     publisher.kill();
     let ready = eventually("the recording is ready", SOON, async || {
         let found = api(&stage, &id).await;
@@ -219,6 +203,28 @@ async fn a_slow_bucket_slows_nobody_and_the_recording_plays_from_there() {
         plays(&stage.url(moved[path].as_str().expect("a path"))).await;
     }
     stage.stop().await;
+}
+
+/// While twenty more segments are recorded, somebody watches by WebRTC and somebody waits for part after part: neither
+/// notices the bucket.
+async fn twenty_segments_reach_viewers(stage: &Stage, id: &str) {
+    let viewer = Viewer::join(&stage.url(&format!("/whep/{CHANNEL}"))).await;
+    let recorded = "swiftwater_recording_segments_total";
+    let enough = stage.metric(recorded).await + 20.0;
+    let (mut parts, mut longest) = (0_u32, Duration::ZERO);
+    let segments =
+        eventually("twenty segments", SOON, async || (stage.metric(recorded).await >= enough).then_some(()));
+    tokio::select! {
+        () = segments => {}
+        () = wait_for_parts(stage.url(&format!("/hls/{CHANNEL}/{id}/video/index.m3u8")), |waited| {
+            parts += 1;
+            longest = longest.max(waited);
+        }) => {}
+    }
+    eprintln!("{parts} parts, each within {longest:?}; by WebRTC {:?}", viewer.seen());
+    assert!(parts >= 10 && longest < PUT, "{parts} parts, one after {longest:?}");
+    assert!(viewer.seen().video.frames() >= 100 && viewer.seen().video.lost() == 0, "{:?}", viewer.seen());
+    nothing_was_lost(stage).await;
 }
 
 /// Asks for a playlist with its next part again and again, without end, and tells how long each took to come.

@@ -23,24 +23,7 @@ async fn a_full_bucket_slows_nobody_is_told_once_and_takes_all_when_it_has_room(
     bucket.fill(FITS);
     let full = "swiftwater_storage_errors_total{reason=\"full\"}";
     eventually("a refusal", SOON, async || (stage.metric(full).await >= 2.0).then_some(())).await;
-    // Meanwhile somebody watches by WebRTC, and somebody waits for part after part.
-    let viewer = Viewer::join(&stage.url(&format!("/whep/{CHANNEL}"))).await;
-    let recorded = stage.metric("swiftwater_recording_segments_total").await;
-    let (mut parts, mut longest) = (0_u32, Duration::ZERO);
-    let segments = eventually("twenty segments", SOON, async || {
-        (stage.metric("swiftwater_recording_segments_total").await >= recorded + 20.0).then_some(())
-    });
-    tokio::select! {
-        () = segments => {}
-        () = wait_for_parts(stage.url(&format!("/hls/{CHANNEL}/{id}/video/index.m3u8")), |waited| {
-            parts += 1;
-            longest = longest.max(waited);
-        }) => {}
-    }
-    eprintln!("{parts} parts, each within {longest:?}; by WebRTC {:?}", viewer.seen());
-    assert!(parts >= 10 && longest < PUT, "{parts} parts, one after {longest:?}");
-    assert!(viewer.seen().video.frames() >= 100 && viewer.seen().video.lost() == 0, "{:?}", viewer.seen());
-    nothing_was_lost(&stage).await;
+    twenty_segments_reach_viewers(&stage, &id).await;
     let error = eventually("what to do", SOON, async || {
         api(&stage, &id).await["uploaded"]["error"].as_str().map(str::to_owned)
     })
