@@ -17,7 +17,9 @@ async fn watch(stage: &Stage, more: Value) -> Value {
     if let (Value::Object(input), Value::Object(more)) = (&mut input, more) {
         input.extend(more);
     }
-    run_script("watch.mjs", input, SCRIPT_TIMEOUT).await
+    let seen = run_script("watch.mjs", input, SCRIPT_TIMEOUT).await;
+    eprintln!("{seen:#}");
+    seen
 }
 
 /// Waits until the packager has something to play: what is tested is the fallback, not the start of a stream.
