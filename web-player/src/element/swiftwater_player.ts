@@ -13,6 +13,7 @@ import { cardFor } from './card';
 import type { Act } from './card';
 import css from './element.css?inline';
 import { ICONS } from './icons';
+import { Idle } from './idle';
 import { QualityMenu } from './quality_menu';
 import { SeekBar } from './seek_bar';
 import { limit } from './stats';
@@ -30,7 +31,6 @@ interface AppleVideo extends HTMLVideoElement {
   webkitEnterFullscreen?(): void;
 }
 
-const IDLE_AFTER_MS = 2_500;
 const VOLUME_STEP = 0.1;
 const VOLUME_KEY = 'swiftwater.volume';
 
@@ -50,7 +50,7 @@ export class SwiftwaterPlayer extends HTMLElement {
   #trouble = '';
   #player: Player | null = null;
   #parts = new Map<string, HTMLElement>();
-  #idle: ReturnType<typeof setTimeout> | undefined;
+  #idle: Idle;
   #undo: (() => void)[] = [];
   #said = '';
   #stats: StatsPanel;
@@ -76,6 +76,7 @@ export class SwiftwaterPlayer extends HTMLElement {
       }
       this.#player?.choose(quality);
     });
+    this.#idle = new Idle(this, this.#part('bar'));
     this.#wire();
   }
 
@@ -155,17 +156,7 @@ export class SwiftwaterPlayer extends HTMLElement {
     this.#part('surface').addEventListener('dblclick', () => void this.#toggleFullscreen());
     const volume = this.#part<HTMLInputElement>('volume');
     volume.addEventListener('input', () => this.#setVolume(volume.valueAsNumber / 100));
-    for (const type of ['pointermove', 'pointerdown', 'focusin', 'keydown']) this.addEventListener(type, () => this.#wake());
-    this.addEventListener('pointerleave', (event) => {
-      if (event.pointerType === 'mouse') this.toggleAttribute('data-idle', true);
-    });
     this.#part('pip').hidden = !document.pictureInPictureEnabled;
-  }
-
-  #wake(): void {
-    this.toggleAttribute('data-idle', false);
-    clearTimeout(this.#idle);
-    this.#idle = setTimeout(() => this.toggleAttribute('data-idle', true), IDLE_AFTER_MS);
   }
 
   /** A button of the card. */
@@ -320,7 +311,7 @@ export class SwiftwaterPlayer extends HTMLElement {
         return;
     }
     event.preventDefault();
-    this.#wake();
+    this.#idle.wake();
   }
 
   #emit(type: string, detail?: PlayerState): void {
