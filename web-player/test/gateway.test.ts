@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { backoffMs } from '../src/gateway/backoff';
 import { GatewayClient } from '../src/gateway/client';
-import type { Environment, Socket } from '../src/gateway/client';
 import { ServerClock } from '../src/gateway/clock';
+import type { Environment, Socket } from '../src/gateway/environment';
 import { decodeMessage } from '../src/gateway/protocol';
 import type { ServerFrame } from '../src/gateway/protocol';
 
@@ -342,7 +342,7 @@ describe('a channel that is not for everybody', () => {
   it('is joined with the grant that there is then, and tells when it does not do', async () => {
     let token: string | null = null;
     const refused: (string | null)[] = [];
-    client.join(CH, 50, { token: () => token, refused: (used) => refused.push(used) });
+    client.join(CH, 50, { token: () => token, refused: (used) => refused.push(used), missing: () => refused.push('missing') });
     client.start();
     welcome();
     expect(world.socket.last('join').token).toBeUndefined();
@@ -356,6 +356,18 @@ describe('a channel that is not for everybody', () => {
     refuse('conflict');
     await Promise.resolve();
     expect(refused).toEqual([null, 'grant']);
+  });
+
+  it('may not be there at all, and is asked for again', async () => {
+    let missing = 0;
+    client.join(CH, 50, { token: () => null, refused: () => undefined, missing: () => (missing += 1) });
+    client.start();
+    welcome();
+    refuse('not_found');
+    await Promise.resolve();
+    expect(missing).toBe(1);
+    client.rejoin(CH);
+    expect(world.socket.types().filter((type) => type === 'join')).toHaveLength(2);
   });
 });
 

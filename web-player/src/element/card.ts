@@ -5,7 +5,7 @@ import type { PlayerState } from '../player/state';
 import { clock } from '../player/timeline';
 
 /** What a button of the card does. */
-export type Act = 'sign_in' | 'follow' | 'look' | 'watch_last' | 'watch_again' | 'leave_recording';
+export type Act = 'sign_in' | 'follow' | 'look' | 'home' | 'watch_last' | 'watch_again' | 'leave_recording';
 
 export interface Button {
   readonly act: Act;
@@ -43,6 +43,8 @@ export function cardFor(state: PlayerState, now: number): Card | null {
       return withLast('Not live right now', 'Leave this page open: the picture starts by itself as soon as the stream does.', state, now);
     case 'ended':
       return withLast('The stream has ended', 'Leave this page open: the next one starts by itself.', state, now);
+    case 'missing':
+      return { title: 'There is no such channel', text: 'Look at the address again. If the channel is made, its picture starts here by itself.', busy: false, buttons: [HOME] };
     case 'playing':
       if (state.layers?.audioOnly !== 'bandwidth') return null;
       return say('Sound only for now', 'The connection is too slow for the picture. It comes back by itself.', true);
@@ -83,6 +85,7 @@ export function ago(ms: number): string {
 }
 
 const SIGN_IN: Button = { act: 'sign_in', label: 'Sign in' };
+const HOME: Button = { act: 'home', label: 'To the live channels' };
 const LOOK: Button = { act: 'look', label: 'Look again' };
 
 function doorCard(door: Door): Card {

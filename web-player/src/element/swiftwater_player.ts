@@ -169,6 +169,9 @@ export class SwiftwaterPlayer extends HTMLElement {
         if (this.dispatchEvent(wanted)) location.assign(signInAddress(location));
         return;
       }
+      case 'home':
+        location.assign('/');
+        return;
       case 'look':
         this.#player?.tryAgain();
         return;

@@ -1,5 +1,7 @@
 import { backoffMs } from './backoff';
 import { ServerClock } from './clock';
+import { BROWSER } from './environment';
+import type { Environment, Socket } from './environment';
 import { SUB_PROTOCOL, decodeMessage, place } from './protocol';
 import type { ChatUser, ClientRequest, Limits, ServerFrame } from './protocol';
 
@@ -15,33 +17,6 @@ const HEARTBEAT_SLACK_MS = 10_000;
 const FIRST_FINAL_CLOSE = 4500;
 /** The token of `hello` is not taken: a new one may be. */
 const BAD_TOKEN = 4004;
-
-/** The few things that the client needs from a WebSocket; tests bring their own. */
-export interface Socket {
-  send(data: string): void;
-  close(code?: number, reason?: string): void;
-  onopen: (() => void) | null;
-  onmessage: ((event: { data: unknown }) => void) | null;
-  onclose: ((event: { code: number; reason: string }) => void) | null;
-}
-
-export interface Environment {
-  connect(url: string, protocol: string): Socket;
-  now(): number;
-  random(): number;
-  /** Runs `then` after `ms`; the returned function cancels. */
-  after(ms: number, then: () => void): () => void;
-}
-
-export const BROWSER: Environment = {
-  connect: (url, protocol) => new WebSocket(url, protocol) as Socket,
-  now: () => Date.now(),
-  random: () => Math.random(),
-  after: (ms, then) => {
-    const timer = setTimeout(then, ms);
-    return () => clearTimeout(timer);
-  },
-};
 
 export type Status =
   | { state: 'connecting'; failures: number }
@@ -73,6 +48,8 @@ export interface Admission {
   token(): string | null;
   /** The server did not let us join; `used` is the grant that was shown. */
   refused(used: string | null, words: string): void;
+  /** There is no such channel. */
+  missing(): void;
 }
 
 /** Who speaks: the token of an account, or null for a guest. */
@@ -161,7 +138,7 @@ export class GatewayClient {
     if (this.#status.state === 'open') this.#sendJoin(ch, room);
   }
 
-  /** Asks again to join a room whose door was closed. */
+  /** Asks again to join a room that did not let us in, or was not there. */
   rejoin(ch: string): void {
     const room = this.#rooms.get(ch);
     if (room !== undefined && this.#status.state === 'open') this.#sendJoin(ch, room);
@@ -343,8 +320,9 @@ export class GatewayClient {
     const token = room.admission?.token() ?? null;
     const grant = token === null ? {} : { token };
     this.request({ type: 'join', ch, history: room.history, ...since, ...grant }).catch((error: unknown) => {
-      const closed = error instanceof GatewayError && (error.code === 'grant_needed' || error.code === 'forbidden');
-      if (closed) room.admission?.refused(token, error.message);
+      if (!(error instanceof GatewayError)) return;
+      if (error.code === 'grant_needed' || error.code === 'forbidden') room.admission?.refused(token, error.message);
+      if (error.code === 'not_found') room.admission?.missing();
     });
   }
 

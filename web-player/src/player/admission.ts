@@ -16,6 +16,8 @@ export interface AdmissionOptions {
   tell(event: PlayerEvent): void;
   /** How it would begin now. */
   begin(): Extract<PathEvent, { type: 'start' }>;
+  /** The gateway knows no such channel. */
+  missing(): void;
 }
 
 /** Whether this viewer is let in, and what is done when the server says no. */
@@ -32,14 +34,20 @@ export class Admission {
 
   /** Joins the channel at the gateway: what happens there, and the chat. */
   join(): void {
-    const { gateway, pass } = this.#options;
+    const { gateway, missing, pass } = this.#options;
     gateway.join(this.#room, HISTORY, {
       token: () => pass.token,
+      missing,
       refused: (used, words) => {
         this.#unjoined = true;
         void this.refused(used, words);
       },
     });
+  }
+
+  /** Asks the gateway again to let us join. */
+  rejoin(): void {
+    this.#options.gateway.rejoin(this.#room);
   }
 
   /** There is a picture: what was refused before does not count. */
@@ -75,11 +83,11 @@ export class Admission {
   }
 
   #admit(): void {
-    const { gateway, state, tell, begin } = this.#options;
+    const { state, tell, begin } = this.#options;
     if (state().door !== null) tell({ type: 'admitted', start: begin() });
     if (!this.#unjoined) return;
     this.#unjoined = false;
-    gateway.rejoin(this.#room);
+    this.rejoin();
   }
 
   get #room(): string {

@@ -8,7 +8,7 @@ type Liveness = PlayerState['liveness'];
 /** So many of a channel's recordings are shown. */
 const RECORDINGS_MAX = 12;
 /** What a channel has left is looked up this long after its state changed: at once where there is nothing else to see. */
-const AFTER_MS = { unknown: null, live: 4_000, away: null, offline: 0, ended: 1_500 } as const;
+const AFTER_MS = { unknown: null, live: 4_000, away: null, offline: 0, ended: 1_500, missing: null } as const;
 /** A Stream that has just ended becomes a recording within seconds: it is looked for again this often, so many times. */
 const AGAIN_MS = 3_000;
 const TRIES = 4;

@@ -5,6 +5,7 @@ import type { ServerFrame } from '../gateway/protocol';
 import { Admission } from './admission';
 import type { Figures, ServerFigures } from './figures';
 import { eventsOf } from './frames';
+import { Inquiry } from './inquiry';
 import { Onlooker } from './onlooker';
 import { Past } from './past';
 import type { PathEvent, Preference } from './path';
@@ -40,6 +41,7 @@ export class Player {
   #stage: Stage;
   #sources: Sources;
   #admission: Admission;
+  #inquiry: Inquiry;
   #seeker: Seeker;
   #past: Past;
   #ticker: Ticker;
@@ -62,7 +64,9 @@ export class Player {
       tell,
       shown: () => this.#sources.shown?.video ?? null,
     });
-    this.#admission = new Admission({ pass, gateway, state, tell, begin });
+    this.#inquiry = new Inquiry({ state, tell, ask: () => this.#admission.rejoin() });
+    const missing = (): void => this.#inquiry.noChannel();
+    this.#admission = new Admission({ pass, gateway, state, tell, begin, missing });
     this.#seeker = new Seeker({
       state,
       tell,
@@ -76,7 +80,7 @@ export class Player {
     });
     const from = (): number | null => this.#seeker.from;
     const refused = (used: string | null, words: string): void => void this.#admission.refused(used, words);
-    this.#sources = new Sources({ pass, gateway, whep, stage: this.#stage, tell, from, refused }, makers);
+    this.#sources = new Sources({ pass, gateway, whep, stage: this.#stage, tell, from, refused, inquiry: this.#inquiry }, makers);
     this.#ticker = new Ticker(state, () => document.hidden, (event) => this.#onPath(event));
     this.#onlooker = new Onlooker({
       wantPicture: (wanted) => this.#sources.wantPicture(wanted),
@@ -154,6 +158,7 @@ export class Player {
     this.#onPath({ type: 'stop' });
     this.#ticker.stop();
     this.#onlooker.stop();
+    this.#inquiry.stop();
     this.#seeker.stop();
     this.#past.stop();
     this.#sources.closeRecording();

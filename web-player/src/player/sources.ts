@@ -1,6 +1,7 @@
 import type { Pass } from '../access/pass';
 import type { Recording } from '../api/recordings';
 import type { GatewayClient } from '../gateway/client';
+import type { Inquiry } from './inquiry';
 import type { Via } from './path';
 import { ridFor } from './quality';
 import { negotiateByGateway } from './source/gateway';
@@ -39,6 +40,8 @@ export interface SourcesOptions {
   /** The server does not let this viewer in with that grant. */
   refused(used: string | null, words: string): void;
   tell(event: PlayerEvent): void;
+  /** Hears that there is nothing to play. */
+  readonly inquiry: Pick<Inquiry, 'noChannel'>;
 }
 
 /** What is open: at most one peer connection, one picture by HLS, one recording. Opens and closes them until they match the state. */
@@ -139,7 +142,7 @@ export class Sources {
   }
 
   #openWebrtc(attempt: number): void {
-    const { gateway, pass, whep, tell, refused } = this.#options;
+    const { gateway, inquiry, pass, whep, tell, refused } = this.#options;
     const noPublisher = (): void => tell({ type: 'notLive' });
     const fallback = (word: string, url: string | null): void => tell({ type: 'path', event: { type: 'fallback', reason: reasonFrom(word), url } });
     const refusedHere = (used: string | null, words: string): void => {
@@ -149,6 +152,7 @@ export class Sources {
       ? negotiateByWhep(pass, { noPublisher, refused: refusedHere, fallback })
       : negotiateByGateway(gateway, pass, {
           noPublisher,
+          noChannel: () => inquiry.noChannel(),
           refused: refusedHere,
           fallback,
           gatewayLost: () => tell({ type: 'path', event: { type: 'gatewayLost' } }),

@@ -6,8 +6,8 @@ import type { Layers, Quality } from './quality';
 import { clock } from './timeline';
 import type { Timeline } from './timeline';
 
-/** What the server says about the Channel, as far as we know. */
-export type Liveness = 'unknown' | 'live' | 'away' | 'offline' | 'ended';
+/** What the server says about the Channel, as far as we know. `missing`: there is none of that name. */
+export type Liveness = 'unknown' | 'live' | 'away' | 'offline' | 'ended' | 'missing';
 
 /** All that the player knows. The `<video>` elements and the peer connection report into it; nothing is read back from them. */
 export interface PlayerState {
@@ -51,6 +51,7 @@ export type PlayerEvent =
   /** Back from a recording to the channel itself. */
   | { type: 'leaveRecording'; start: Extract<PathEvent, { type: 'start' }> }
   | { type: 'notLive' }
+  | { type: 'noChannel' }
   | { type: 'ended' }
   | { type: 'away'; away: boolean }
   | { type: 'latency'; via: Via; latencyMs: number | null }
@@ -109,8 +110,7 @@ function follow(state: PlayerState, event: PlayerEvent, now: number): PlayerStat
       const same = state.stream !== null && state.stream.id !== '' && state.stream.id === event.stream?.id;
       if (same && state.path.active) return { ...state, liveness: state.liveness === 'away' ? 'away' : 'live', stream: event.stream };
       // Who chose a recording while the channel was live keeps it; who filled the time with one sees what begins.
-      const begins = state.liveness === 'offline' || state.liveness === 'ended';
-      if (state.recording !== null && begins) return follow({ ...state, recording: null, timeline: null }, event, now);
+      if (state.recording !== null && isOver(state)) return follow({ ...state, recording: null, timeline: null }, event, now);
       if (state.door !== null || state.recording !== null) return { ...state, liveness: 'live', stream: event.stream };
       const running = state.path.active && state.liveness === 'unknown';
       const start: PathEvent = { type: 'start', preference: event.preference, webrtc: event.webrtc };
@@ -120,8 +120,7 @@ function follow(state: PlayerState, event: PlayerEvent, now: number): PlayerStat
     case 'denied':
       return { ...state, door: event.door, recording: null, path: step(state.path, { type: 'stop' }, now), latencyMs: null };
     case 'admitted': {
-      const over = state.liveness === 'offline' || state.liveness === 'ended';
-      return { ...state, door: null, path: over ? state.path : step(state.path, event.start, now) };
+      return { ...state, door: null, path: isOver(state) ? state.path : step(state.path, event.start, now) };
     }
     case 'recordings':
       return { ...state, recordings: event.recordings };
@@ -136,8 +135,7 @@ function follow(state: PlayerState, event: PlayerEvent, now: number): PlayerStat
     }
     case 'leaveRecording': {
       if (state.recording === null) return state;
-      const over = state.liveness === 'offline' || state.liveness === 'ended';
-      return { ...state, recording: null, timeline: null, paused: false, path: over ? state.path : step(state.path, event.start, now) };
+      return { ...state, recording: null, timeline: null, paused: false, path: isOver(state) ? state.path : step(state.path, event.start, now) };
     }
     case 'notLive': {
       // A refusal may overtake the word that the stream ended.
@@ -146,8 +144,10 @@ function follow(state: PlayerState, event: PlayerEvent, now: number): PlayerStat
       const liveness = wasOn || state.liveness === 'ended' ? 'ended' : 'offline';
       return { ...state, liveness, stream: null, path: step(state.path, { type: 'stop' }, now), latencyMs: null };
     }
+    case 'noChannel':
+      return { ...state, liveness: 'missing', stream: null, path: step(state.path, { type: 'stop' }, now), latencyMs: null };
     case 'ended': {
-      if (state.liveness === 'offline' || state.liveness === 'ended') return state;
+      if (isOver(state)) return state;
       // Who went back sees it to its end.
       if (state.path.rewound && state.path.shown === 'hls') return { ...state, liveness: 'ended' };
       return { ...state, liveness: 'ended', path: step(state.path, { type: 'stop' }, now), latencyMs: null };
@@ -187,6 +187,11 @@ function follow(state: PlayerState, event: PlayerEvent, now: number): PlayerStat
   }
 }
 
+/** Nothing is on the air, and that is known. */
+function isOver({ liveness }: PlayerState): boolean {
+  return liveness === 'offline' || liveness === 'ended' || liveness === 'missing';
+}
+
 function same(a: Timeline | null, b: Timeline | null): boolean {
   return a === b || JSON.stringify(a) === JSON.stringify(b);
 }
@@ -201,7 +206,7 @@ function settle(before: PlayerState, next: PlayerState, event: PathEvent): Playe
   return { ...state, liveness };
 }
 
-export type Phase = 'denied' | 'connecting' | 'playing' | 'paused' | 'reconnecting' | 'away' | 'offline' | 'ended';
+export type Phase = 'denied' | 'connecting' | 'playing' | 'paused' | 'reconnecting' | 'away' | 'offline' | 'ended' | 'missing';
 
 /** The one word that the page shows, and that tests read. */
 export function phase(state: PlayerState): Phase {
@@ -212,7 +217,7 @@ export function phase(state: PlayerState): Phase {
   }
   const { path } = state;
   const past = path.rewound && path.shown === 'hls';
-  if (!past && (state.liveness === 'offline' || state.liveness === 'ended' || state.liveness === 'away')) return state.liveness;
+  if (!past && state.liveness !== 'live' && state.liveness !== 'unknown') return state.liveness;
   if (path.shown === 'none') return 'connecting';
   if (!isMoving(path)) return 'reconnecting';
   return state.paused ? 'paused' : 'playing';

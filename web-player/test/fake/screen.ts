@@ -1,10 +1,12 @@
 import { Pass } from '../../src/access/pass';
-import type { GatewayClient, Status } from '../../src/gateway/client';
+import { GatewayError } from '../../src/gateway/client';
+import type { Admission, GatewayClient, Status } from '../../src/gateway/client';
 import type { ServerFrame } from '../../src/gateway/protocol';
 import { Player } from '../../src/player/player';
 import type { PlayerOptions } from '../../src/player/player';
 import type { Via } from '../../src/player/path';
 import type { HlsOptions } from '../../src/player/source/hls';
+import type { Negotiate } from '../../src/player/source/peer';
 import type { SourceEvents } from '../../src/player/source/source';
 import { vi } from 'vitest';
 import { FakeVideo } from './video';
@@ -21,7 +23,13 @@ export class FakeSource<V extends Via = Via> {
     readonly via: V,
     readonly events: SourceEvents,
     readonly options: HlsOptions | null = null,
+    readonly negotiate: Negotiate | null = null,
   ) {}
+
+  /** Brings its offer to the server, as a real peer does at once. */
+  async open(): Promise<void> {
+    await this.negotiate?.('offer', new AbortController().signal).catch(() => undefined);
+  }
 
   framesDecoded = (): number => 1;
   figures = (): null => null;
@@ -50,6 +58,11 @@ export class Screen {
   playlists: FakeSource[] = [];
   /** What was sent to the server. */
   sent: Record<string, unknown>[] = [];
+  /** What `rtc.play` is answered by; null: nothing. */
+  answer: ServerFrame | GatewayError | null = null;
+  /** The channel as the gateway has it. */
+  admission: Admission | null = null;
+  rejoined = 0;
   /** Elements that were on the screen, one after the other. */
   stages: HTMLVideoElement[] = [];
   document = Object.assign(new EventTarget(), { hidden: false, pictureInPictureElement: null as object | null });
@@ -71,11 +84,14 @@ export class Screen {
         this.#frames.add(then);
         return () => this.#frames.delete(then);
       },
-      join: () => undefined,
-      rejoin: () => undefined,
+      join: (_ch: string, _history: number, admission: Admission) => (this.admission = admission),
+      rejoin: () => (this.rejoined += 1),
       start: () => undefined,
       send: (frame: Record<string, unknown>) => this.sent.push(frame),
-      request: () => new Promise(() => undefined),
+      request: async () => {
+        if (this.answer instanceof GatewayError) throw this.answer;
+        return this.answer ?? new Promise(() => undefined);
+      },
     } as unknown as GatewayClient;
     const pass = new Pass(CHANNEL, null, { ask: async () => ({ visibility: 'public' }), after: () => () => undefined, visible: () => true });
     const given = { pass, gateway, preference: 'auto', whep: false, volume: 1, quality: 'auto', freeze: () => undefined, wing: () => undefined, changed: () => undefined } as const;
@@ -84,7 +100,7 @@ export class Screen {
       before?.remove();
     };
     this.player = new Player({ ...given, stage, ...options }, {
-      peer: (_negotiate, events) => this.#keep(this.peers, new FakeSource('webrtc', events)),
+      peer: (negotiate, events) => this.#keep(this.peers, new FakeSource('webrtc', events, null, negotiate)),
       hls: (of, events) => this.#keep(this.playlists, new FakeSource('hls', events, of)),
     });
     this.player.start();

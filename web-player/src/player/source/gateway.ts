@@ -11,6 +11,8 @@ export const PASS_BY_MS = 1_500;
 export interface PlayRefusals {
   fallback(reason: string, url: string | null): void;
   noPublisher(): void;
+  /** There is no such channel. */
+  noChannel(): void;
   gatewayLost(): void;
   /** Not with this grant, or not without one. */
   refused(used: string | null, words: string): void;
@@ -62,6 +64,9 @@ function refuse(error: GatewayError, used: string | null, refusals: PlayRefusals
       break;
     case 'no_publisher':
       refusals.noPublisher();
+      break;
+    case 'not_found':
+      refusals.noChannel();
       break;
     case 'disconnected':
     case 'timeout':
