@@ -69,3 +69,76 @@ describe('a channel that does not exist', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 });
+
+describe('by WHEP, where nobody tells', () => {
+  /** A page whose server answers each POST with the next of these, and then always with the last. */
+  function whep(...answers: Response[]): Screen {
+    vi.spyOn(Math, 'random').mockReturnValue(0.5);
+    vi.stubGlobal('fetch', async (url: string) => {
+      if (!url.startsWith('/whep/')) return new Response('', { status: 404 });
+      const [next] = answers.length > 1 ? answers.splice(0, 1) : answers;
+      return next?.clone();
+    });
+    return new Screen({ whep: true });
+  }
+  const offline = (): Response => new Response('', { status: 409, headers: { 'Retry-After': '4' } });
+  const missing = (): Response => new Response('', { status: 404 });
+
+  it('a stream is asked for as often as the server says, behind the card, and plays when it has begun', async () => {
+    const screen = whep(offline(), offline(), new Response('answer', { status: 201 }));
+    await screen.peer.open();
+    expect([phase(screen.player.state), screen.peer.closed]).toEqual(['offline', true]);
+    screen.run(4_900);
+    expect(screen.peers).toHaveLength(1);
+    screen.run(100);
+    expect([phase(screen.player.state), screen.peers.length]).toEqual(['offline', 2]);
+    await screen.peer.open();
+    screen.run(5_000);
+    await screen.peer.open();
+    expect([phase(screen.player.state), screen.peers.length]).toEqual(['connecting', 3]);
+    screen.peer.events.ice('connected');
+    screen.run(20_000, { webrtc: 100 });
+    expect([phase(screen.player.state), screen.peers.length]).toEqual(['playing', 3]);
+  });
+
+  it('the next stream starts by itself after one has ended', async () => {
+    const screen = whep(new Response('answer', { status: 201 }), offline());
+    await screen.peer.open();
+    screen.peer.events.ice('connected');
+    screen.run(1_000, { webrtc: 100 });
+    screen.peer.events.lost();
+    await screen.peer.open();
+    expect(phase(screen.player.state)).toBe('ended');
+    screen.run(5_000);
+    expect([phase(screen.player.state), screen.peers.length]).toEqual(['ended', 3]);
+  });
+
+  it('a channel that does not exist is asked for twice a minute, by chance a little less', async () => {
+    const screen = whep(missing(), offline());
+    await screen.peer.open();
+    expect(phase(screen.player.state)).toBe('missing');
+    screen.run(NO_CHANNEL_MS * 1.25);
+    expect(screen.peers).toHaveLength(2);
+    await screen.peer.open();
+    expect(phase(screen.player.state)).toBe('offline');
+  });
+
+  it('a recording is not interrupted, and when it is closed the stream is asked for again', async () => {
+    const screen = whep(offline());
+    await screen.peer.open();
+    const recording = { id: 'r1', startedAt: 0, endedAt: 1, durationMs: 1_000, bytes: 1, hls: '/vod/r1/master.m3u8', mp4: null };
+    screen.player.playRecording(recording);
+    screen.run(60_000);
+    expect([screen.peers.length, screen.playlist.closed]).toEqual([1, false]);
+    screen.player.goToPresent();
+    screen.run(5_000);
+    expect(screen.peers).toHaveLength(2);
+  });
+
+  it('nothing is asked after the page was left', async () => {
+    const screen = whep(offline());
+    await screen.peer.open();
+    screen.player.stop();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});

@@ -16,7 +16,9 @@ async function answered(response: Response): Promise<{ heard: string[]; error: u
   });
   const pass = { channel: 'ana', token: 't1', settled: async () => undefined } as unknown as Pass;
   const negotiate = negotiateByWhep(pass, {
-    noPublisher: () => heard.push('noPublisher'),
+    noPublisher: (againMs) => heard.push(`noPublisher ${againMs}`),
+    noChannel: () => heard.push('noChannel'),
+    found: () => heard.push('found'),
     refused: (used, words) => heard.push(`refused ${used}: ${words}`),
     fallback: (reason) => heard.push(`fallback ${reason}`),
   });
@@ -26,7 +28,7 @@ async function answered(response: Response): Promise<{ heard: string[]; error: u
 
 it('a server without room is no peer that was lost: it is asked once, and HLS plays', async () => {
   const { heard, error, asked } = await answered(new Response('', { status: 503 }));
-  expect([heard, asked.length]).toEqual([['fallback busy'], 1]);
+  expect([heard, asked.length]).toEqual([['found', 'fallback busy'], 1]);
   expect(error).toBeInstanceOf(Handled);
 });
 
@@ -36,10 +38,24 @@ it('a viewer who is not let in hears why', async () => {
   expect(error).toBeInstanceOf(Handled);
 });
 
-it('nobody is live', async () => {
-  const { heard, error } = await answered(new Response('', { status: 404 }));
-  expect(heard).toEqual(['noPublisher']);
+it.each([
+  [{}, 5_000],
+  [{ 'Retry-After': '7' }, 7_000],
+  [{ 'Retry-After': '86400' }, 300_000],
+  [{ 'Retry-After': '-1' }, 5_000],
+  [{ 'Retry-After': 'Thu, 26 Nov 2026 17:00:00 GMT' }, 5_000],
+])('nobody is live: ask again, %j', async (headers, againMs) => {
+  const { heard, error } = await answered(new Response('', { status: 409, headers }));
+  expect(heard).toEqual([`noPublisher ${againMs}`]);
   expect(error).not.toBeInstanceOf(Handled);
+});
+
+it('there is no such channel', async () => {
+  expect((await answered(new Response('', { status: 404 }))).heard).toEqual(['noChannel']);
+});
+
+it('there is a picture', async () => {
+  expect((await answered(new Response('answer', { status: 201 }))).heard).toEqual(['found']);
 });
 
 it('shows its grant', async () => {

@@ -27,6 +27,17 @@ export class Inquiry {
     this.#again(NO_CHANNEL_MS);
   }
 
+  /** Nobody is live. `againMs`: when the server may be asked again; null where it tells by itself. */
+  notLive(againMs: number | null): void {
+    this.#options.tell({ type: 'notLive' });
+    if (againMs !== null) this.#again(againMs);
+  }
+
+  /** Somebody is live: the server has an answer. */
+  found(): void {
+    this.#options.tell({ type: 'found' });
+  }
+
   stop(): void {
     clearTimeout(this.#timer);
   }

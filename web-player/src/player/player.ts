@@ -64,7 +64,7 @@ export class Player {
       tell,
       shown: () => this.#sources.shown?.video ?? null,
     });
-    this.#inquiry = new Inquiry({ state, tell, ask: () => this.#admission.rejoin() });
+    this.#inquiry = new Inquiry({ state, tell, ask: () => (whep ? this.#askByWhep() : this.#admission.rejoin()) });
     const missing = (): void => this.#inquiry.noChannel();
     this.#admission = new Admission({ pass, gateway, state, tell, begin, missing });
     this.#seeker = new Seeker({
@@ -222,6 +222,12 @@ export class Player {
 
   #onPath(event: PathEvent): void {
     this.dispatch({ type: 'path', event });
+  }
+
+  /** By WHEP the only question is a peer; the card stays while it is asked. Whoever watches a recording goes on. */
+  #askByWhep(): void {
+    const { door, path, recording } = this.#state;
+    if (door === null && recording === null && !path.active) this.#onPath(this.#startEvent());
   }
 
   #startEvent(): Extract<PathEvent, { type: 'start' }> {

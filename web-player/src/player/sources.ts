@@ -40,8 +40,8 @@ export interface SourcesOptions {
   /** The server does not let this viewer in with that grant. */
   refused(used: string | null, words: string): void;
   tell(event: PlayerEvent): void;
-  /** Hears that there is nothing to play. */
-  readonly inquiry: Pick<Inquiry, 'noChannel'>;
+  /** Hears whether there is something to play. */
+  readonly inquiry: Pick<Inquiry, 'noChannel' | 'notLive' | 'found'>;
 }
 
 /** What is open: at most one peer connection, one picture by HLS, one recording. Opens and closes them until they match the state. */
@@ -143,16 +143,24 @@ export class Sources {
 
   #openWebrtc(attempt: number): void {
     const { gateway, inquiry, pass, whep, tell, refused } = this.#options;
-    const noPublisher = (): void => tell({ type: 'notLive' });
+    const noChannel = (): void => inquiry.noChannel();
     const fallback = (word: string, url: string | null): void => tell({ type: 'path', event: { type: 'fallback', reason: reasonFrom(word), url } });
     const refusedHere = (used: string | null, words: string): void => {
       if (this.#webrtc?.attempt === attempt) refused(used, words);
     };
     const negotiate: Negotiate = whep
-      ? negotiateByWhep(pass, { noPublisher, refused: refusedHere, fallback })
+      ? negotiateByWhep(pass, {
+          noPublisher: (againMs) => inquiry.notLive(againMs),
+          noChannel,
+          found: () => {
+            if (this.#webrtc?.attempt === attempt) inquiry.found();
+          },
+          refused: refusedHere,
+          fallback,
+        })
       : negotiateByGateway(gateway, pass, {
-          noPublisher,
-          noChannel: () => inquiry.noChannel(),
+          noPublisher: () => inquiry.notLive(null),
+          noChannel,
           refused: refusedHere,
           fallback,
           gatewayLost: () => tell({ type: 'path', event: { type: 'gatewayLost' } }),

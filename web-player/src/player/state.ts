@@ -52,6 +52,8 @@ export type PlayerEvent =
   | { type: 'leaveRecording'; start: Extract<PathEvent, { type: 'start' }> }
   | { type: 'notLive' }
   | { type: 'noChannel' }
+  /** The server, asked anew, has something to play. */
+  | { type: 'found' }
   | { type: 'ended' }
   | { type: 'away'; away: boolean }
   | { type: 'latency'; via: Via; latencyMs: number | null }
@@ -146,6 +148,8 @@ function follow(state: PlayerState, event: PlayerEvent, now: number): PlayerStat
     }
     case 'noChannel':
       return { ...state, liveness: 'missing', stream: null, path: step(state.path, { type: 'stop' }, now), latencyMs: null };
+    case 'found':
+      return isOver(state) && state.path.active ? { ...state, liveness: 'live' } : state;
     case 'ended': {
       if (isOver(state)) return state;
       // Who went back sees it to its end.

@@ -7,8 +7,20 @@ import type { PlayRefusals } from './gateway';
 import { Handled, Unknown } from './peer';
 import type { Negotiate } from './peer';
 
+/** When a server that does not say so may be asked again for a stream; and the most that it can ask for. */
+const RETRY_AFTER_MS = 5_000;
+const RETRY_AFTER_MAX_MS = 300_000;
+
+/** What the server may answer instead of 201. Without a gateway nobody tells when that changes. */
+export interface WhepRefusals extends Pick<PlayRefusals, 'noChannel' | 'refused' | 'fallback'> {
+  /** Nobody is live; the server may be asked again after so long. */
+  noPublisher(againMs: number): void;
+  /** Somebody is. */
+  found(): void;
+}
+
 /** Negotiates by WHEP, for pages without the gateway (an embed, a test): one POST, one DELETE. */
-export function negotiateByWhep(pass: Pass, refusals: Pick<PlayRefusals, 'noPublisher' | 'refused' | 'fallback'>): Negotiate {
+export function negotiateByWhep(pass: Pass, refusals: WhepRefusals): Negotiate {
   return async (sdp, signal) => {
     await pass.settled(PASS_BY_MS);
     const { token } = pass;
@@ -23,12 +35,15 @@ export function negotiateByWhep(pass: Pass, refusals: Pick<PlayRefusals, 'noPubl
       refusals.refused(token, (isFields(problem) ? text(problem.detail) : null) ?? '');
       throw new Handled('this viewer is not let in');
     }
-    if (response.status === 404 || response.status === 409) refusals.noPublisher();
+    if (response.status === 404) refusals.noChannel();
+    if (response.status === 409) refusals.noPublisher(againMs(response.headers.get('Retry-After')));
     if (response.status === 503) {
+      refusals.found();
       refusals.fallback('busy', null);
       throw new Handled('the server has no room now');
     }
     if (response.status !== 201) throw new Error(`WHEP POST was answered by ${response.status}`);
+    refusals.found();
     const location = response.headers.get('Location');
     const resource = location === null ? null : new URL(location, response.url).href;
     const answer = await response.text();
@@ -52,4 +67,10 @@ export function negotiateByWhep(pass: Pass, refusals: Pick<PlayRefusals, 'noPubl
       },
     };
   };
+}
+
+/** The wait that a header asks for, in seconds (RFC 9110, section 10.2.3; no server of ours writes a date). */
+function againMs(header: string | null): number {
+  const seconds = Number(header ?? '');
+  return Number.isFinite(seconds) && seconds > 0 ? Math.min(seconds * 1000, RETRY_AFTER_MAX_MS) : RETRY_AFTER_MS;
 }
