@@ -24,6 +24,9 @@ const KNOWN_MAX: usize = 16_384;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Silenced {
+    /// The account is suspended, or gone. A socket that was signed in before does not know.
+    #[error("this account is suspended or gone: it cannot speak here")]
+    Closed,
     /// A moderator said so.
     #[error("{}", banned(.0))]
     Banned(Ban),
@@ -93,6 +96,11 @@ impl Moderation {
         lock(&self.standings).remove(&(channel_id.to_owned(), user_id.to_owned()));
     }
 
+    /// An account was suspended here, or may be used again, or its role on the instance is another.
+    pub fn account_changed_everywhere(&self, user_id: &str) {
+        lock(&self.standings).retain(|(_, known), _| known != user_id);
+    }
+
     async fn settings(&self, channel_id: &str) -> ChatSettings {
         let key = channel_id.to_owned();
         if let Some(fresh) = fresh(&self.settings, &key) {
@@ -119,6 +127,10 @@ impl std::fmt::Debug for Moderation {
 }
 
 fn decide(settings: ChatSettings, standing: ChatStanding, now: i64) -> Result<Speaker, Silenced> {
+    // Before any right: a moderator who was suspended has none.
+    if standing.closed {
+        return Err(Silenced::Closed);
+    }
     let works_here = standing.owner
         || matches!(standing.role, Some(ChannelRole::Editor | ChannelRole::Moderator))
         || standing.instance_role.is_some_and(|role| role >= Role::Moderator);
@@ -174,6 +186,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::db::{NewUser, Status};
 
     const NOW: i64 = 1_700_000_000_000;
 
@@ -190,6 +203,7 @@ mod tests {
         let role = |role| ChatStanding { role: Some(role), ..guest.clone() };
         let owner = ChatStanding { owner: true, ..guest.clone() };
         let admin = ChatStanding { instance_role: Some(Role::Admin), ..guest.clone() };
+        let closed = |standing| ChatStanding { closed: true, ..standing };
         let ban = |until| Ban { until, reason: "spam".to_owned() };
         let banned = |until| ChatStanding { ban: Some(ban(until)), ..follows(60) };
         let may = |slow_ms| Ok(Speaker { slow_ms });
@@ -209,15 +223,39 @@ mod tests {
             (followers, subscribed(NOW + 1), may(0)),
             (followers, role(ChannelRole::Moderator), may(0)),
             (followers, role(ChannelRole::Vip), may(0)),
-            (followers, owner, may(0)),
+            (followers, owner.clone(), may(0)),
             (subscribers, follows(60), Err(Silenced::SubscribersOnly)),
             (subscribers, subscribed(NOW), Err(Silenced::SubscribersOnly)),
             (subscribers, subscribed(NOW + 1), may(0)),
-            (subscribers, admin, may(0)),
+            (subscribers, admin.clone(), may(0)),
+            (open, closed(guest.clone()), Err(Silenced::Closed)),
+            (open, closed(owner), Err(Silenced::Closed)),
+            (open, closed(admin), Err(Silenced::Closed)),
+            (open, closed(role(ChannelRole::Moderator)), Err(Silenced::Closed)),
         ] {
             assert_eq!(decide(settings, standing.clone(), NOW), expected, "{settings:?} {standing:?}");
         }
         assert_eq!(Silenced::Banned(ban(None)).to_string(), "you are banned from this chat: spam");
+    }
+
+    #[tokio::test]
+    async fn who_is_suspended_falls_silent_at_once_whatever_his_role() {
+        let data = tempfile::tempdir().expect("a directory");
+        let database = Database::open(None, data.path()).await.expect("opens");
+        database.import_channel("ana", "", crate::Rewind::default(), NOW).await.expect("made");
+        let channel = database.channel("ana").await.expect("there");
+        let new = NewUser { login: "mo", display_name: "Mo", password_hash: "", role: Role::Moderator };
+        let mo = database.add_user(new, NOW).await.expect("added");
+        let moderation = Moderation::new(database.clone());
+        for (status, expected) in [
+            (Status::Active, Ok(Speaker::default())),
+            (Status::Suspended, Err(Silenced::Closed)),
+            (Status::Active, Ok(Speaker::default())),
+        ] {
+            database.set_user(&mo.id, mo.role, status, NOW).await.expect("set");
+            moderation.account_changed_everywhere(&mo.id);
+            assert_eq!(moderation.may_speak(&channel, Some(&mo.id)).await, expected, "{status:?}");
+        }
     }
 
     #[tokio::test]
@@ -243,7 +281,8 @@ mod tests {
         assert!(lock(&moderation.settings).len() <= KNOWN_MAX);
         // Without the database, what was known.
         moderation.settings_changed(&channel.id);
-        moderation.may_speak(&channel, Some("usr_1")).await.expect("an account that is gone has no ban");
+        assert_eq!(moderation.may_speak(&channel, Some("usr_1")).await, Err(Silenced::Closed), "of nobody");
+        moderation.account_changed_everywhere("usr_1");
         database.close().await;
         *lock(&moderation.settings) = HashMap::from([(channel.id.clone(), (clock::now() - FRESH, slow))]);
         assert_eq!(moderation.may_speak(&channel, Some("usr_1")).await, Ok(Speaker { slow_ms: 3000 }));

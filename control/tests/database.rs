@@ -474,6 +474,11 @@ async fn chats(place: Place<'_>) {
     assert!(matches!(db.lift_ban(&channel.id, &bo.id, NOW + 11).await, Err(Error::Missing(_))));
     assert_eq!(standing(&bo, NOW + 11).await.ban, None);
     assert!(db.bans(&channel.id, &Page::first(10), NOW + 11).await.expect("listed").is_empty());
+    assert!(!standing(&bo, NOW).await.closed);
+    db.set_user(&bo.id, Role::Moderator, Status::Suspended, NOW).await.expect("suspended");
+    assert!(standing(&bo, NOW).await.closed);
+    let nobody = db.chat_standing(&channel.id, "usr_gone", NOW).await.expect("asked");
+    assert!(nobody.closed, "an account that is gone");
 }
 
 async fn grant_keys(place: Place<'_>) {

@@ -2,7 +2,9 @@
 
 use sqlx::any::AnyRow;
 
-use super::{ChannelRole, Database, Error, Page, Role, fresh_id, maybe_number, maybe_text, number, text};
+use super::{
+    ChannelRole, Database, Error, Page, Role, Status, fresh_id, maybe_number, maybe_text, number, text,
+};
 
 /// Settings of one chat.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub struct ChatSettings {
 /// What an account is to a Channel, as far as its chat goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChatStanding {
+    /// The account cannot be used: it is suspended, or gone.
+    pub closed: bool,
     /// It is theirs.
     pub owner: bool,
     /// They have a role there.
@@ -128,7 +132,7 @@ impl Database {
         now: i64,
     ) -> Result<ChatStanding, Error> {
         let row = sqlx::query(
-            "SELECT u.role AS instance_role, c.owner_id, r.role AS channel_role, f.created_at AS follows_since, \
+            "SELECT u.role AS instance_role, u.status, c.owner_id, r.role AS channel_role, f.created_at AS follows_since, \
              s.ends_at AS subscribed_until FROM users u JOIN channels c ON c.id = $1 \
              LEFT JOIN channel_roles r ON r.channel_id = c.id AND r.user_id = u.id \
              LEFT JOIN follows f ON f.channel_id = c.id AND f.user_id = u.id \
@@ -138,8 +142,8 @@ impl Database {
         .bind(user_id)
         .fetch_optional(self.read())
         .await?;
-        // The account or the Channel is gone.
-        let Some(row) = row else { return Ok(ChatStanding::default()) };
+        // The account or the Channel is gone: neither is anybody's to speak with any more.
+        let Some(row) = row else { return Ok(ChatStanding { closed: true, ..ChatStanding::default() }) };
         let bans = sqlx::query(
             "SELECT until, reason FROM chat_bans WHERE user_id = $2 AND (channel_id = $1 OR channel_id IS NULL) \
              AND lifted_at IS NULL AND (until IS NULL OR until > $3)",
@@ -151,6 +155,7 @@ impl Database {
         .await?;
         let bans: Vec<Ban> = bans.iter().map(read_ban).collect::<Result<_, _>>()?;
         Ok(ChatStanding {
+            closed: Status::parse(&text(&row, "status")?) != Some(Status::Active),
             owner: maybe_text(&row, "owner_id")?.as_deref() == Some(user_id),
             role: maybe_text(&row, "channel_role")?.as_deref().and_then(ChannelRole::parse),
             instance_role: Role::parse(&text(&row, "instance_role")?),

@@ -43,7 +43,7 @@ pub struct Stats {
     pub messages: u64,
     /// Chat messages refused by the rate limit or by the channel's slow mode.
     pub slowmode: u64,
-    /// Chat messages refused because their author may not speak: banned, no follower, no subscriber.
+    /// Chat messages refused because their author may not speak: banned, suspended, no follower, no subscriber.
     pub silenced: u64,
     /// `rtc.play` answered.
     pub plays: u64,

@@ -97,6 +97,7 @@ pub(super) async fn change(
             Status::parse(status).ok_or_else(|| Problem::invalid("status is active or suspended"))?;
     }
     v1.accounts.database().set_user(&user.id, user.role, user.status, now_ms()).await?;
+    v1.moderation.account_changed_everywhere(&user.id);
     v1.audit(&caller, "user.change", &format!("{login} {} {}", user.role.as_str(), user.status.as_str()))
         .await?;
     v1.broadcasts.check();

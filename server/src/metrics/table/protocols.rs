@@ -357,7 +357,7 @@ pub(super) const ROWS: &[Row] = &[
     counter(
         "gateway.silenced",
         "swiftwater_gateway_silenced_total",
-        "Chat messages refused because their author may not speak: banned, no follower, no subscriber.",
+        "Chat messages refused because their author may not speak: banned, suspended, no follower, no subscriber.",
     ),
     counter("gateway.plays", "swiftwater_gateway_plays_total", "Viewers that got an answer to their offer."),
     counter("gateway.fallbacks", "swiftwater_gateway_fallbacks_total", "Viewers sent to HLS."),
