@@ -123,9 +123,7 @@ async fn hello(gateway: &Arc<Gateway>, socket: &mut WebSocket) -> Result<Session
         gateway.counters.resumed.fetch_add(1, Ordering::Relaxed);
     }
     let mut session = resumed.unwrap_or_else(|| Session::new(name.as_deref()));
-    if let Some((id, login, display)) = account {
-        session.sign_in(id, login, display);
-    }
+    session.identify(account, name.as_deref());
     let chat = gateway.parts.chat.config();
     let welcome = json!({
         "type": "welcome", "session": session.id(), "resumed": was_resumed, "user": session.user(),

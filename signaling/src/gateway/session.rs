@@ -78,23 +78,9 @@ impl Drop for Session {
 impl Session {
     /// A fresh session of a guest.
     pub(super) fn new(name: Option<&str>) -> Self {
-        let mut bytes = [0u8; 20];
-        rand::rng().fill_bytes(&mut bytes);
-        let hex = bytes.iter().fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        });
-        let short = &hex[..4];
-        let user = User {
-            id: format!("gst_{}", &hex[4..20]),
-            login: format!("guest-{short}"),
-            display: name.and_then(clean_name).unwrap_or_else(|| format!("Guest-{short}")),
-            badges: Vec::new(),
-        };
         Self {
-            // The rest is the secret by which the session is resumed; the user's id does not give it away.
-            id: format!("s_{}{}", &hex[20..], random_hex()),
-            user,
+            id: format!("s_{}", random_hex::<22>()),
+            user: guest(name),
             mailbox: Mailbox::default(),
             joined: BTreeSet::new(),
             grants: HashMap::new(),
@@ -117,10 +103,20 @@ impl Session {
         &self.user
     }
 
-    /// It is an account's from now on.
-    pub(super) fn sign_in(&mut self, id: String, login: String, display: String) {
-        self.user = User { id, login, display, badges: Vec::new() };
-        self.signed_in = true;
+    /// Who speaks from now on: the account that the socket's `hello` showed, by id, login and name. A session outlives its
+    /// sockets and so a sign-out: without an account whoever was signed in is another guest, with the same picture.
+    pub(super) fn identify(&mut self, account: Option<(String, String, String)>, name: Option<&str>) {
+        match account {
+            Some((id, login, display)) => {
+                self.user = User { id, login, display, badges: Vec::new() };
+                self.signed_in = true;
+            }
+            None if self.signed_in => {
+                self.user = guest(name);
+                self.signed_in = false;
+            }
+            None => {}
+        }
     }
 
     /// An account hears on its own address what concerns it.
@@ -571,8 +567,20 @@ fn clean_name(name: &str) -> Option<String> {
     (fits && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | ' '))).then_some(name)
 }
 
-fn random_hex() -> String {
-    let mut bytes = [0u8; 12];
+/// Somebody new without an account.
+fn guest(name: Option<&str>) -> User {
+    let hex = random_hex::<10>();
+    let (short, id) = hex.split_at(4);
+    User {
+        id: format!("gst_{id}"),
+        login: format!("guest-{short}"),
+        display: name.and_then(clean_name).unwrap_or_else(|| format!("Guest-{short}")),
+        badges: Vec::new(),
+    }
+}
+
+fn random_hex<const BYTES: usize>() -> String {
+    let mut bytes = [0u8; BYTES];
     rand::rng().fill_bytes(&mut bytes);
     bytes.iter().fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
@@ -582,7 +590,21 @@ fn random_hex() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::clean_name;
+    use super::{Session, clean_name};
+
+    #[test]
+    fn who_shows_no_account_does_not_go_on_as_one() {
+        let mut session = Session::new(Some("Ana B"));
+        let (secret, guest) = (session.id().to_owned(), session.user().clone());
+        session.identify(None, None);
+        assert_eq!(session.user(), &guest, "a guest stays the same one");
+        session.identify(Some(("usr_1".into(), "mo".into(), "Mo".into())), None);
+        assert_eq!((session.user().id.as_str(), session.signed_in), ("usr_1", true));
+        session.identify(None, Some("Somebody"));
+        let user = session.user();
+        assert!(user.id.starts_with("gst_") && user.id != guest.id, "{user:?}");
+        assert_eq!((user.display.as_str(), session.signed_in, session.id()), ("Somebody", false, &*secret));
+    }
 
     #[test]
     fn guest_names_are_cleaned() {
