@@ -39,6 +39,13 @@ pub enum Rejection {
     Busy,
     /// The key is known, but it may not publish now; the text is for the streamer.
     Forbidden(String),
+    /// Too many wrong keys came from where it is: the key was not looked at, so it may be good.
+    TooMany {
+        /// For the streamer.
+        why: String,
+        /// Until it is looked at again.
+        seconds: u32,
+    },
     /// The node has as many Streams as it takes.
     Capacity,
     /// The node cannot say: try again later.
@@ -51,7 +58,7 @@ impl Rejection {
         match self {
             Self::UnknownKey => "Unknown stream key: copy the key of your channel into the encoder again",
             Self::Busy => "This channel is already live: stop the other encoder first",
-            Self::Forbidden(why) => why,
+            Self::Forbidden(why) | Self::TooMany { why, .. } => why,
             Self::Capacity => {
                 "The server has as many streams as it takes: try again when another one has ended, or ask its operator"
             }

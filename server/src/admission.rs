@@ -97,6 +97,10 @@ impl Admission {
                 return request.reject(match denied {
                     Denied::KeyMissing | Denied::KeyUnknown => Rejection::UnknownKey,
                     Denied::Unavailable => Rejection::Unavailable,
+                    Denied::TooMany { seconds } => Rejection::TooMany {
+                        why: denied.to_string(),
+                        seconds: u32::try_from(seconds).unwrap_or(u32::MAX),
+                    },
                     other => Rejection::Forbidden(other.to_string()),
                 });
             }

@@ -89,9 +89,10 @@ async fn guesses_are_refused_then_limited_and_never_logged() {
         keys += 1;
         assert!(keys < TRIES_MAX, "no limit");
     };
-    assert_eq!(limited.status(), StatusCode::FORBIDDEN);
+    assert_eq!(limited.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(limited.headers().contains_key("retry-after"));
     assert!(limited.text().await.expect("text").contains("too many wrong stream keys"));
-    assert_eq!(whip(KEY, "203.0.113.24").await.status(), 403, "not even the right one");
+    assert_eq!(whip(KEY, "203.0.113.24").await.status(), 429, "not even the right one");
     assert_eq!(whip(KEY, "203.0.113.25").await.status(), 201, "from elsewhere");
 
     eprintln!(

@@ -279,7 +279,10 @@ impl Connection {
             Err(why) => {
                 let code = match why {
                     Rejection::UnknownKey | Rejection::Busy => Code::BadName,
-                    Rejection::Forbidden(_) | Rejection::Capacity | Rejection::Unavailable => Code::Denied,
+                    Rejection::Forbidden(_)
+                    | Rejection::TooMany { .. }
+                    | Rejection::Capacity
+                    | Rejection::Unavailable => Code::Denied,
                 };
                 // Admission has told the operator.
                 debug!(peer = %self.remote, reason = %why, "RTMP publisher refused by admission");

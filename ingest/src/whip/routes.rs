@@ -131,6 +131,10 @@ fn problem_of(why: &Rejection) -> Problem {
         Rejection::UnknownKey => Problem::unauthorized(advice),
         Rejection::Busy => Problem::new(StatusCode::CONFLICT, "busy", advice).retry_after(10),
         Rejection::Forbidden(_) => Problem::new(StatusCode::FORBIDDEN, "forbidden", advice),
+        // Encoders give up at 403; here a good key is good again later.
+        Rejection::TooMany { seconds, .. } => {
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-failures", advice).retry_after(*seconds)
+        }
         Rejection::Capacity => {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "capacity", advice).retry_after(60)
         }

@@ -173,6 +173,28 @@ async fn row_25_busy_down_and_forbidden() {
 }
 
 #[tokio::test]
+async fn row_26_a_key_that_was_not_looked_at_may_come_again() {
+    let house = House::open();
+    let ask = |key: &str| {
+        let mut request = Request::post(ENDPOINT)
+            .header("content-type", "application/sdp")
+            .header("authorization", format!("Bearer {key}"))
+            .body(Body::from(OBS))
+            .unwrap();
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([192, 0, 2, 9], 1))));
+        request
+    };
+    // More often than failures are forgiven: the wrong keys have been counted, and this one may be good.
+    for _ in 0..40 {
+        let answer = house.call(ask("guessed")).await;
+        assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(answer.header("retry-after"), Some("77"));
+        assert_eq!(answer.problem()["detail"], "too many wrong stream keys");
+    }
+    assert_eq!(house.call(ask("sk_guess")).await.status, StatusCode::UNAUTHORIZED, "the address may ask on");
+}
+
+#[tokio::test]
 async fn row_26_sessions_are_unguessable_and_failures_are_limited() {
     let house = House::open();
     let (first, second) = (house.session().await.session(), house.session().await.session());

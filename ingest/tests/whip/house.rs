@@ -90,6 +90,10 @@ impl House {
                         request.accept(rooms.take_over(&channel, publication, Instant::now(), wall));
                     }
                     "banned" => request.reject(Rejection::Forbidden("You are banned until Friday".into())),
+                    "guessed" => {
+                        let why = "too many wrong stream keys".to_owned();
+                        request.reject(Rejection::TooMany { why, seconds: 77 });
+                    }
                     "busy" => request.reject(Rejection::Busy),
                     "down" => request.reject(Rejection::Unavailable),
                     "dropped" => drop(request),
