@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use axum::http::Uri;
 use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use secrecy::SecretString;
@@ -254,6 +255,12 @@ impl Config {
                 });
             }
         }
+        if let Some(url) = self.http.public_url.as_deref().filter(|url| !is_base_url(url)) {
+            let why = format!(
+                "public_url = {url:?} is no URL: write it in full, as in \"https://live.example.org\""
+            );
+            return Err(Error::Invalid { section: "http", why });
+        }
         if let Some(channel) = self.channels.iter().find(|it| RESERVED_NAMES.contains(&it.name.as_str())) {
             let why = format!("{} is an address of the server itself: choose another name", channel.name);
             return Err(Error::Invalid { section: "channels", why });
@@ -288,6 +295,15 @@ impl Config {
         self.chat.validate().map_err(|why| Error::Invalid { section: "chat", why: why.to_string() })?;
         Ok(())
     }
+}
+
+/// Whether paths can be written behind it. Without its scheme `Location` headers would be relative to the page that asks,
+/// and cookies would go over plain HTTP.
+fn is_base_url(url: &str) -> bool {
+    let Ok(uri) = url.parse::<Uri>() else { return false };
+    ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme))
+        && uri.host().is_some_and(|host| !host.is_empty())
+        && !url.contains(['?', '#'])
 }
 
 /// A variable of the environment that is not ours: those by which AWS tools find credentials.
@@ -327,6 +343,39 @@ mod tests {
         for (text, key) in [("rewind_s = 86401", "rewind_s"), ("rewind_mib = 1", "rewind_mib")] {
             let error = read(text).validate().expect_err(text).to_string();
             assert!(error.contains("ana") && error.contains(key), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_public_url_is_one_to_which_paths_can_be_added() {
+        let read = |url: &str| {
+            let text = format!("[http]\npublic_url = {url:?}");
+            Figment::from(Toml::string(&text)).extract::<Config>().expect("readable")
+        };
+        for url in [
+            "https://live.example.org",
+            "https://live.example.org/",
+            "http://[::1]:8080",
+            "http://live.example:8443/tv",
+        ] {
+            read(url).validate().expect(url);
+        }
+        for url in [
+            "",
+            "HTTPS://live.example.org",
+            "live.example.org",
+            "live.example.org:8080",
+            "//live.example.org",
+            "/live",
+            "https://",
+            "https://:443",
+            "ftp://live.example.org",
+            "https://live.example.org?a",
+            "https://live.example.org/#a",
+            "https://live example.org",
+        ] {
+            let error = read(url).validate().expect_err(url).to_string();
+            assert!(error.contains("public_url") && error.contains("https://"), "{error}");
         }
     }
 
