@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::history::Gop;
+use crate::bwe::ESTIMATE_MIN_BPS;
 
 /// Frames in any [`WINDOW`]: what a hardware decoder takes.
 const FRAMES_PER_WINDOW: usize = 8;
@@ -178,7 +179,9 @@ impl CatchUp {
         // What is measured of a line comes out a little low where little is sent: it gets the benefit of the doubt, as a
         // picture that runs does (`pacer`), rather than nothing for a whole group.
         let doubtful = self.fresh && (line_bps..=line_bps * 5 / 4).contains(&media_bps);
-        self.rate_bps = if doubtful { media_bps * 5 / 4 } else { line_bps };
+        let rate_bps = if doubtful { media_bps * 5 / 4 } else { line_bps };
+        // Whatever the viewer reports: at nothing per second a packet would take for ever.
+        self.rate_bps = rate_bps.max(ESTIMATE_MIN_BPS);
     }
 
     /// Whether it is time to ask [`Self::is_too_slow`]: it looks at everything that is left.
@@ -285,6 +288,20 @@ mod tests {
         catch_up.begin_frame(now, 125_000);
         assert_eq!(catch_up.turn(now), Turn::Wait(now + Duration::from_millis(100)), "10 Mbit/s");
         assert_eq!(catch_up.turn(now + GIVE_UP * 2), Turn::GiveUp);
+    }
+
+    #[test]
+    fn a_line_that_says_it_takes_nothing_is_sent_something() {
+        let now = beginning();
+        for (line_bps, media_bps) in [(0, 0), (0, 2_500_000), (1, 1)] {
+            let mut catch_up = CatchUp::new(now, 0, RATE_MAX_BPS).of_keyframe_at(now);
+            catch_up.set_rate(line_bps, media_bps);
+            catch_up.begin_frame(now, 1250);
+            catch_up.go_on(1250);
+            let second = Duration::from_secs(1);
+            let waits = Turn::Wait(now + second * 2 / 5);
+            assert_eq!(catch_up.turn(now), waits, "10,000 bits twice at {ESTIMATE_MIN_BPS} bit/s");
+        }
     }
 
     #[test]

@@ -82,6 +82,11 @@ impl Browser {
         self.transport.accept(answer);
     }
 
+    /// What its feedback says of when packets arrived steps on from report to report, by so many times 64 ms.
+    pub(crate) fn lie_about_arrivals(&mut self, step: u32) {
+        self.arrivals.lie = step;
+    }
+
     /// It answers no challenge from now on.
     pub(crate) fn ignore_challenges(&mut self) {
         self.transport.answers_challenges = false;

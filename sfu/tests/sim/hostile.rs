@@ -10,6 +10,7 @@ use sfu::core::{Counters, Routed};
 use crate::browser::Abilities;
 use crate::line::Line;
 use crate::source::Source;
+use crate::viewer::Client;
 use crate::world::World;
 use crate::{SECOND, check_wire, gaps, ms};
 
@@ -413,4 +414,21 @@ fn floods_of_reports_cost_who_sends_them() {
     assert_eq!(after.viewers_connected, 2, "a goodbye in RTCP is of a source, not of the viewer");
     unharmed(&mut world, &[1]);
     assert!(world.now > world.viewers[0].joined + Duration::from_secs(4));
+}
+
+/// Feedback may say that days lie between two packets of a burst: then the line takes less than a bit per second.
+#[test]
+fn feedback_from_the_far_future_harms_who_sends_it() {
+    for (step, parts) in [(0x7f_ffff, 9), (0x7f_ffff, 20), (0x10_0000, 9), (1000, 9)] {
+        let source = Source { gop: 300, parts, ..Source::default() };
+        let mut world = World::new(66, source);
+        world.run(3 * SECOND);
+        let beside = world.join_browser(Line::default(), Abilities::default());
+        let liar = world.join_browser(Line::default(), Abilities::default());
+        let Client::Browser(browser) = &mut world.viewers[liar].client else { panic!("it is one") };
+        browser.lie_about_arrivals(step);
+        world.run(10 * SECOND);
+        assert_eq!(world.core.counters().viewers_connected, 2);
+        unharmed(&mut world, &[beside]);
+    }
 }

@@ -15,11 +15,13 @@ pub(super) struct Arrivals {
     next: Option<u64>,
     arrived: BTreeMap<u64, Instant>,
     count: u8,
+    /// It lies: each report begins so many units of the reference time later than it should, from one to the next.
+    pub(super) lie: u32,
 }
 
 impl Arrivals {
     pub(super) fn new(begin: Instant) -> Self {
-        Self { begin, newest: None, next: None, arrived: BTreeMap::new(), count: 0 }
+        Self { begin, newest: None, next: None, arrived: BTreeMap::new(), count: 0, lie: 0 }
     }
 
     pub(super) fn insert(&mut self, now: Instant, number: u16) {
@@ -64,7 +66,8 @@ impl Arrivals {
         let mut fci = Vec::new();
         fci.extend_from_slice(&(first as u16).to_be_bytes());
         fci.extend_from_slice(&(symbols.len() as u16).to_be_bytes());
-        fci.extend_from_slice(&((reference as u32) << 8 | u32::from(self.count)).to_be_bytes());
+        let told = (reference as u32).wrapping_add(self.lie.wrapping_mul(self.count.into()));
+        fci.extend_from_slice(&(told << 8 | u32::from(self.count)).to_be_bytes());
         self.count = self.count.wrapping_add(1);
         // Vector chunks of seven symbols with two bits each.
         for chunk in symbols.chunks(7) {
