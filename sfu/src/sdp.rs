@@ -10,6 +10,7 @@ mod extension;
 mod fragment;
 mod profile;
 
+use std::cmp::Reverse;
 use std::io::Cursor;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -249,14 +250,12 @@ impl Section {
     /// The payload type for `codec`, and whether the viewer can decode what will be sent with it. `source`: the
     /// RFC 6381 string of that, if known.
     pub(crate) fn pick(&self, codec: Codec, source: Option<&str>) -> Option<(&OfferedCodec, bool)> {
-        let place = |offered: &OfferedCodec| {
-            // The m-line lists the formats in order of preference.
-            self.formats.iter().position(|format| format.parse() == Ok(offered.payload_type))
-        };
-        let fitting = self.codecs.iter().filter(|offered| offered.codec == codec);
-        let ranked = fitting.map(|offered| (profile::rank(offered, source), offered));
-        let best = ranked.max_by_key(|(rank, offered)| (*rank, std::cmp::Reverse(place(offered))));
-        best.map(|(rank, offered)| (offered, rank.decodable))
+        // The m-line lists the formats in order of preference.
+        let fitting = self.codecs.iter().enumerate().filter(|(_, offered)| offered.codec == codec);
+        let ranked =
+            fitting.map(|(place, offered)| (profile::rank(offered, source), Reverse(place), offered));
+        let best = ranked.max_by_key(|(rank, place, _)| (*rank, *place));
+        best.map(|(rank, _, offered)| (offered, rank.decodable))
     }
 }
 

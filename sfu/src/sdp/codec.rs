@@ -1,5 +1,7 @@
 //! The payload types of an m-line.
 
+use std::collections::HashMap;
+
 use media::Codec;
 use rtc_sdp::description::media::MediaDescription;
 
@@ -26,44 +28,64 @@ impl OfferedCodec {
     }
 }
 
-/// The payload types that we know how to send, in the order of the m-line.
+/// Kinds of feedback that are kept of a payload type; browsers offer five.
+const FEEDBACK_MAX: usize = 32;
+
+/// The payload types that we know how to send, in the order of the m-line. In time that grows with the length of the
+/// offer, whatever it repeats: strangers send it.
 pub(super) fn read(media: &MediaDescription) -> Vec<OfferedCodec> {
-    let formats: Vec<u8> = media
-        .media_name
-        .formats
-        .iter()
-        .filter_map(|format| format.parse().ok())
-        .filter(|pt| *pt < 128)
-        .collect();
-    let parameters =
-        |pt: u8| values(media, "fmtp").find_map(|fmtp| of_payload_type(fmtp, pt)).map(str::to_owned);
-    let maps: Vec<(u8, &str)> = formats
-        .iter()
-        .filter_map(|pt| Some((*pt, values(media, "rtpmap").find_map(|map| of_payload_type(map, *pt))?)))
-        .collect();
-    let rtx_of = |wanted: u8| {
-        maps.iter()
-            .filter(|(_, map)| map.get(..4).is_some_and(|name| name.eq_ignore_ascii_case("rtx/")))
-            .find(|(pt, _)| parameters(*pt).and_then(|fmtp| apt(&fmtp)) == Some(wanted))
-            .map(|(pt, _)| *pt)
-    };
-    maps.iter()
-        .filter_map(|(pt, map)| {
-            let codec = codec(map)?;
-            let feedback = values(media, "rtcp-fb")
-                .filter_map(|line| line.strip_prefix("* ").or_else(|| of_payload_type(line, *pt)))
-                .map(|feedback| feedback.trim().to_ascii_lowercase())
-                .collect();
-            Some(OfferedCodec {
-                payload_type: *pt,
-                codec,
-                rtpmap: (*map).to_owned(),
-                fmtp: parameters(*pt),
-                feedback,
-                rtx: rtx_of(*pt),
-            })
+    let mut formats: Vec<u8> = Vec::new();
+    for payload_type in media.media_name.formats.iter().filter_map(|format| payload_type(format)) {
+        if !formats.contains(&payload_type) {
+            formats.push(payload_type);
+        }
+    }
+    let (maps, parameters) = (by_payload_type(media, "rtpmap"), by_payload_type(media, "fmtp"));
+    let mut rtx: HashMap<u8, u8> = HashMap::new();
+    for pt in &formats {
+        let is_rtx =
+            maps.get(pt).and_then(|map| map.get(..4)).is_some_and(|it| it.eq_ignore_ascii_case("rtx/"));
+        if is_rtx && let Some(of) = parameters.get(pt).and_then(|fmtp| apt(fmtp)) {
+            rtx.entry(of).or_insert(*pt);
+        }
+    }
+    let feedback = feedback(media);
+    let kept = formats.iter().filter_map(|pt| {
+        let map = maps.get(pt)?;
+        let mine = feedback.iter().filter(|(of, _)| of.is_none_or(|of| of == *pt));
+        Some(OfferedCodec {
+            payload_type: *pt,
+            codec: codec(map)?,
+            rtpmap: (*map).to_owned(),
+            fmtp: parameters.get(pt).map(|fmtp| (*fmtp).to_owned()),
+            feedback: mine.map(|(_, what)| what.to_ascii_lowercase()).take(FEEDBACK_MAX).collect(),
+            rtx: rtx.get(pt).copied(),
         })
-        .collect()
+    });
+    kept.collect()
+}
+
+/// RFC 3551 section 6: 7 bits.
+fn payload_type(text: &str) -> Option<u8> {
+    text.parse().ok().filter(|pt| *pt < 128)
+}
+
+/// What the attributes of that name say of each payload type; the first one counts.
+fn by_payload_type<'a>(media: &'a MediaDescription, name: &'static str) -> HashMap<u8, &'a str> {
+    let mut found = HashMap::new();
+    for (pt, rest) in values(media, name).filter_map(|line| line.split_once(' ')) {
+        if let Some(pt) = payload_type(pt) {
+            found.entry(pt).or_insert(rest.trim());
+        }
+    }
+    found
+}
+
+/// RFC 4585 section 4.2: feedback, and of which payload type; `None`: of all.
+fn feedback(media: &MediaDescription) -> Vec<(Option<u8>, &str)> {
+    let lines = values(media, "rtcp-fb").filter_map(|line| line.split_once(' '));
+    let of = |text| if text == "*" { Some(None) } else { payload_type(text).map(Some) };
+    lines.filter_map(|(text, what)| Some((of(text)?, what.trim()))).collect()
 }
 
 fn codec(rtpmap: &str) -> Option<Codec> {
@@ -78,12 +100,6 @@ fn codec(rtpmap: &str) -> Option<Codec> {
         ("opus", "48000") => Some(Codec::Opus),
         _ => None,
     }
-}
-
-/// `Some(rest)` if `line` is `PT rest`.
-fn of_payload_type(line: &str, payload_type: u8) -> Option<&str> {
-    let (pt, rest) = line.split_once(' ')?;
-    (pt.parse() == Ok(payload_type)).then_some(rest.trim())
 }
 
 fn apt(fmtp: &str) -> Option<u8> {

@@ -49,6 +49,30 @@ fn real_offers_are_answered() {
     }
 }
 
+/// An offer of 64 KiB that says the same again and again must not cost more than it is long.
+#[test]
+fn what_an_offer_repeats_is_read_once() {
+    let formats = "96 97 ".repeat(9000);
+    let feedback = "a=rtcp-fb:* nack\r\n".repeat(300);
+    let text = viewer(CHROMIUM);
+    let (session, _) = text.split_once("\nm=").expect("a session");
+    let transport: Vec<&str> = text
+        .lines()
+        .filter(|line| ["a=ice-", "a=fingerprint", "a=setup"].iter().any(|it| line.starts_with(it)))
+        .collect();
+    let offer = format!(
+        "{session}\nm=video 9 UDP/TLS/RTP/SAVPF {formats}\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=recvonly\r\na=rtcp-mux\r\n\
+         {}\r\na=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=1\r\na=fmtp:97 apt=96\r\n{feedback}",
+        transport.join("\r\n"),
+    );
+    let offer = SubscribeOffer::parse(&offer).expect("an offer");
+    let section = offer.section(Kind::Video).expect("video");
+    let codecs: Vec<_> =
+        section.codecs.iter().map(|it| (it.payload_type, it.rtx, it.feedback.len())).collect();
+    assert_eq!(codecs, [(96, None, 32)], "the first fmtp of 97 is of something else");
+    assert_eq!(section.pick(Codec::Vp8, None).map(|(picked, _)| picked.payload_type), Some(96));
+}
+
 #[test]
 fn h264_goes_under_the_profile_that_fits_best() {
     let offer = SubscribeOffer::parse(&viewer(CHROMIUM)).expect("chromium");
