@@ -10,6 +10,10 @@ pub const PRE_SKIP_DEFAULT: u16 = 312;
 /// RFC 6716 section 3.2.5 (requirement R5): no packet is longer than 120 ms, in samples at 48 kHz.
 pub const PACKET_SAMPLES_MAX: u32 = 5_760;
 
+/// What a packet may be, in bytes: 120 ms at 510 kbit/s, the highest that encoders make, are 7650 bytes. Each goes out
+/// as one datagram.
+pub const PACKET_BYTES_MAX: usize = 8192;
+
 /// What an Opus decoder must know.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
@@ -73,10 +77,13 @@ impl Config {
 /// How long a packet plays, in samples at 48 kHz (RFC 6716 section 3.1).
 ///
 /// # Errors
-/// [`Error::Malformed`] if the packet is empty, has no frames or is longer than 120 ms.
+/// [`Error::Malformed`] if the packet is empty, has no frames is longer than 120 ms, or than [`PACKET_BYTES_MAX`].
 pub fn packet_samples(packet: &[u8]) -> Result<u32, Error> {
     const BROKEN: fn(&'static str) -> Error = |why| Error::Malformed { what: "Opus packet", why };
     let (&toc, rest) = packet.split_first().ok_or(BROKEN("empty"))?;
+    if packet.len() > PACKET_BYTES_MAX {
+        return Err(BROKEN("larger than a packet may be"));
+    }
     // Table 2: frame sizes per configuration.
     let config = toc >> 3;
     let frame = match config {
@@ -116,6 +123,8 @@ mod tests {
         ] {
             assert_eq!(packet_samples(packet), Ok(samples), "{packet:?}");
         }
+        assert_eq!(packet_samples(&[0xfc; PACKET_BYTES_MAX]), Ok(960));
+        assert!(packet_samples(&[0xfc; PACKET_BYTES_MAX + 1]).is_err());
         for bad in [&[][..], &[3], &[3, 0], &[31 << 3 | 3, 7], &[0x1b, 3], &[16 << 3 | 3, 49]] {
             assert!(packet_samples(bad).is_err(), "{bad:?}");
         }

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use crate::rtp::depacketizer::Losses;
 use crate::{CodecConfig, Frame, RtpPacket, opus};
 
-/// One packet per frame (RFC 7587 section 4.2).
+/// One packet per frame (RFC 7587 section 4.2). None for one of more than [`opus::PACKET_BYTES_MAX`]: no datagram takes it.
 pub fn packetize(frame: &Frame, out: &mut Vec<RtpPacket>) {
+    if frame.data.len() > opus::PACKET_BYTES_MAX {
+        return;
+    }
     out.push(RtpPacket {
         seq: 0,
         time: frame.pts,
@@ -93,7 +96,7 @@ mod tests {
     fn one_packet_is_one_frame_with_its_duration() {
         let mut depacketizer = Depacketizer::new();
         let mut out = Vec::new();
-        let frame = Frame {
+        let mut frame = Frame {
             dts: MediaTime::new(960, Timescale::OPUS),
             pts: MediaTime::new(960, Timescale::OPUS),
             duration: 960,
@@ -109,6 +112,10 @@ mod tests {
         let [mut packet] = packets.try_into().expect("one packet");
         depacketizer.depacketize(&packet, &mut out);
         assert_eq!((out[0].pts, out[0].duration, &out[0].data), (frame.pts, 960, &frame.data));
+        frame.data = Bytes::from(vec![0xfc; opus::PACKET_BYTES_MAX + 1]);
+        packets = Vec::new();
+        packetize(&frame, &mut packets);
+        assert!(packets.is_empty(), "too large for a datagram");
         // A hole and a broken packet are counted, and nothing waits.
         packet.seq = 2;
         depacketizer.depacketize(&packet, &mut out);

@@ -167,6 +167,8 @@ fn opus_by_enhanced_rtmp() {
     assert_eq!(bench.audio(0, &[b"\x91Opus", &[0xfc, 1, 2]]).unwrap(), Outcome::Written);
     assert_eq!(bench.audio(20, &[b"\x91Opus", &[0xfc, 1, 2]]).unwrap(), Outcome::Written);
     assert_eq!(bench.audio(40, &[b"\x91Opus", &[0xff]]).unwrap(), Outcome::Dropped, "malformed");
+    let large = vec![0xfc; opus::PACKET_BYTES_MAX + 1];
+    assert_eq!(bench.audio(60, &[b"\x91Opus", &large]).unwrap(), Outcome::Dropped, "for no datagram");
     let track = bench.stream.source(Kind::Audio).unwrap();
     assert_eq!((track.codec(), track.spec().timescale.hz()), (Codec::Opus, 48_000));
     assert_eq!(track.layer(&Rid::single()).unwrap().info().items, 2);
