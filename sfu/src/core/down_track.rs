@@ -434,7 +434,10 @@ impl DownTrack {
         batch: &mut Batch,
         outlet: &mut Outlet<'_>,
     ) -> Outcome {
-        match self.rewriter.source_of(index).and_then(|seq| history.get(seq)) {
+        // Before the first packet of another source the numbers still are those of the last one, and a packet from its
+        // middle would begin it, without the keyframe.
+        let source = (!self.fresh).then(|| self.rewriter.source_of(index)).flatten();
+        match source.and_then(|seq| history.get(seq)) {
             Some(packet) => self.send(packet, Stamp::Own, batch, outlet),
             None => {
                 outlet.counters.nack_unknown += 1;

@@ -53,6 +53,14 @@ impl Bench {
     }
 
     fn with(&mut self, call: impl FnOnce(&mut DownTrack, &History, &mut Batch, &mut Outlet<'_>) -> Outcome) {
+        self.with_outcome(Outcome::Sent, call);
+    }
+
+    fn with_outcome(
+        &mut self,
+        expected: Outcome,
+        call: impl FnOnce(&mut DownTrack, &History, &mut Batch, &mut Outlet<'_>) -> Outcome,
+    ) {
         let to = "192.0.2.9:9".parse().expect("an address");
         let from = std::net::IpAddr::from([192, 0, 2, 1]);
         let dest = Dest { to, from, transport: Transport::Udp, gso: false };
@@ -65,7 +73,7 @@ impl Bench {
             counters: &mut self.counters,
         };
         let outcome = call(&mut self.down, &self.history, &mut self.batch, &mut outlet);
-        assert_eq!(outcome, Outcome::Sent);
+        assert_eq!(outcome, expected);
     }
 
     fn take_sent(&mut self) -> Vec<Vec<u8>> {
@@ -149,6 +157,24 @@ fn a_number_left_free_is_filled_when_its_packet_comes_late() {
         assert_eq!(u16::from_be_bytes([sent[0][2], sent[0][3]]), 101);
         assert_eq!(sent[0][1] & 0x7f, 96);
     }
+}
+
+#[test]
+fn a_number_left_free_stays_free_once_the_source_begins_anew() {
+    let mut bench = Bench::new(Some(97));
+    bench.send(0);
+    bench.send(2);
+    assert_eq!(bench.down.missed(101, 1000, 50), Ok(101));
+    let now = beginning();
+    bench.history.push(now, packet(1, 3000, false, true, now));
+    bench.down.begin_anew();
+    bench.down.will_resend(101, 1001);
+    bench.take_sent();
+    bench.with_outcome(Outcome::Skipped, |down, history, batch, outlet| {
+        down.resend(101, history, batch, outlet)
+    });
+    assert!(bench.take_sent().is_empty() && bench.down.fresh, "the keyframe is still to come");
+    assert_eq!(bench.counters.nack_unknown, 1);
 }
 
 /// Two layers whose encoders count from different numbers: the viewer sees one count, and the same one when it
