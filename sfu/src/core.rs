@@ -410,7 +410,7 @@ impl Core {
         }
         self.forget_ways(viewer.id, &viewer.ice);
         self.counters.viewers -= 1;
-        self.counters.viewers_connected -= u64::from(viewer.is_connected());
+        self.counters.viewers_connected -= u64::from(viewer.is_announced());
         self.counters.viewers_audio_only -= u64::from(viewer.cap == LayerCap::AudioOnly);
         match reason {
             CloseReason::NeverConnected => self.counters.never_connected += 1,

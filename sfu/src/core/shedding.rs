@@ -41,7 +41,7 @@ impl Core {
     }
 
     fn rank_viewers(&mut self, now: Instant) {
-        let connected = |slot| self.viewers.get(slot).filter(|viewer| viewer.is_connected());
+        let connected = |slot| self.viewers.get(slot).filter(|viewer| viewer.is_announced());
         let mut newest_first: Vec<_> =
             (0..self.viewers.end()).filter_map(|slot| Some((connected(slot)?.id, slot))).collect();
         newest_first.sort_unstable_by(|one, other| other.cmp(one));

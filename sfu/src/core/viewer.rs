@@ -183,6 +183,11 @@ impl Viewer {
         self.sealer.is_some()
     }
 
+    /// Whether [`Self::announce`] has told it: without an address to send to, a sealer alone is not told.
+    pub(crate) fn is_announced(&self) -> bool {
+        self.announced
+    }
+
     /// That it is connected, once.
     pub(crate) fn announce(&mut self) -> Option<Connected> {
         let (sealer, dest) = (self.sealer.as_ref()?, self.ice.dest()?);
