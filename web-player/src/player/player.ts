@@ -134,6 +134,7 @@ export class Player {
         if (status.state === 'open') {
           this.dispatch({ type: 'gateway', state: 'open' });
           this.#onPath({ type: 'gatewayBack' });
+          this.#sources.repeatWishes();
         } else if (status.state === 'down') {
           this.dispatch({ type: 'gateway', state: status.retryInMs === null ? 'refused' : 'down' });
           this.#onPath({ type: 'gatewayLost' });

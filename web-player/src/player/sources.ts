@@ -141,6 +141,17 @@ export class Sources {
     this.#options.gateway.send({ type: wanted ? 'rtc.resume' : 'rtc.pause', pc: webrtc.pc, kind: 'video' });
   }
 
+  /** The line to the server is there again: what was said meanwhile was lost, and saying it twice does no harm. */
+  repeatWishes(): void {
+    const webrtc = this.#webrtc;
+    if (webrtc === null || webrtc.pc === null) return;
+    const { layers, quality } = this.#state;
+    if (layers !== null) webrtc.asked = ridFor(layers.layers, quality);
+    const { asked: rid, pc, picture } = webrtc;
+    this.#options.gateway.send({ type: picture ? 'rtc.resume' : 'rtc.pause', pc, kind: 'video' });
+    this.#options.gateway.send({ type: 'rtc.layer', pc, rid });
+  }
+
   #openWebrtc(attempt: number): void {
     const { gateway, inquiry, pass, whep, tell, refused } = this.#options;
     const noChannel = (): void => inquiry.noChannel();

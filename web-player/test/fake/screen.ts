@@ -68,7 +68,10 @@ export class Screen {
   document = Object.assign(new EventTarget(), { hidden: false, pictureInPictureElement: null as object | null });
   window = Object.assign(new EventTarget(), { RTCPeerConnection: class {} });
   player: Player;
+  /** The connection to the gateway. */
+  line: 'open' | 'down' = 'open';
   #frames = new Set<(frame: ServerFrame) => void>();
+  #statuses = new Set<(status: Status) => void>();
 
   constructor(options: Partial<PlayerOptions> = {}) {
     vi.stubGlobal('document', this.document);
@@ -77,8 +80,9 @@ export class Screen {
     const gateway = {
       clock: { now: (local: number) => local, offsetMs: 0 },
       onStatus: (then: (status: Status) => void) => {
-        then({ state: 'open' } as Status);
-        return () => undefined;
+        this.#statuses.add(then);
+        then({ state: this.line } as Status);
+        return () => this.#statuses.delete(then);
       },
       onFrame: (then: (frame: ServerFrame) => void) => {
         this.#frames.add(then);
@@ -87,7 +91,7 @@ export class Screen {
       join: (_ch: string, _history: number, admission: Admission) => (this.admission = admission),
       rejoin: () => (this.rejoined += 1),
       start: () => undefined,
-      send: (frame: Record<string, unknown>) => this.sent.push(frame),
+      send: (frame: Record<string, unknown>) => this.line === 'open' && this.sent.push(frame),
       request: async () => {
         if (this.answer instanceof GatewayError) throw this.answer;
         return this.answer ?? new Promise(() => undefined);
@@ -105,6 +109,12 @@ export class Screen {
     });
     this.player.start();
     this.say({ type: 'joined', ch: `stream:${CHANNEL}`, viewers: 1, live: { stream: 's1', startedAt: Date.now() - 900_000, title: null } });
+  }
+
+  /** The connection to the gateway is lost, or is there again. */
+  connect(line: 'open' | 'down'): void {
+    this.line = line;
+    for (const then of [...this.#statuses]) then({ state: line } as Status);
   }
 
   /** The server says something. */
