@@ -1,6 +1,6 @@
 //! The thread that makes recordings complete when their Streams are over, and removes what is to go.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,27 +8,36 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use media::StreamId;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::library::Recordings;
-use super::manifest::RecordingState;
+use super::manifest::{Recording, RecordingState};
 use super::plan::Plan;
 use super::repair::repair;
 use crate::vod;
 
-/// How often the retention rules are looked at though nothing ended.
+/// How often the retention rules are looked at though nothing ended, and what the disk did not let finish is tried again.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Why a recording failed: for streamers, who can see to it.
 const EMPTY: &str = "nothing that can be played was published: the encoder must send a keyframe and go on for a \
                      moment; 2 s between keyframes is a good setting";
 
+/// How what is told of a disk that gives trouble begins.
+const UNFINISHED: &str = "the disk does not let the recording be finished";
+
 /// The same for the operator: the files are there, the disk gives trouble.
-fn unreadable(error: &io::Error) -> String {
+fn unfinished(error: &io::Error) -> String {
     format!(
-        "the disk does not let the recording be finished ({error}): make room or repair it; the files are kept in \
-         the folder of the recording"
+        "{UNFINISHED} ({error}): make room or repair it; the files are kept in the folder of the recording, and it is \
+         tried again every ten minutes"
     )
+}
+
+/// It failed only because an earlier version did not try again when the disk gave trouble.
+pub(super) fn was_left_unfinished(it: &Recording) -> bool {
+    it.state == RecordingState::Failed && it.error.as_ref().is_some_and(|why| why.starts_with(UNFINISHED))
 }
 
 /// What the thread has to do, and whether it is to stop.
@@ -44,6 +53,16 @@ pub(super) struct Chores {
 pub(super) struct Queue {
     pub(super) finish: BTreeSet<StreamId>,
     pub(super) remove: Vec<PathBuf>,
+    /// What the disk did not let finish, and when it is tried again.
+    later: BTreeMap<StreamId, Instant>,
+}
+
+impl Queue {
+    /// What is to be tried again by now is to be finished.
+    fn wake(&mut self, now: Instant) {
+        let due = self.later.extract_if(.., |_, at| *at <= now).map(|(id, _)| id);
+        self.finish.extend(due);
+    }
 }
 
 impl Chores {
@@ -55,6 +74,18 @@ impl Chores {
     /// The Stream of a recording is over.
     pub(super) fn finish(&self, id: StreamId) {
         self.lock().finish.insert(id);
+        self.more.notify_one();
+    }
+
+    /// The disk did not let it finish: it may later.
+    fn finish_later(&self, id: StreamId) {
+        self.lock().later.insert(id, Instant::now() + RETENTION_INTERVAL);
+    }
+
+    /// Ten minutes have passed.
+    #[cfg(test)]
+    pub(super) fn wake(&self) {
+        self.lock().wake(Instant::now() + RETENTION_INTERVAL);
         self.more.notify_one();
     }
 
@@ -79,6 +110,7 @@ impl Chores {
     /// Waits for something to do, at most until the retention rules are to be looked at. `None` at the end.
     fn next(&self) -> Option<(Option<StreamId>, Vec<PathBuf>)> {
         let mut queue = self.lock();
+        queue.wake(Instant::now());
         while queue.finish.is_empty() && queue.remove.is_empty() {
             if self.is_stopping() {
                 return None;
@@ -87,6 +119,7 @@ impl Chores {
             let (next, waited) = waited.unwrap_or_else(PoisonError::into_inner);
             queue = next;
             if waited.timed_out() {
+                queue.wake(Instant::now());
                 break;
             }
         }
@@ -135,26 +168,31 @@ impl Recordings {
 
     /// Makes a recording complete: repairs it if its recorder did not end, then makes the MP4 file.
     fn finish(&self, id: StreamId) {
+        if self.get(id).is_none() {
+            // It was removed while it waited.
+            return;
+        }
         let folder = self.path(id);
         let plan = match Plan::read(&folder) {
             Ok(plan) if plan.ended_unix_us.is_some() && plan.bad_lines == 0 => Ok(plan),
-            Ok(_) => {
+            Ok(_) => repair(&folder).inspect(|_| {
                 self.counters().repaired.fetch_add(1, Ordering::Relaxed);
-                let repaired = repair(&folder);
                 self.change(id, |it| it.repaired = true);
-                repaired
-            }
+            }),
             Err(error) => Err(error),
         };
         let plan = match plan {
             Ok(plan) if plan.playable().next().is_some() => plan,
             Ok(_) => return self.fail(id, EMPTY),
-            Err(error) => return self.fail(id, &unreadable(&error)),
+            // Somebody took it away.
+            Err(error) if !folder.exists() => return self.fail(id, &unfinished(&error)),
+            Err(error) => return self.put_off(id, &unfinished(&error)),
         };
         self.forget_vod(id);
         self.change(id, |it| {
             it.describe(&plan);
             it.state = RecordingState::Processing;
+            it.error = None;
         });
         let made = self.rules().mp4.then(|| vod::mp4(&folder, &plan, &self.chores.stopping));
         if self.chores.is_stopping() && matches!(made, Some(Err(_))) {
@@ -183,6 +221,17 @@ impl Recordings {
                 Some(error) => warn!(%channel, %recording, %error, "recording ready by HLS only"),
             }
         }
+    }
+
+    /// Its files are there, and the disk does not let them be put in order: that is tried again. It is neither told as
+    /// failed nor removed meanwhile.
+    fn put_off(&self, id: StreamId, why: &str) {
+        self.chores.finish_later(id);
+        self.change(id, |it| {
+            it.state = RecordingState::Processing;
+            it.error = Some(why.to_owned());
+        });
+        warn!(recording = %id, why, "recording not finished yet");
     }
 
     /// Nothing of a recording can be played, and that is why.

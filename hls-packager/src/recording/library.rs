@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use super::config::{Reach, RecordingConfig};
 use super::counters::{Counters, RecordingStats};
-use super::finisher::{Chores, Queue as Waiting};
+use super::finisher::{Chores, Queue as Waiting, was_left_unfinished};
 use super::manifest::{Recording, RecordingState, Storage};
 use super::offsite::Offsite;
 use super::plan::Plan;
@@ -89,10 +89,14 @@ impl Recordings {
                 waiting.remove.push(entry.path());
             }
             let Some(id) = StreamId::parse(name).filter(|_| entry.path().is_dir()) else { continue };
-            let found = Recording::read(&entry.path()).unwrap_or_else(|| {
+            let mut found = Recording::read(&entry.path()).unwrap_or_else(|| {
                 // Without its manifest: what can be known stands in the files.
                 Recording::new(name.to_owned(), String::new(), id.raw() >> 16)
             });
+            if was_left_unfinished(&found) {
+                // Before the retention rules are looked at: by them, of what failed nothing is worth keeping.
+                found.state = RecordingState::Processing;
+            }
             if matches!(found.state, RecordingState::Live | RecordingState::Processing) {
                 waiting.finish.insert(id);
             } else if let Some(offsite) = &offsite {
@@ -293,13 +297,18 @@ impl Recordings {
     /// Changes what is known of a recording, in memory and on disk, and tells of it.
     pub(super) fn change(&self, id: StreamId, change: impl FnOnce(&mut Recording)) {
         let Some(changed) = self.note(id, change) else { return };
-        let _ = self.events.send(changed);
+        self.tell(changed);
         if let Some(offsite) = &self.offsite {
             offsite.inbox.tell(id, Wake::Changed);
         }
     }
 
-    /// The same without telling of it. Waits for the disk.
+    /// Tells whoever follows the changes.
+    pub(super) fn tell(&self, changed: Recording) {
+        let _ = self.events.send(changed);
+    }
+
+    /// Changes it without telling of it. Waits for the disk.
     pub(super) fn note(&self, id: StreamId, change: impl FnOnce(&mut Recording)) -> Option<Recording> {
         let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = {

@@ -109,6 +109,65 @@ fn a_recording_that_cannot_be_begun_has_failed_and_says_why() {
     node.close();
 }
 
+/// A recording whose recorder did not get to its end.
+fn torn(root: &Path, id: StreamId) {
+    recorded(&root.join(id.to_string()), &id.to_string(), 9.0);
+    let journal = root.join(id.to_string()).join("journal.log");
+    let text = std::fs::read_to_string(&journal).expect("readable");
+    let end = text.trim_end().rfind('\n').expect("lines");
+    std::fs::write(&journal, &text[..=end]).expect("written");
+}
+
+/// Waits until a recording is like this.
+fn until(node: &Recordings, id: StreamId, what: impl Fn(&Recording) -> bool) -> Recording {
+    let mut changes = node.subscribe();
+    loop {
+        if let Some(found) = node.get(id).filter(|it| what(it)) {
+            return found;
+        }
+        changes.blocking_recv().expect("a change");
+    }
+}
+
+#[test]
+fn a_recording_that_a_full_disk_does_not_let_be_finished_is_finished_when_there_is_room() {
+    let root = tempfile::tempdir().expect("a folder");
+    let id = StreamId::from_raw(1_600_000_000_000 << 16 | 1);
+    torn(root.path(), id);
+    let fault = inject(root.path());
+    fault.full(true);
+    // By its age it would be removed at once.
+    let config = RecordingConfig { keep_days: 1, keep_mib: 0, ..RecordingConfig::default() };
+    let node = Recordings::open(config, root.path(), None).expect("opened");
+    let waits = until(&node, id, |it| it.error.is_some());
+    assert_eq!((waits.state, waits.untold), (RecordingState::Processing, false), "it has not failed");
+    assert!(waits.error.is_some_and(|why| why.contains("make room")), "it says what to do");
+    fault.full(false);
+    node.chores.wake();
+    let ready = until(&node, id, |it| it.state == RecordingState::Ready);
+    assert_eq!((ready.error, ready.untold, ready.repaired), (None, true, true));
+    assert!(ready.mp4_bytes.is_some() && ready.duration_ms.is_some_and(|it| it > 8000));
+    node.close();
+    let stats = node.stats();
+    assert_eq!((stats.failed_total, stats.repaired_total, stats.finished_total), (0, 1, 1));
+}
+
+#[test]
+fn what_an_earlier_version_gave_up_because_of_the_disk_is_finished_and_not_removed() {
+    let root = tempfile::tempdir().expect("a folder");
+    let id = StreamId::from_raw(1_600_000_000_000 << 16 | 1);
+    torn(root.path(), id);
+    let folder = root.path().join(id.to_string());
+    let mut left = Recording::read(&folder).expect("a manifest");
+    left.state = RecordingState::Failed;
+    left.error = Some("the disk does not let the recording be finished (no space left on device)".to_owned());
+    left.write(&folder).expect("written");
+    let node = node_that_keeps(root.path(), 1);
+    let found = node.get(id).expect("it is kept");
+    assert_eq!((found.state, found.error, found.untold), (RecordingState::Ready, None, true));
+    node.close();
+}
+
 #[test]
 fn a_folder_that_vanished_is_told_and_one_that_was_removed_is_not() {
     let root = tempfile::tempdir().expect("a folder");
