@@ -32,21 +32,22 @@ impl Rewind {
 
     /// Takes a segment that leaves the window, if the recording has it. Where one is missing there is no way back.
     pub(crate) fn push(&mut self, mut segment: Segment) {
-        let stored = self.about.stored.range();
+        let stored = &self.about.stored;
         let length = self.horizon.length();
-        if length.is_zero() || !(segment.gap || stored.contains(&segment.msn)) {
+        if length.is_zero() || !(segment.gap || stored.has(segment.msn)) {
             self.segments.clear();
             self.lasts = Duration::ZERO;
             return;
         }
         segment.parts = Vec::new();
         self.lasts += segment.duration;
+        let removed = stored.removed();
         let from = self.horizon.add(segment.msn, segment.bytes as u64);
         self.segments.push_back(segment);
         while let Some(first) = self.segments.front() {
             let old = self.lasts > length || self.segments.len() > SEGMENTS_MAX;
             let much = first.msn < from;
-            if !(old || much || first.msn < stored.start) {
+            if !(old || much || first.msn < removed) {
                 break;
             }
             self.cut += u64::from(much && !old);
@@ -70,6 +71,6 @@ impl Rewind {
 
     /// The recording has this segment.
     pub(crate) fn has(&self, msn: u64) -> bool {
-        self.about.stored.range().contains(&msn)
+        self.about.stored.has(msn)
     }
 }

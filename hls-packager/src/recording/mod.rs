@@ -29,6 +29,7 @@ mod plan;
 mod recorder;
 mod repair;
 mod retention;
+mod stored;
 mod syncer;
 mod tap;
 #[cfg(test)]

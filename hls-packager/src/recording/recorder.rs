@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use media::MediaTime;
@@ -20,33 +20,6 @@ use super::wal::Wal;
 use crate::file_name::FileName;
 use crate::storage::disk::{Appender, replace_soon};
 use crate::upload::News;
-
-/// Which segments of a Rendition are on disk: from the first number to before the second, none missing.
-#[derive(Debug, Default)]
-pub(crate) struct Stored {
-    from: AtomicU64,
-    to: AtomicU64,
-}
-
-impl Stored {
-    /// The first of the newest run of segments that are all on disk, and the one after its last.
-    pub(crate) fn range(&self) -> std::ops::Range<u64> {
-        // In this order: what is added between the two looks is not claimed.
-        let to = self.to.load(Ordering::Acquire);
-        self.from.load(Ordering::Acquire)..to
-    }
-
-    fn remove(&self, msn: u64) {
-        self.from.fetch_max(msn + 1, Ordering::AcqRel);
-    }
-
-    fn add(&self, msn: u64) {
-        if self.to.load(Ordering::Acquire) != msn {
-            self.from.store(msn, Ordering::Release);
-        }
-        self.to.store(msn + 1, Ordering::Release);
-    }
-}
 
 /// How a Stream is recorded.
 #[derive(Clone, Debug)]
@@ -286,7 +259,12 @@ impl Recorder {
             self.faulty = false;
             line.about.stored.add(open.msn);
             self.options.counters.segments.fetch_add(1, Ordering::Relaxed);
-        } else if !told.is_some_and(|(_, gap)| gap) {
+        } else if told.is_some_and(|(_, gap)| gap) {
+            // Without media, and so it is listed: there is a way back beyond it.
+            if whole {
+                line.about.stored.add(open.msn);
+            }
+        } else {
             self.options.counters.segments_lost.fetch_add(1, Ordering::Relaxed);
         }
         let sync = self.options.sync;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use media::{CodecConfig, Frame, Kind, MediaTime, NtpTime, Timescale};
 
-use super::recorder::Stored;
+use super::stored::Stored;
 use crate::fmp4::{Sample, Slices};
 use crate::horizon::Horizon;
 use crate::segmenter::Cut;

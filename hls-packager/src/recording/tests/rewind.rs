@@ -90,6 +90,56 @@ fn without_the_recording_there_is_no_way_back() {
 }
 
 #[test]
+fn a_pause_of_the_sound_does_not_end_the_way_back() {
+    let mut house = House::new();
+    let source = Source { seconds: 120.0, fps: 10.0, keyframe: |n| n % 20 == 0, ..Source::default() };
+    for (kind, frame) in house.frames(&source) {
+        let pause = 30_000_000..38_000_000;
+        if kind == media::Kind::Video || !pause.contains(&frame.pts.as_micros()) {
+            house.feed(kind, frame);
+        }
+    }
+    let sound = list_of(&mut house, Name::Audio, Skip::No);
+    let gap = sound.segments.iter().position(|segment| segment.gap).expect("a gap is listed") as u64;
+    assert_eq!(sound.media_sequence, 0, "back to the beginning");
+    for msn in [0, gap - 1, gap + 8] {
+        let file = house.presentation.file(Name::Audio, FileName::Segment(msn));
+        assert!(matches!(file, Resource::Recorded), "{msn}");
+    }
+    assert_eq!(house.counters.snapshot().segments_lost_total, 0);
+}
+
+#[test]
+fn a_segment_that_is_lost_takes_none_away_that_are_listed() {
+    let mut house = House::new();
+    let source = Source { seconds: 90.0, fps: 10.0, keyframe: |n| n % 20 == 0, ..Source::default() };
+    let mut lost = false;
+    for (kind, frame) in house.frames(&source) {
+        let at = frame.dts.as_secs_f64();
+        house.feed_only(kind, frame);
+        if (76.0..80.0).contains(&at) {
+            house.lose();
+            lost = true;
+        } else {
+            house.write();
+        }
+        if kind != media::Kind::Video || at < 10.0 {
+            continue;
+        }
+        // It is in memory still: everything before it is there for whoever goes back.
+        let now = list(&mut house, Skip::No);
+        rules::check(&now, false);
+        assert_eq!(now.media_sequence, 0);
+        let closed = now.segments.iter().filter(|it| it.uri.is_some()).count() as u64;
+        for msn in 0..closed {
+            let file = house.presentation.file(Name::VIDEO, FileName::Segment(msn));
+            assert!(!matches!(file, Resource::Missing), "{msn} at {at} s");
+        }
+    }
+    assert!(lost && house.counters.snapshot().segments_lost_total > 0);
+}
+
+#[test]
 fn the_way_back_is_bounded_by_bytes_of_all_renditions_and_the_recording_keeps_everything() {
     const BYTES_MAX: u64 = 11 << 20;
     let mut house = House::bounded(u64::MAX, BYTES_MAX);
