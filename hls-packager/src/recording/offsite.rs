@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use media::StreamId;
 use tokio::sync::Semaphore;
@@ -27,12 +27,20 @@ pub(crate) struct Offsite {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) counters: Counters,
     pub(crate) reads: Arc<Semaphore>,
+    /// Held while a recording leaves the disk: what somebody else believes of it meanwhile may be taken back.
+    leaving: Mutex<()>,
 }
 
 impl Offsite {
     pub(super) fn new(bucket: Bucket) -> Self {
         let reads = Arc::new(Semaphore::new(READS_MAX));
-        Self { bucket, inbox: Arc::default(), counters: Counters::default(), reads }
+        Self {
+            bucket,
+            inbox: Arc::default(),
+            counters: Counters::default(),
+            reads,
+            leaving: Mutex::default(),
+        }
     }
 
     /// How the recorder of a Stream tells of what it wrote.
@@ -83,9 +91,11 @@ impl Recordings {
     }
 
     /// Removes the media of a recording from disk, because all of it is in the bucket. What was left by a process that
-    /// ended in the middle of it is removed too.
+    /// ended in the middle of it is removed too. If the disk does not take that it is so, nothing has happened: it is tried
+    /// again with the retention rules.
     pub(crate) fn drop_local(&self, id: StreamId) {
         let Some(offsite) = &self.offsite else { return };
+        let _one_at_a_time = offsite.leaving.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(found) = self.get(id) else { return };
         let complete = found.uploaded.is_some_and(|it| it.complete);
         if found.state != RecordingState::Ready || !complete {
@@ -94,12 +104,17 @@ impl Recordings {
         let folder = self.path(id);
         if found.storage == Storage::Disk {
             // First it is known, then it is done: from now on what is not on disk is read from the bucket.
-            self.change(id, |it| it.storage = Storage::S3);
+            let Some(changed) = self.note(id, |it| it.storage = Storage::S3) else { return };
             // On disk it is known too, or the next start would believe that the files are there.
             let written = super::Recording::read(&folder).is_some_and(|it| it.storage == Storage::S3);
             if !written {
-                return self.change(id, |it| it.storage = Storage::Disk);
+                // Nobody is told: the uploader would look, and try at once and for ever.
+                if let Some(found) = self.lock().get_mut(&id) {
+                    found.storage = Storage::Disk;
+                }
+                return;
             }
+            self.tell(changed);
             offsite.counters.dropped_local.fetch_add(1, Ordering::Relaxed);
             info!(recording = %id, "recording removed from disk: it is in the bucket");
         }

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::library::Recordings;
 use super::manifest::{Recording, RecordingState, Storage};
+use crate::bucket::KeepLocal;
 
 impl Recordings {
     /// Removes what is too old, and the oldest of what is too much.
@@ -12,6 +13,8 @@ impl Recordings {
         let now = unix_millis();
         let age_max = self.rules().age_max().and_then(|it| u64::try_from(it.as_millis()).ok());
         let bytes_max = self.rules().bytes_max();
+        let leaves =
+            self.offsite.as_ref().is_some_and(|it| it.bucket.keep_local() == KeepLocal::UntilUploaded);
         let (mut gone, mut dropped, mut held) = (Vec::new(), Vec::new(), 0);
         {
             let table = self.lock();
@@ -21,6 +24,13 @@ impl Recordings {
                 let ended = it.ended_at.unwrap_or(it.started_at);
                 let old = age_max.is_some_and(|age_max| now.saturating_sub(ended) > age_max);
                 let much = bytes_max.is_some_and(|bytes_max| bytes > bytes_max) && on_disk(&it);
+                let complete = it.uploaded.as_ref().is_some_and(|it| it.complete);
+                if leaves && complete && !old && on_disk(&it) {
+                    // The disk did not let it go when it was uploaded.
+                    dropped.push(*id);
+                    bytes = bytes.saturating_sub(it.bytes);
+                    continue;
+                }
                 if it.state == RecordingState::Processing || !old && !much {
                     continue;
                 }

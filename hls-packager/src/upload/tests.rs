@@ -3,4 +3,5 @@
 mod bucket;
 mod full;
 mod growing;
+mod leaving;
 mod whole;

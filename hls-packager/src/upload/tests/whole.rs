@@ -148,7 +148,7 @@ pub(super) fn on_disk(root: &Path, id: StreamId) -> BTreeMap<String, Bytes> {
 }
 
 /// Nothing of the media of a recording is on disk.
-fn is_bare(root: &Path, id: StreamId) -> bool {
+pub(super) fn is_bare(root: &Path, id: StreamId) -> bool {
     let folder = root.join(id.to_string());
     ["audio", "video", "video.mp4"].iter().all(|name| !folder.join(name).exists())
 }
