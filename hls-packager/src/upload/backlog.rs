@@ -143,9 +143,11 @@ impl Backlog {
 
     /// Reads journal and ledger from the beginning.
     fn read(&mut self) -> io::Result<()> {
-        self.offset = 0;
-        self.plan = Plan::default();
-        for entry in read_on(&self.folder, &mut self.offset)? {
+        let mut offset = 0;
+        // What cannot be read leaves what was known.
+        let entries = read_on(&self.folder, &mut offset)?;
+        (self.offset, self.plan) = (offset, Plan::default());
+        for entry in entries {
             self.plan.take(entry);
         }
         (self.more, self.stale, self.given_up) = (false, true, false);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use media::StreamId;
 use tokio::task::{JoinSet, spawn_blocking};
@@ -21,6 +22,10 @@ use crate::recording::{self, Offsite, RecordingState, Recordings, Storage};
 /// Recordings that are over and worked on at a time; those that are live come on top. The others wait by their id.
 const OVER_MAX: usize = 8;
 
+/// How long a recording is left alone whose journal or ledger the disk does not give out or take. The others go on: the
+/// bucket is not to blame.
+const PARKED: Duration = Duration::from_secs(60);
+
 /// Uploads what the recordings tell of, until `stop`.
 pub(crate) async fn run(recordings: &Arc<Recordings>, stop: CancellationToken) {
     let Some(offsite) = recordings.offsite() else { return };
@@ -29,6 +34,7 @@ pub(crate) async fn run(recordings: &Arc<Recordings>, stop: CancellationToken) {
         offsite,
         backlogs: BTreeMap::new(),
         waiting: BTreeSet::new(),
+        parked: BTreeMap::new(),
         removals: BTreeMap::new(),
         removing: None,
         pace: Pace::default(),
@@ -46,6 +52,7 @@ pub(crate) async fn run(recordings: &Arc<Recordings>, stop: CancellationToken) {
     }
     loop {
         uploader.hear().await;
+        uploader.look_again().await;
         uploader.start().await;
         uploader.count();
         let wakes = uploader.wakes();
@@ -74,6 +81,8 @@ struct Uploader<'a> {
     backlogs: BTreeMap<StreamId, Backlog>,
     /// Recordings that are over and not looked at yet.
     waiting: BTreeSet<StreamId>,
+    /// Recordings that are left alone until then, see [`PARKED`].
+    parked: BTreeMap<StreamId, Instant>,
     /// Recordings that were removed, and where what is left of them lies.
     removals: BTreeMap<StreamId, PathBuf>,
     removing: Option<StreamId>,
@@ -100,18 +109,33 @@ impl Uploader<'_> {
     async fn hear(&mut self) {
         for (id, wake) in self.offsite.inbox.take() {
             match wake {
-                Wake::Grown if self.backlogs.contains_key(&id) => self.with(id, Backlog::grown).await,
+                Wake::Grown if self.backlogs.contains_key(&id) => {
+                    self.with(id, Backlog::grown).await;
+                }
+                Wake::Grown if self.parked.contains_key(&id) => {}
                 Wake::Grown | Wake::Changed => self.look(id).await,
                 Wake::Removed(path) => {
                     self.waiting.remove(&id);
+                    self.parked.remove(&id);
                     self.removals.insert(id, path);
                 }
             }
         }
     }
 
+    /// Looks again at what was left alone for long enough.
+    async fn look_again(&mut self) {
+        let now = Instant::now();
+        let due: Vec<StreamId> =
+            self.parked.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect();
+        for id in due {
+            self.look(id).await;
+        }
+    }
+
     /// Looks at a recording that is new or has changed.
     async fn look(&mut self, id: StreamId) {
+        self.parked.remove(&id);
         let Some(about) = self.recordings.get(id) else { return };
         if about.uploaded.as_ref().is_some_and(|it| it.complete) && about.state == RecordingState::Ready {
             self.backlogs.remove(&id);
@@ -122,7 +146,9 @@ impl Uploader<'_> {
                 let _ = spawn_blocking(move || recordings.drop_local(id)).await;
             }
         } else if self.backlogs.contains_key(&id) {
-            self.with(id, move |backlog| backlog.changed(about)).await;
+            if !self.with(id, move |backlog| backlog.changed(about)).await {
+                self.parked.insert(id, Instant::now() + PARKED);
+            }
         } else if about.state == RecordingState::Live {
             self.open(id).await;
         } else if about.state != RecordingState::Failed {
@@ -139,11 +165,16 @@ impl Uploader<'_> {
                 self.backlogs.insert(id, backlog);
             }
             Ok(Err(error)) => {
-                self.waiting.insert(id);
-                self.failed(&error.into());
+                self.park(id, &error.into());
             }
             Err(_) => {}
         }
+    }
+
+    /// Leaves a recording alone for a while: the disk, and not the bucket, is in its way.
+    fn park(&mut self, id: StreamId, fault: &Fault) {
+        self.tell(fault);
+        self.parked.insert(id, Instant::now() + PARKED);
     }
 
     /// Starts what may run now.
@@ -172,8 +203,8 @@ impl Uploader<'_> {
                 continue;
             }
             // Whoever has least under way is next, and what is live before what is over.
-            let ready =
-                self.backlogs.iter().filter(|(id, it)| !self.removals.contains_key(*id) && it.has_work(now));
+            let may = |id: &StreamId| !self.removals.contains_key(id) && !self.parked.contains_key(id);
+            let ready = self.backlogs.iter().filter(|(id, it)| may(id) && it.has_work(now));
             let Some(id) = ready.min_by_key(|(_, it)| (it.running(), !it.is_live())).map(|(id, _)| *id)
             else {
                 if self.end().await {
@@ -198,7 +229,7 @@ impl Uploader<'_> {
                     });
                 }
                 Ok(None) => {}
-                Err(error) => self.failed(&error.into()),
+                Err(error) => self.park(id, &error.into()),
             }
         }
     }
@@ -206,8 +237,8 @@ impl Uploader<'_> {
     /// Takes leave of what is uploaded as a whole. True if something was found that is not.
     async fn end(&mut self) -> bool {
         let mut found = false;
-        let over: Vec<StreamId> =
-            self.backlogs.iter().filter(|(_, it)| it.is_over()).map(|(id, _)| *id).collect();
+        let over = self.backlogs.iter().filter(|(id, it)| it.is_over() && !self.parked.contains_key(id));
+        let over: Vec<StreamId> = over.map(|(id, _)| *id).collect();
         for id in over {
             let Some(mut backlog) = self.backlogs.remove(&id) else { continue };
             let recordings = Arc::clone(self.recordings);
@@ -228,7 +259,7 @@ impl Uploader<'_> {
                     continue;
                 }
                 Ok(None) => found = true,
-                Err(error) => self.failed(&error.into()),
+                Err(error) => self.park(id, &error.into()),
             }
             backlog.again();
             self.backlogs.insert(id, backlog);
@@ -275,24 +306,26 @@ impl Uploader<'_> {
         }
     }
 
-    /// Does something that reads or writes files, where it holds nobody up.
+    /// Does something that reads or writes files, where it holds nobody up. False if the disk was against it.
     async fn with(
         &mut self,
         id: StreamId,
         change: impl FnOnce(&mut Backlog) -> std::io::Result<()> + Send + 'static,
-    ) {
-        let Some(mut backlog) = self.backlogs.remove(&id) else { return };
+    ) -> bool {
+        let Some(mut backlog) = self.backlogs.remove(&id) else { return true };
         let changed = spawn_blocking(move || {
             let result = change(&mut backlog);
             (backlog, result)
         });
-        let Ok((backlog, result)) = changed.await else { return };
+        let Ok((backlog, result)) = changed.await else { return true };
         self.backlogs.insert(id, backlog);
-        // The folder of a recording that was removed in this moment is no fault.
-        if let Err(error) = result
-            && self.recordings.get(id).is_some()
-        {
-            self.tell(&error.into());
+        match result {
+            // The folder of a recording that was removed in this moment is no fault.
+            Err(error) if self.recordings.get(id).is_some() => {
+                self.tell(&error.into());
+                false
+            }
+            _ => true,
         }
     }
 
@@ -336,14 +369,16 @@ impl Uploader<'_> {
         let paused = self.pace.wakes(now);
         // What is due already waits for a task to end.
         let lists = self.backlogs.values().filter_map(Backlog::wakes).filter(|at| *at > now).min();
-        paused.or(lists).map(Instant::from_std)
+        let next = paused.or(lists).map(Instant::from_std);
+        next.into_iter().chain(self.parked.values().copied()).min()
     }
 
     fn count(&mut self) {
         let counters = &self.offsite.counters;
         let sizes = self.backlogs.values().map(Backlog::size);
         let (objects, bytes) = sizes.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
-        let recordings = self.backlogs.len() + self.waiting.len() + self.removals.len();
+        let parked = self.parked.keys().filter(|id| !self.backlogs.contains_key(id)).count();
+        let recordings = self.backlogs.len() + self.waiting.len() + self.removals.len() + parked;
         if self.pace.is_full() && objects == 0 && self.waiting.is_empty() && self.tasks.is_empty() {
             // What found no room was removed, and nothing else waits: nobody would look again.
             self.pace = Pace::default();
