@@ -267,6 +267,11 @@ impl Presentation {
         self.rendition(name).map_or(Resource::Missing, |rendition| rendition.file(file))
     }
 
+    /// What is not there may be there later, see [`Rendition::is_to_come`].
+    pub(crate) fn is_to_come(&self, name: Name, file: FileName) -> bool {
+        self.rendition(name).map_or(!self.ended, |rendition| rendition.is_to_come(file))
+    }
+
     fn line(&self, name: Name) -> Option<&Line> {
         match name {
             Name::Video(_) => self.videos[name.slot()].line.as_ref(),

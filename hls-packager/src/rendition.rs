@@ -39,7 +39,7 @@ pub(crate) enum Verdict {
     Now,
     /// Wait for the next change of this Rendition.
     Wait,
-    /// 400, and why.
+    /// 400, and why. It is too early for it, so later the answer is another one.
     Bad(&'static str),
 }
 
@@ -300,6 +300,16 @@ impl Rendition {
         };
         let elsewhere = if recorded { Resource::Recorded } else { Resource::Missing };
         found.map_or(elsewhere, Resource::Found)
+    }
+
+    /// It may be there later, under the same name: no cache may remember that it is not.
+    pub(crate) fn is_to_come(&self, name: FileName) -> bool {
+        !self.ended
+            && match name {
+                FileName::Init(generation) => self.generation.is_none_or(|newest| generation > newest),
+                FileName::Part(number) => number >= self.window.store.next(),
+                FileName::Segment(msn) => msn >= self.window.edge().msn,
+            }
     }
 
     /// "Advance Part Limit" (section 6.2.5.2).

@@ -36,6 +36,10 @@ const PLAYLIST: HeaderValue = HeaderValue::from_static("application/vnd.apple.mp
 /// The URL holds the Stream's id, and what it names never changes.
 pub(crate) const FOREVER: &str = "public, max-age=31536000, immutable";
 
+/// Of answers that are right only until the Stream has gone on: caches that many share would give them to all who ask in
+/// time.
+const NOT_KEPT: u32 = 0;
+
 /// Everything under `/hls/`.
 pub fn routes(packager: Arc<Packager>) -> Router {
     Router::new()
@@ -136,10 +140,8 @@ impl Packager {
                 (presentation.decide(name, &directives), changed_at)
             });
             match verdict {
-                None => return self.missing("there is no such rendition", target),
-                Some(Verdict::Bad(why)) => {
-                    return self.rejected(why, if blocking { 4 * target } else { target });
-                }
+                None => return self.missing("there is no such rendition", NOT_KEPT),
+                Some(Verdict::Bad(why)) => return self.rejected(why, NOT_KEPT),
                 Some(Verdict::Now) => break,
                 Some(Verdict::Wait) => {}
             }
@@ -177,9 +179,9 @@ impl Packager {
         let mut changes = session.watch(name);
         loop {
             changes.borrow_and_update();
-            let (found, changed_at) = session.read(|presentation| {
+            let (found, to_come, changed_at) = session.read(|presentation| {
                 let changed_at = presentation.rendition(name).and_then(|rendition| rendition.changed_at());
-                (presentation.file(name, file), changed_at)
+                (presentation.file(name, file), presentation.is_to_come(name, file), changed_at)
             });
             match found {
                 Resource::Found(slices) => {
@@ -192,7 +194,10 @@ impl Packager {
                     let found = self.recorded(session.stream, name, file, headers).await;
                     return found.unwrap_or_else(|| self.missing("no longer listed", target));
                 }
-                Resource::Missing => return self.missing("neither listed nor hinted", target),
+                Resource::Missing => {
+                    let kept = if to_come { NOT_KEPT } else { target };
+                    return self.missing("neither listed nor hinted", kept);
+                }
                 Resource::Hinted => {}
             }
             let deadline = patience.deadline(asked, changed_at);
@@ -229,7 +234,7 @@ impl Packager {
     /// 503: for a moment, so no cache may keep it.
     fn stalled(&self, why: &str) -> Response {
         self.requests.stalled.fetch_add(1, Ordering::Relaxed);
-        let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, why, 0);
+        let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, why, NOT_KEPT);
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         response
     }
@@ -280,6 +285,7 @@ fn bytes(name: Name, slices: Vec<Slices>, length: usize) -> Response {
     response
 }
 
+/// An answer that caches may keep for `max_age` seconds.
 pub(crate) fn problem(status: StatusCode, detail: &str, max_age: u32) -> Response {
     let body = serde_json::json!({
         "type": "about:blank",
@@ -291,7 +297,7 @@ pub(crate) fn problem(status: StatusCode, detail: &str, max_age: u32) -> Respons
     let out = response.headers_mut();
     out.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     match max_age {
-        0 => set_cache(out, "no-store"),
+        NOT_KEPT => set_cache(out, "no-store"),
         _ => set_cache(out, &format!("public, max-age={max_age}")),
     }
     response

@@ -243,16 +243,24 @@ async fn hls_c_cache_lifetimes_and_types() {
             "public, max-age=0, s-maxage=12",
             "application/vnd.apple.mpegurl",
         ),
-        ("index.m3u8?_HLS_msn=99999".to_owned(), 400, "public, max-age=8", "application/problem+json"),
+        // What may come later is kept by nobody: whoever asks too early must not spoil it for those who ask in time.
+        ("index.m3u8?_HLS_msn=99999".to_owned(), 400, "no-store", "application/problem+json"),
         ("index.m3u8?_HLS_part=1".to_owned(), 400, "public, max-age=2", "application/problem+json"),
         ("index.m3u8?_HLS_msn=x".to_owned(), 400, "public, max-age=2", "application/problem+json"),
         (map, 200, forever, "video/mp4"),
         ("s0.m4s".to_owned(), 200, forever, "video/mp4"),
         ("p0.m4s".to_owned(), 200, forever, "video/mp4"),
-        ("p99999.m4s".to_owned(), 404, "public, max-age=2", "application/problem+json"),
+        ("p99999.m4s".to_owned(), 404, "no-store", "application/problem+json"),
+        ("s99999.m4s".to_owned(), 404, "no-store", "application/problem+json"),
+        ("init1.mp4".to_owned(), 404, "no-store", "application/problem+json"),
+        ("../video1/index.m3u8".to_owned(), 404, "no-store", "application/problem+json"),
         ("other".to_owned(), 404, "public, max-age=2", "application/problem+json"),
     ] {
-        let answer = house.get(&format!("{prefix}/{path}")).await;
+        let url = match path.strip_prefix("../video1") {
+            Some(file) => format!("{prefix}1{file}"),
+            None => format!("{prefix}/{path}"),
+        };
+        let answer = house.get(&url).await;
         assert_eq!(answer.status.as_u16(), status, "{path}");
         assert_eq!(answer.header("cache-control"), cache, "{path}");
         assert_eq!(answer.header("content-type"), content_type, "{path}");
@@ -266,6 +274,28 @@ async fn hls_c_cache_lifetimes_and_types() {
     assert!(preflight.header("access-control-allow-methods").contains("GET"));
     let head = house.ask("HEAD", &format!("{prefix}/s0.m4s"), None).await;
     assert_eq!((head.status, head.body.len()), (StatusCode::OK, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn hls_c_what_is_gone_may_be_remembered_and_what_comes_next_may_not() {
+    let mut house = House::new();
+    house.play(Source { seconds: 120.0, fps: 10.0, keyframe: |n| n % 20 == 0, ..Source::default() });
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    let prefix = house.prefix().await;
+    let list = house.get(&format!("{prefix}/index.m3u8")).await.list();
+    let hint = list.hint.expect("a hint");
+    let next: u64 = hint[1..].trim_end_matches(".m4s").parse().expect("a number");
+    let edge = list.media_sequence + list.segments.iter().filter(|it| it.uri.is_some()).count() as u64;
+    for (file, cache) in [
+        ("p0.m4s".to_owned(), "public, max-age=2"),
+        ("s0.m4s".to_owned(), "public, max-age=2"),
+        (format!("p{}.m4s", next + 1), "no-store"),
+        (format!("s{edge}.m4s"), "no-store"),
+        (format!("s{}.m4s", edge + 1), "no-store"),
+    ] {
+        let answer = house.get(&format!("{prefix}/{file}")).await;
+        assert_eq!((answer.status, answer.header("cache-control")), (StatusCode::NOT_FOUND, cache), "{file}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
