@@ -174,9 +174,10 @@ impl Presentation {
         self.tap.end();
     }
 
-    /// A viewer can start: there is a complete segment of picture and of sound.
+    /// A viewer can start: there is, or was, a complete segment of picture and of sound. What has stopped since keeps
+    /// nobody waiting for it; it is not offered either.
     pub(crate) fn is_ready(&self) -> bool {
-        let ready = |line: &Line| line.rendition.is_ready();
+        let ready = |line: &Line| line.rendition.was_ready();
         let mut videos = self.videos.iter().filter_map(|video| video.line.as_ref()).peekable();
         let any = videos.peek().is_some() || self.audio.is_some();
         let picture = videos.peek().is_none() || videos.any(ready);

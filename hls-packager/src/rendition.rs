@@ -197,6 +197,11 @@ impl Rendition {
         self.window.segments().any(|segment| !segment.open && !segment.gap)
     }
 
+    /// A viewer could start once, though what is listed now may be gaps only.
+    pub(crate) fn was_ready(&self) -> bool {
+        self.counters.segments > self.counters.gaps
+    }
+
     /// It goes on: its newest complete segment is no gap.
     pub(crate) fn is_fresh(&self) -> bool {
         self.window.segments().rev().find(|segment| !segment.open).is_some_and(|segment| !segment.gap)

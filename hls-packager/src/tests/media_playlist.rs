@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use media::{Frame, Kind};
+use media::{Frame, Kind, StreamId};
 
 use super::reader::List;
 use super::sim::{NOON_UNIX_MICROS, Sim, expected};
 use super::source::{Source, audio_config};
 use crate::Config;
 use crate::name::Name;
+use crate::variant::multivariant;
 
 const BOTH: [Name; 2] = [Name::VIDEO, Name::Audio];
 
@@ -104,6 +105,21 @@ fn hls_m09_silent_audio_gets_gap_segments_and_comes_back() {
     assert!(audio.segments.last().is_some_and(|last| !last.gap));
     let gap = audio.segments.iter().find(|segment| segment.gap).and_then(|gap| gap.uri.clone());
     assert!(sim.file(Name::Audio, &gap.expect("closed")).is_none(), "a gap is not downloadable");
+}
+
+#[test]
+fn hls_m09_sound_that_stops_for_good_keeps_nobody_from_starting() {
+    let source = Source { seconds: 60.0, fps: 10.0, keyframe: |n| n % 20 == 0, ..Source::default() };
+    let mut sim = Sim::new(expected(&source));
+    let frames = source.frames(sim.origin).into_iter();
+    sim.clipped = true;
+    sim.feed_frames(
+        frames.filter(|(kind, frame)| *kind == Kind::Video || frame.pts.as_micros() < 7_000_000).collect(),
+    );
+    assert!(sim.list(Name::Audio).segments.iter().all(|segment| segment.gap || segment.uri.is_none()));
+    assert!(sim.presentation.is_ready() && sim.presentation.welcomes());
+    let master = multivariant(&sim.presentation, StreamId::from_raw(1)).to_string();
+    assert!(master.contains("/video/index.m3u8") && !master.contains("/audio/"), "{master}");
 }
 
 #[test]
