@@ -27,6 +27,9 @@ pub enum Silenced {
     /// The account is suspended, or gone. A socket that was signed in before does not know.
     #[error("this account is suspended or gone: it cannot speak here")]
     Closed,
+    /// The account's password, status or role was changed since: whoever it is has to sign in again.
+    #[error("your sign-in is over: sign in again")]
+    SignedOut,
     /// A moderator said so.
     #[error("{}", banned(.0))]
     Banned(Ban),
@@ -72,15 +75,26 @@ impl Moderation {
         Arc::new(Self { database, settings: Mutex::default(), standings: Mutex::default() })
     }
 
-    /// Whether an account, or a guest, may speak in the chat of a Channel. While the database does not answer, what was
+    /// Whether an account that signed in at `since` (unix seconds), or a guest, may speak in the chat of a Channel. While the database does not answer, what was
     /// known last counts, and where nothing is known there are no rules: a chat that falls silent is no help.
     ///
     /// # Errors
     /// [`Silenced`] says why not.
-    pub async fn may_speak(&self, channel: &Channel, account: Option<&str>) -> Result<Speaker, Silenced> {
+    pub async fn may_speak(
+        &self,
+        channel: &Channel,
+        account: Option<(&str, i64)>,
+    ) -> Result<Speaker, Silenced> {
         let settings = self.settings(&channel.id).await;
         let standing = match account {
-            Some(account) => self.standing(&channel.id, account).await,
+            Some((account, since)) => {
+                let standing = self.standing(&channel.id, account).await;
+                // To the end of that second: who signs in right after a change must not be taken for one from before.
+                if !standing.closed && since.saturating_mul(1000).saturating_add(999) < standing.changed_at {
+                    return Err(Silenced::SignedOut);
+                }
+                standing
+            }
             None => ChatStanding::default(),
         };
         decide(settings, standing, clock::unix_ms())
@@ -96,7 +110,7 @@ impl Moderation {
         lock(&self.standings).remove(&(channel_id.to_owned(), user_id.to_owned()));
     }
 
-    /// An account was suspended here, or may be used again, or its role on the instance is another.
+    /// An account was suspended here, or may be used again, or has another password or role on the instance.
     pub fn account_changed_everywhere(&self, user_id: &str) {
         lock(&self.standings).retain(|(_, known), _| known != user_id);
     }
@@ -190,6 +204,9 @@ mod tests {
 
     const NOW: i64 = 1_700_000_000_000;
 
+    /// The same in seconds.
+    const SINCE: i64 = NOW / 1000;
+
     #[test]
     fn the_rules_of_a_chat() {
         let open = ChatSettings::default();
@@ -254,7 +271,19 @@ mod tests {
         ] {
             database.set_user(&mo.id, mo.role, status, NOW).await.expect("set");
             moderation.account_changed_everywhere(&mo.id);
-            assert_eq!(moderation.may_speak(&channel, Some(&mo.id)).await, expected, "{status:?}");
+            assert_eq!(moderation.may_speak(&channel, Some((&mo.id, SINCE))).await, expected, "{status:?}");
+        }
+        // A new password ends what came before it, and nothing else.
+        let changed = (SINCE + 60) * 1000 + 500;
+        database.set_password(&mo.id, "another", changed).await.expect("set");
+        moderation.account_changed_everywhere(&mo.id);
+        for (since, expected) in [
+            (SINCE, Err(Silenced::SignedOut)),
+            (SINCE + 59, Err(Silenced::SignedOut)),
+            (SINCE + 60, Ok(Speaker::default())),
+            (SINCE + 61, Ok(Speaker::default())),
+        ] {
+            assert_eq!(moderation.may_speak(&channel, Some((&mo.id, since))).await, expected, "{since}");
         }
     }
 
@@ -281,10 +310,13 @@ mod tests {
         assert!(lock(&moderation.settings).len() <= KNOWN_MAX);
         // Without the database, what was known.
         moderation.settings_changed(&channel.id);
-        assert_eq!(moderation.may_speak(&channel, Some("usr_1")).await, Err(Silenced::Closed), "of nobody");
+        assert_eq!(moderation.may_speak(&channel, Some(("usr_1", SINCE))).await, Err(Silenced::Closed));
         moderation.account_changed_everywhere("usr_1");
         database.close().await;
         *lock(&moderation.settings) = HashMap::from([(channel.id.clone(), (clock::now() - FRESH, slow))]);
-        assert_eq!(moderation.may_speak(&channel, Some("usr_1")).await, Ok(Speaker { slow_ms: 3000 }));
+        assert_eq!(
+            moderation.may_speak(&channel, Some(("usr_1", SINCE))).await,
+            Ok(Speaker { slow_ms: 3000 })
+        );
     }
 }

@@ -443,7 +443,7 @@ async fn chats(place: Place<'_>) {
     }
     let standing =
         async |user: &User, now: i64| db.chat_standing(&channel.id, &user.id, now).await.expect("asked");
-    let known = ChatStanding { instance_role: Some(Role::User), ..ChatStanding::default() };
+    let known = ChatStanding { changed_at: NOW, instance_role: Some(Role::User), ..ChatStanding::default() };
     assert_eq!(standing(&ana, NOW).await, ChatStanding { owner: true, ..known.clone() });
     assert_eq!(standing(&bo, NOW).await, known);
     db.follow(&bo.id, &channel.id, false, NOW).await.expect("follows");
@@ -475,6 +475,8 @@ async fn chats(place: Place<'_>) {
     assert_eq!(standing(&bo, NOW + 11).await.ban, None);
     assert!(db.bans(&channel.id, &Page::first(10), NOW + 11).await.expect("listed").is_empty());
     assert!(!standing(&bo, NOW).await.closed);
+    db.set_password(&bo.id, "another", NOW + 12).await.expect("set");
+    assert_eq!(standing(&bo, NOW).await.changed_at, NOW + 12);
     db.set_user(&bo.id, Role::Moderator, Status::Suspended, NOW).await.expect("suspended");
     assert!(standing(&bo, NOW).await.closed);
     let nobody = db.chat_standing(&channel.id, "usr_gone", NOW).await.expect("asked");

@@ -87,6 +87,19 @@ pub enum Denied {
     Unavailable,
 }
 
+/// An account, as a token for the gateway names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// `usr_…`
+    pub id: String,
+    /// Lower case.
+    pub login: String,
+    /// As others see it.
+    pub name: String,
+    /// When the token was made, in unix seconds: what ended the account's sessions later ended this too.
+    pub since: i64,
+}
+
 /// What is asked.
 #[derive(Debug)]
 pub enum Request<'a> {
@@ -386,15 +399,16 @@ impl Authority {
         (self.signer.sign(Audience::Gateway, claims, now, now + GATEWAY_SECONDS), now + GATEWAY_SECONDS)
     }
 
-    /// Whose token for the gateway this is: id, login, name to show.
+    /// Whose token for the gateway this is.
     ///
     /// # Errors
     /// If it is none of ours, or too old.
-    pub fn identify(&self, token: &str) -> Result<(String, String, String), TokenError> {
+    pub fn identify(&self, token: &str) -> Result<Identity, TokenError> {
         let now = clock::unix_ms() / 1000;
         let read = self.signer.verify::<GatewayClaims>(token, Audience::Gateway, now);
-        let (claims, _) = read.inspect_err(|why| self.note_forgery(*why, "gateway"))?;
-        Ok((claims.sub, claims.login, claims.name))
+        let (claims, expires) = read.inspect_err(|why| self.note_forgery(*why, "gateway"))?;
+        let GatewayClaims { sub, login, name } = claims;
+        Ok(Identity { id: sub, login, name, since: expires - GATEWAY_SECONDS })
     }
 
     /// The public keys by which grants are checked.

@@ -22,6 +22,8 @@ pub struct ChatSettings {
 pub struct ChatStanding {
     /// The account cannot be used: it is suspended, or gone.
     pub closed: bool,
+    /// When its password, status or role was changed last, in unix milliseconds: who signed in before must do so again.
+    pub changed_at: i64,
     /// It is theirs.
     pub owner: bool,
     /// They have a role there.
@@ -132,7 +134,7 @@ impl Database {
         now: i64,
     ) -> Result<ChatStanding, Error> {
         let row = sqlx::query(
-            "SELECT u.role AS instance_role, u.status, c.owner_id, r.role AS channel_role, f.created_at AS follows_since, \
+            "SELECT u.role AS instance_role, u.status, u.updated_at, c.owner_id, r.role AS channel_role, f.created_at AS follows_since, \
              s.ends_at AS subscribed_until FROM users u JOIN channels c ON c.id = $1 \
              LEFT JOIN channel_roles r ON r.channel_id = c.id AND r.user_id = u.id \
              LEFT JOIN follows f ON f.channel_id = c.id AND f.user_id = u.id \
@@ -156,6 +158,7 @@ impl Database {
         let bans: Vec<Ban> = bans.iter().map(read_ban).collect::<Result<_, _>>()?;
         Ok(ChatStanding {
             closed: Status::parse(&text(&row, "status")?) != Some(Status::Active),
+            changed_at: number(&row, "updated_at")?,
             owner: maybe_text(&row, "owner_id")?.as_deref() == Some(user_id),
             role: maybe_text(&row, "channel_role")?.as_deref().and_then(ChannelRole::parse),
             instance_role: Role::parse(&text(&row, "instance_role")?),

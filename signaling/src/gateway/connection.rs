@@ -189,6 +189,10 @@ async fn serve(
                     if let Some(answer) = answer {
                         mailbox.push(Lane::Control, answer.to_string().into());
                     }
+                    if session.signed_out() {
+                        // A client that has a session fetches a new token; the others come back as guests.
+                        return write_waiting(gateway, socket, mailbox).await.err().unwrap_or(Some(Close::BadToken));
+                    }
                 }
             }
             () = sleep_until(deadline) => {

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use chat::{Message, Refused, User};
-use control::{Denied, Grant, Silenced, hooks};
+use control::{Denied, Grant, Identity, Silenced, hooks};
 use media::{ChannelName, Kind, Reordering, Stream};
 use rand::RngCore;
 use serde_json::{Value, json};
@@ -52,6 +52,10 @@ pub(super) struct Session {
     grants: HashMap<String, String>,
     /// The user is an account, not a guest.
     signed_in: bool,
+    /// When it showed who it is, in unix seconds.
+    since: i64,
+    /// What it showed counts no more.
+    signed_out: bool,
     peers: HashMap<String, Playing>,
     next_peer: u64,
     stats_asked: Option<Instant>,
@@ -85,6 +89,8 @@ impl Session {
             joined: BTreeSet::new(),
             grants: HashMap::new(),
             signed_in: false,
+            since: 0,
+            signed_out: false,
             peers: HashMap::new(),
             next_peer: 0,
             stats_asked: None,
@@ -103,13 +109,15 @@ impl Session {
         &self.user
     }
 
-    /// Who speaks from now on: the account that the socket's `hello` showed, by id, login and name. A session outlives its
-    /// sockets and so a sign-out: without an account whoever was signed in is another guest, with the same picture.
-    pub(super) fn identify(&mut self, account: Option<(String, String, String)>, name: Option<&str>) {
+    /// Who speaks from now on: the account that the socket's `hello` showed. A session outlives its sockets and so a
+    /// sign-out: without an account whoever was signed in is another guest, with the same picture.
+    pub(super) fn identify(&mut self, account: Option<Identity>, name: Option<&str>) {
+        self.signed_out = false;
         match account {
-            Some((id, login, display)) => {
-                self.user = User { id, login, display, badges: Vec::new() };
+            Some(Identity { id, login, name, since }) => {
+                self.user = User { id, login, display: name, badges: Vec::new() };
                 self.signed_in = true;
+                self.since = since;
             }
             None if self.signed_in => {
                 self.user = guest(name);
@@ -117,6 +125,11 @@ impl Session {
             }
             None => {}
         }
+    }
+
+    /// It has to show anew who it is.
+    pub(super) fn signed_out(&self) -> bool {
+        self.signed_out
     }
 
     /// An account hears on its own address what concerns it.
@@ -259,7 +272,7 @@ impl Session {
     }
 
     async fn say(
-        &self,
+        &mut self,
         gateway: &Gateway,
         id: Option<Id>,
         ch: &str,
@@ -285,13 +298,15 @@ impl Session {
     }
 
     /// How far apart messages must be, if one may speak at all.
-    async fn may_speak(&self, gateway: &Gateway, id: &Option<Id>, ch: &str) -> Result<u64, Refusal> {
+    async fn may_speak(&mut self, gateway: &Gateway, id: &Option<Id>, ch: &str) -> Result<u64, Refusal> {
         let name = ch.strip_prefix("stream:").and_then(|name| ChannelName::parse(name).ok());
         let known = name.and_then(|name| gateway.parts.authority.channel(&name));
         // One of no database has no rules.
         let Some(channel) = known.filter(|channel| !channel.id.is_empty()) else { return Ok(0) };
-        let account = self.signed_in.then_some(self.user.id.as_str());
-        let speaker = gateway.parts.moderation.may_speak(&channel, account).await.map_err(|silenced| {
+        let account = self.signed_in.then_some((self.user.id.as_str(), self.since));
+        let asked = gateway.parts.moderation.may_speak(&channel, account).await;
+        self.signed_out = asked == Err(Silenced::SignedOut);
+        let speaker = asked.map_err(|silenced| {
             gateway.counters.silenced.fetch_add(1, Ordering::Relaxed);
             let code = match silenced {
                 Silenced::Banned(_) => "banned",
@@ -590,7 +605,7 @@ fn random_hex<const BYTES: usize>() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Session, clean_name};
+    use super::{Identity, Session, clean_name};
 
     #[test]
     fn who_shows_no_account_does_not_go_on_as_one() {
@@ -598,7 +613,8 @@ mod tests {
         let (secret, guest) = (session.id().to_owned(), session.user().clone());
         session.identify(None, None);
         assert_eq!(session.user(), &guest, "a guest stays the same one");
-        session.identify(Some(("usr_1".into(), "mo".into(), "Mo".into())), None);
+        let (id, login, name) = ("usr_1".to_owned(), "mo".to_owned(), "Mo".to_owned());
+        session.identify(Some(Identity { id, login, name, since: 1 }), None);
         assert_eq!((session.user().id.as_str(), session.signed_in), ("usr_1", true));
         session.identify(None, Some("Somebody"));
         let user = session.user();

@@ -143,6 +143,7 @@ pub(super) async fn change_password(
 ) -> Result<StatusCode, Problem> {
     let actor = caller.may(Action::WriteAccount)?;
     v1.accounts.change_password(&actor.user, body.old, body.new, caller.remote).await?;
+    v1.moderation.account_changed_everywhere(&actor.user.id);
     v1.done(&caller, "user.password", &actor.user.login).await
 }
 
