@@ -55,6 +55,11 @@ struct Receiver {
 
 impl Receiver {
     async fn start(status: fn(usize) -> u16) -> Self {
+        Self::start_with(status, 0).await
+    }
+
+    /// With an answer of so many bytes.
+    async fn start_with(status: fn(usize) -> u16, bytes: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}/hook", listener.local_addr().expect("bound"));
         let taken = Arc::new(Mutex::new(Vec::new()));
@@ -72,8 +77,10 @@ impl Receiver {
                             seen.len()
                         };
                         let status = status(number);
-                        let answer =
-                            format!("HTTP/1.1 {status} x\r\nlocation: /\r\ncontent-length: 0\r\n\r\n");
+                        let body = "x".repeat(bytes);
+                        let answer = format!(
+                            "HTTP/1.1 {status} x\r\nlocation: /\r\ncontent-length: {bytes}\r\n\r\n{body}"
+                        );
                         if socket.write_all(answer.as_bytes()).await.is_err() {
                             return;
                         }
@@ -200,6 +207,33 @@ async fn a_receiver_that_fails_is_asked_again_and_one_that_is_gone_is_not() {
         2,
         "the one that is gone hears no more"
     );
+    stop.cancel();
+    running.await.expect("no panic");
+}
+
+#[tokio::test]
+async fn a_long_answer_counts_by_its_status() {
+    let data = tempfile::tempdir().expect("a directory");
+    let (database, webhooks) = sender(data.path(), &Secrets::random()).await;
+    // More than is read of an answer: a framework's page about an error, a site's page in place of an API.
+    let failing = Receiver::start_with(|_| 500, 20 * 1024).await;
+    let taking = Receiver::start_with(|_| 200, 20 * 1024).await;
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(Arc::clone(&webhooks).run(stop.clone()));
+    let mut hooks = Vec::new();
+    for receiver in [&failing, &taking] {
+        hooks.push(webhooks.add(None, &receiver.url, &[]).await.expect("added").0);
+    }
+    assert_eq!(webhooks.announce(&event("evt_1")).await.expect("announced"), 2);
+    for (hook, state, status) in
+        [(&hooks[0], DeliveryState::Pending, 500), (&hooks[1], DeliveryState::Delivered, 200)]
+    {
+        let delivery = eventually("an attempt", PATIENCE, async || {
+            log_of(&database, &hook.id).await.into_iter().next().filter(|it| it.attempt == 1)
+        })
+        .await;
+        assert_eq!((delivery.state, delivery.last_status), (state, Some(status)));
+    }
     stop.cancel();
     running.await.expect("no panic");
 }

@@ -29,7 +29,7 @@ pub(super) enum Error {
     #[error("no answer within {} ms", .0.as_millis())]
     Late(Duration),
     #[error("the answer is longer than {ANSWER_BYTES_MAX} bytes")]
-    TooLong,
+    TooLong { status: u16 },
     #[error("{0}")]
     Http(String),
 }
@@ -88,7 +88,7 @@ impl Client {
             let mut body = Vec::new();
             while let Some(chunk) = response.chunk().await.map_err(|error| self.describe(&error))? {
                 if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-                    return Err(Error::TooLong);
+                    return Err(Error::TooLong { status });
                 }
                 body.extend_from_slice(&chunk);
             }

@@ -306,8 +306,8 @@ impl Webhooks {
         let reply = self.client.post(&url, headers, body, TIMEOUT).await;
         match reply {
             Ok(reply) => Ok(reply.status),
-            // It was taken; what it says besides is its business.
-            Err(client::Error::TooLong) => Ok(200),
+            // Its status says whether it was taken; what it says besides, however long, is its business.
+            Err(client::Error::TooLong { status }) => Ok(status),
             Err(error) => Err(error.to_string()),
         }
     }

@@ -97,7 +97,7 @@ async fn what_a_broken_backend_costs_is_bounded() {
         format!("HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n{}", "0".repeat(100_000)).leak();
     let (port, _server, _) = server(endless.as_bytes()).await;
     let error = post(&client, &format!("http://127.0.0.1:{port}/")).await.expect_err("too long");
-    assert!(matches!(error, Error::TooLong), "{error}");
+    assert!(matches!(error, Error::TooLong { status: 200 }), "{error}");
 
     let (port, _server, _) = server(b"SSH-2.0-OpenSSH_9.9\r\n").await;
     let error = post(&client, &format!("http://127.0.0.1:{port}/?secret=abc")).await.expect_err("no HTTP");
