@@ -17,13 +17,13 @@ use super::answer::{self, Answer};
 use super::call::{self, Action, Caller};
 use super::client::Client;
 use super::config::HookUrl;
-use super::stats::Counters;
+use super::stats::{Counter, Counters};
 
-/// Ends that may wait to be told. A node that stops tells of all its viewers at once; over it they are not told,
-/// which `swiftwater_hooks_tells_dropped_total` counts. Each has about a kilobyte.
-const WAITING_MAX: u64 = 16_384;
+/// Ends of a kind that may wait to be told. A node that stops tells of all its viewers at once; over it they are not
+/// told, which `swiftwater_hooks_tells_dropped_total` counts. Each has about a kilobyte.
+pub(super) const WAITING_MAX: u64 = 16_384;
 
-/// Ends told at a time.
+/// Ends of a kind told at a time.
 const TELLING_MAX: usize = 32;
 
 /// Somebody who was let in. Clones are the same visit; keep one for as long as he stays.
@@ -88,7 +88,10 @@ pub(super) struct Teller {
     on_stop: Vec<HookUrl>,
     timeout: Duration,
     counters: Arc<Counters>,
-    places: Arc<Semaphore>,
+    /// Publishers and viewers wait apart: who comes back to publish waits until his end is told, and must not wait for
+    /// a crowd of viewers that leaves.
+    publishers: Queue,
+    viewers: Queue,
     tasks: TaskTracker,
     runtime: Handle,
     /// Per stream the end that is being told. Bounded by the ends that wait.
@@ -108,7 +111,8 @@ impl Teller {
             on_stop: config.on_stop.clone(),
             timeout: config.timeout(),
             counters,
-            places: Arc::new(Semaphore::new(TELLING_MAX)),
+            publishers: Queue::default(),
+            viewers: Queue::default(),
             tasks,
             runtime: Handle::current(),
             ending: Mutex::default(),
@@ -132,10 +136,18 @@ impl Teller {
         }
     }
 
+    fn queue(&self, action: Action) -> &Queue {
+        match action {
+            Action::Publish | Action::Unpublish => &self.publishers,
+            Action::Play | Action::Stop => &self.viewers,
+        }
+    }
+
     fn tell(self: &Arc<Self>, action: Action, client_id: &str, caller: &Caller) {
-        if self.counters.telling.get() >= WAITING_MAX {
+        if self.queue(action).waiting.get() >= WAITING_MAX {
             return self.counters.tell_dropped.bump();
         }
+        self.queue(action).waiting.bump();
         self.counters.telling.bump();
         let done = (action == Action::Unpublish).then(|| self.begin_ending(caller.stream_digest()));
         let body = call::body(action, client_id, caller);
@@ -143,9 +155,11 @@ impl Teller {
         let caller = caller.clone();
         let told = async move {
             let _done = done;
-            if let Ok(_place) = teller.places.acquire().await {
+            let queue = teller.queue(action);
+            if let Ok(_place) = queue.places.acquire().await {
                 teller.post(action, &caller, &body).await;
             }
+            queue.waiting.drop_one();
             teller.counters.telling.drop_one();
         };
         self.tasks.spawn_on(told, &self.runtime);
@@ -184,6 +198,18 @@ impl Teller {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], CancellationToken>> {
         self.ending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The ends of a kind that wait to be told, or are being told.
+struct Queue {
+    places: Semaphore,
+    waiting: Counter,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { places: Semaphore::new(TELLING_MAX), waiting: Counter::default() }
     }
 }
 

@@ -6,6 +6,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use super::super::visit::WAITING_MAX;
 use super::*;
 
 /// A backend on loopback. It hands over every body and answers what `answer` says; with `None` it waits until the
@@ -234,6 +235,26 @@ async fn an_end_is_told_before_the_next_beginning_is_asked() {
     while let Some(joined) = second.join_next().await {
         joined.expect("no panic").expect("allowed");
     }
+}
+
+#[tokio::test]
+async fn viewers_who_leave_keep_no_publisher_from_coming_back() {
+    let mut backend = Backend::start(|_| "0").await;
+    let leaving = Backend::start(|_| "0").await;
+    leaving.open.send_replace(false);
+    let gate = gate(Config { on_stop: leaving.config().on_stop, timeout_ms: 5000, ..backend.config() });
+    let first = gate.publish(&publisher("k")).await.expect("allowed");
+    backend.hears().await;
+    // More than may wait, of whom none is told in time.
+    for _ in 0..=WAITING_MAX {
+        drop(Visit::new(&gate.teller, Action::Stop, "v".to_owned(), viewer(1, "")));
+    }
+    assert_eq!((gate.stats().telling, gate.stats().tell_dropped), (WAITING_MAX, 1));
+    drop(first.visit);
+    gate.publish(&publisher("k")).await.expect("his end was told at once");
+    assert_eq!(backend.hears().await["action"], "on_unpublish");
+    assert_eq!(backend.hears().await["action"], "on_publish");
+    assert_eq!((gate.stats().told, gate.stats().tell_dropped), (1, 1));
 }
 
 #[tokio::test]
