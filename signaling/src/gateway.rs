@@ -1,6 +1,7 @@
 //! The gateway: `GET /api/v1/ws`, sub-protocol `live.v1.json`.
 
 mod connection;
+mod guests;
 mod lanes;
 mod layers;
 mod origin;
@@ -29,6 +30,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use guests::Guests;
 use lanes::{Lane, Outbox};
 use origin::Origin;
 use presence::Presence;
@@ -69,6 +71,7 @@ pub struct Gateway {
     parts: GatewayParts,
     presence: Presence,
     sessions: Sessions,
+    guests: Guests,
     counters: Counters,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -77,8 +80,10 @@ pub struct Gateway {
 impl Gateway {
     /// A gateway; [`Gateway::run`] keeps it up to date.
     pub fn new(parts: GatewayParts) -> Arc<Self> {
+        let guests = Guests::new(parts.chat.config());
         Arc::new(Self {
             parts,
+            guests,
             presence: Presence::default(),
             sessions: Sessions::default(),
             counters: Counters::default(),

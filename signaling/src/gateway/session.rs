@@ -282,15 +282,22 @@ impl Session {
             return Err(Refusal::new(id, "not_joined", "join the channel first"));
         }
         let slow_ms = self.may_speak(gateway, &id, ch).await?;
+        let guest = self.origin.remote.filter(|_| !self.signed_in);
+        if let Some(wait) = guest.and_then(|remote| gateway.guests.wait(remote, super::now())) {
+            gateway.counters.guests_slowed.fetch_add(1, Ordering::Relaxed);
+            return Ok(Some(slowmode(ch, id.as_ref(), wait)));
+        }
         match gateway.parts.chat.post(ch, self.user.clone(), text, slow_ms) {
             Ok(message) => {
                 gateway.counters.messages.fetch_add(1, Ordering::Relaxed);
+                if let Some(remote) = guest {
+                    gateway.guests.note(remote, super::now());
+                }
                 Ok(id.map(|id| json!({ "type": "ack", "re": id, "id": message.id, "seq": message.seq })))
             }
             Err(Refused::SlowMode { wait_ms }) => {
                 gateway.counters.slowmode.fetch_add(1, Ordering::Relaxed);
-                let frame = json!({ "type": "slowmode", "waitMs": wait_ms, "ch": ch });
-                Ok(Some(with_re(frame, id.as_ref())))
+                Ok(Some(slowmode(ch, id.as_ref(), Duration::from_millis(wait_ms))))
             }
             Err(Refused::Empty) => Err(Refusal::new(id, "bad_request", "the message is empty")),
             Err(Refused::TooLong) => Err(Refusal::new(id, "too_long", "the message is too long")),
@@ -494,6 +501,12 @@ fn unplayable(stream: &Stream) -> bool {
         .is_some_and(|track| track.layers().iter().any(|layer| layer.reordering() == Reordering::Unplayable))
 }
 
+/// Asks the author of a message to wait, a millisecond at least.
+fn slowmode(ch: &str, re: Option<&Id>, wait: Duration) -> Value {
+    let wait_ms = u64::try_from(wait.as_micros().div_ceil(1000).max(1)).unwrap_or(u64::MAX);
+    with_re(json!({ "type": "slowmode", "waitMs": wait_ms, "ch": ch }), re)
+}
+
 /// The newest messages, oldest first, that fit into one answer.
 fn newest_that_fit(history: &[Arc<Message>]) -> Vec<Value> {
     let mut bytes = 0;
@@ -604,35 +617,4 @@ fn random_hex<const BYTES: usize>() -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Identity, Session, clean_name};
-
-    #[test]
-    fn who_shows_no_account_does_not_go_on_as_one() {
-        let mut session = Session::new(Some("Ana B"));
-        let (secret, guest) = (session.id().to_owned(), session.user().clone());
-        session.identify(None, None);
-        assert_eq!(session.user(), &guest, "a guest stays the same one");
-        let (id, login, name) = ("usr_1".to_owned(), "mo".to_owned(), "Mo".to_owned());
-        session.identify(Some(Identity { id, login, name, since: 1 }), None);
-        assert_eq!((session.user().id.as_str(), session.signed_in), ("usr_1", true));
-        session.identify(None, Some("Somebody"));
-        let user = session.user();
-        assert!(user.id.starts_with("gst_") && user.id != guest.id, "{user:?}");
-        assert_eq!((user.display.as_str(), session.signed_in, session.id()), ("Somebody", false, &*secret));
-    }
-
-    #[test]
-    fn guest_names_are_cleaned() {
-        for (from, to) in [
-            (" Ana  B ", Some("Ana B")),
-            ("Ünï-9_", Some("Ünï-9_")),
-            ("", None),
-            ("<b>", None),
-            ("a\u{202e}b", None),
-            ("abcdefghijklmnopqrstuvwxyz", None),
-        ] {
-            assert_eq!(clean_name(from).as_deref(), to, "{from}");
-        }
-    }
-}
+mod tests;

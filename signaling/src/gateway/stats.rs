@@ -14,6 +14,7 @@ pub(super) struct Counters {
     pub(super) bad_frames: AtomicU64,
     pub(super) messages: AtomicU64,
     pub(super) slowmode: AtomicU64,
+    pub(super) guests_slowed: AtomicU64,
     pub(super) silenced: AtomicU64,
     pub(super) plays: AtomicU64,
     pub(super) fallbacks: AtomicU64,
@@ -43,6 +44,8 @@ pub struct Stats {
     pub messages: u64,
     /// Chat messages refused by the rate limit or by the channel's slow mode.
     pub slowmode: u64,
+    /// Chat messages of guests refused because those of their network wrote too many.
+    pub guests_slowed: u64,
     /// Chat messages refused because their author may not speak: banned, suspended, no follower, no subscriber.
     pub silenced: u64,
     /// `rtc.play` answered.
@@ -70,6 +73,7 @@ impl Counters {
             bad_frames: get(&self.bad_frames),
             messages: get(&self.messages),
             slowmode: get(&self.slowmode),
+            guests_slowed: get(&self.guests_slowed),
             silenced: get(&self.silenced),
             plays: get(&self.plays),
             fallbacks: get(&self.fallbacks),

@@ -355,6 +355,11 @@ pub(super) const ROWS: &[Row] = &[
         "Chat messages refused by the rate limit or the channel's slow mode.",
     ),
     counter(
+        "gateway.guests_slowed",
+        "swiftwater_gateway_guests_slowed_total",
+        "Chat messages of guests refused because those of their network wrote too many.",
+    ),
+    counter(
         "gateway.silenced",
         "swiftwater_gateway_silenced_total",
         "Chat messages refused because their author may not speak: banned, suspended, no follower, no subscriber.",
