@@ -48,7 +48,7 @@ pub struct Recording {
     pub height: Option<u32>,
     /// Bytes of the MP4 file, once there is one.
     pub mp4_bytes: Option<u64>,
-    /// Why it failed, or why there is no MP4 file.
+    /// Why it failed, why it is not finished yet, or why there is no MP4 file.
     pub error: Option<String>,
     /// Where its media is read from.
     #[serde(default)]
@@ -100,7 +100,7 @@ impl Uploaded {
 pub enum RecordingState {
     /// Its Stream is live.
     Live,
-    /// Its Stream is over: it plays by HLS; the MP4 file is being made.
+    /// Its Stream is over: it plays by HLS; the MP4 file is being made, or waits for the disk.
     Processing,
     /// Complete.
     Ready,
