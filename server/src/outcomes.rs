@@ -117,7 +117,7 @@ impl Round {
 }
 
 /// Whether it was recorded on this Channel, and not on one of the same name that was removed meanwhile.
-fn was_of(recording: &Recording, channel: &Channel) -> bool {
+pub(crate) fn was_of(recording: &Recording, channel: &Channel) -> bool {
     // Those in the configuration file belong to nobody, and have no date.
     let created_at = u64::try_from(channel.created_at).unwrap_or(0);
     channel.owner_id.is_none() || created_at <= recording.started_at

@@ -19,6 +19,7 @@ mod killed;
 mod limits;
 mod load;
 mod moderation;
+mod namesake;
 mod node;
 mod nodes;
 mod observe;

@@ -13,11 +13,12 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use control::{Authority, Denied};
-use hls_packager::Recordings;
+use hls_packager::{Recording, Recordings};
 use media::{ChannelName, StreamId};
 use tower::ServiceExt;
 
 use super::problem::Problem;
+use crate::outcomes::was_of;
 
 /// A door, and what it stands in front of.
 struct Guard {
@@ -34,7 +35,7 @@ struct Guard {
 enum Subject {
     /// Nothing that the door knows: what is inside says so in its own words.
     Nothing,
-    /// A recording of nobody knows whom.
+    /// A recording of nobody knows whom, or of a Channel that was removed, whoever has its name now.
     Nobodys,
     Channel(ChannelName),
 }
@@ -67,8 +68,16 @@ impl Guard {
         };
         match StreamId::parse(first).and_then(|id| recordings.get(id)) {
             None => Subject::Nothing,
-            Some(found) => ChannelName::parse(&found.channel).map_or(Subject::Nobodys, Subject::Channel),
+            Some(found) => match ChannelName::parse(&found.channel) {
+                Ok(name) if !self.has_changed_hands(&found, &name) => Subject::Channel(name),
+                _ => Subject::Nobodys,
+            },
         }
+    }
+
+    /// Whether another Channel has the name of the one that was recorded.
+    fn has_changed_hands(&self, recording: &Recording, name: &ChannelName) -> bool {
+        self.authority.channel(name).is_some_and(|channel| !was_of(recording, &channel))
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{ConnectInfo, FromRef, State};
 use axum::http::{HeaderMap, StatusCode};
+use control::db::Channel;
 use control::{Action, Denied};
 use hls_packager::{Recording, Recordings, RemoveError, Storage, Uploaded};
 use media::{ChannelName, StreamId};
@@ -20,6 +21,7 @@ use super::extract::{Cursor, InPath, Params};
 use super::operator::Operator;
 use super::problem::{Problem, Problems};
 use super::v1::V1;
+use crate::outcomes::was_of;
 
 /// Recordings looked at in one go: those that the caller may not see are left out.
 const LOOK_AT: usize = 200;
@@ -170,12 +172,25 @@ impl<'a> Asker<'a> {
         if self.operator {
             return true;
         }
+        if self.has_changed_hands(recording) {
+            return self.guest.caller.may(Action::Administer).is_ok();
+        }
         if let Some(sees) = self.known.get(&recording.channel) {
             return *sees;
         }
         let sees = self.sees_channel(&recording.channel).await;
         self.known.insert(recording.channel.clone(), sees);
         sees
+    }
+
+    /// The Channel that has the name of the one that was recorded.
+    fn namesake(&self, recording: &Recording) -> Option<Arc<Channel>> {
+        self.shelf.v1.authority.channel(&ChannelName::parse(&recording.channel).ok()?)
+    }
+
+    /// Whether that is another one: what a removed Channel has left does not go to who takes its name.
+    fn has_changed_hands(&self, recording: &Recording) -> bool {
+        self.namesake(recording).is_some_and(|channel| !was_of(recording, &channel))
     }
 
     async fn sees_channel(&self, channel: &str) -> bool {
@@ -200,10 +215,11 @@ impl<'a> Asker<'a> {
         if self.operator {
             return Ok(());
         }
-        let name = ChannelName::parse(&recording.channel).ok();
-        match name.and_then(|name| v1.authority.channel(&name)) {
-            Some(channel) => drop(caller.may_on(v1, Action::OwnChannel, &channel).await?),
-            None => drop(caller.may(Action::Administer)?),
+        match self.namesake(recording) {
+            Some(channel) if was_of(recording, &channel) => {
+                drop(caller.may_on(v1, Action::OwnChannel, &channel).await?)
+            }
+            _ => drop(caller.may(Action::Administer)?),
         }
         Ok(())
     }
