@@ -41,6 +41,7 @@ async fn keeps_the_contract(postgres: Option<&Postgres>) {
     many_go_live_at_once(Place::new(postgres)).await;
     followers(Place::new(postgres)).await;
     outbox(Place::new(postgres)).await;
+    one_hook_leaves_room_for_others(Place::new(postgres)).await;
     grant_keys(Place::new(postgres)).await;
     chats(Place::new(postgres)).await;
     a_look_changes_nothing(Place::new(postgres)).await;
@@ -429,6 +430,37 @@ async fn outbox(place: Place<'_>) {
     assert_eq!(db.forget_deliveries(NOW + 999).await.expect("forgotten"), 0, "pending ones stay");
     db.remove_hook(&hook.id).await.expect("removed");
     assert_eq!(db.deliveries_pending().await.expect("counted"), 0);
+}
+
+async fn one_hook_leaves_room_for_others(place: Place<'_>) {
+    let db = place.open().await;
+    let new = NewHook { channel_id: None, url: "https://x", events: "*", secret_sealed: "s" };
+    let busy = db.add_hook(new.clone(), NOW).await.expect("added").id;
+    let quiet = db.add_hook(new, NOW).await.expect("added").id;
+    let delivery =
+        |hook_id, event_id| NewDelivery { hook_id, event_id, event_type: "stream.online", payload: "{}" };
+    let events: Vec<String> = (0..50).map(|n| format!("e{n}")).collect();
+    for (event, at) in events.iter().zip(NOW..) {
+        db.add_deliveries(&[delivery(&busy, event)], at).await.expect("added");
+    }
+    db.add_deliveries(&[delivery(&quiet, "q")], NOW + 50).await.expect("the last");
+    let take = async |limit, now| {
+        let taken = db.take_due_deliveries(limit, now + 30, now).await.expect("taken");
+        let mut events: Vec<String> = taken.iter().map(|it| it.event_id.clone()).collect();
+        events.sort();
+        (taken, events)
+    };
+    // One under way counts, so only three more of them are taken.
+    let (taken, events) = take(1, NOW + 60).await;
+    assert_eq!(events, ["e0"]);
+    assert_eq!(take(32, NOW + 61).await.1, ["e1", "e2", "e3", "q"]);
+    assert!(take(32, NOW + 62).await.1.is_empty(), "four are under way");
+    // One that ended makes room for one, and so does one whose node died.
+    let done =
+        Attempt { state: DeliveryState::Delivered, next_at: NOW, status: Some(200), error: None, took_ms: 1 };
+    db.note_attempt(&taken[0], done, NOW + 63).await.expect("noted");
+    assert_eq!(take(32, NOW + 63).await.1, ["e4"]);
+    assert_eq!(take(32, NOW + 91).await.1, ["e1", "e2", "e3", "q"], "their leases are over");
 }
 
 async fn chats(place: Place<'_>) {
