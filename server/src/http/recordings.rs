@@ -74,7 +74,7 @@ struct RecordingShape {
     width: Option<u32>,
     height: Option<u32>,
     mp4_bytes: Option<u64>,
-    /// Why it failed, or why there is no MP4 file.
+    /// Why it failed, why it is not finished yet, or why there is no MP4 file.
     error: Option<String>,
     /// Where its media is read from: `disk` or `s3`.
     storage: &'static str,
@@ -215,11 +215,9 @@ impl<'a> Asker<'a> {
         if self.operator {
             return Ok(());
         }
-        match self.namesake(recording) {
-            Some(channel) if was_of(recording, &channel) => {
-                drop(caller.may_on(v1, Action::OwnChannel, &channel).await?)
-            }
-            _ => drop(caller.may(Action::Administer)?),
+        match self.namesake(recording).filter(|channel| was_of(recording, channel)) {
+            Some(channel) => drop(caller.may_on(v1, Action::OwnChannel, &channel).await?),
+            None => drop(caller.may(Action::Administer)?),
         }
         Ok(())
     }
