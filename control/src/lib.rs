@@ -25,6 +25,7 @@ mod moderation;
 mod seldom;
 
 pub use account::Accounts;
+pub use auth::attempts::{Attempts, network_of};
 pub use auth::authority::{Authority, Denied, GRANT_SECONDS_MAX, GrantKey, Identity, Request, Stats};
 pub use auth::grant::{Grant, Permission};
 pub use auth::permission::{Action, Actor, SCOPES, Standing};

@@ -1,6 +1,7 @@
 //! The gateway: `GET /api/v1/ws`, sub-protocol `live.v1.json`.
 
 mod connection;
+mod guest;
 mod guests;
 mod lanes;
 mod layers;

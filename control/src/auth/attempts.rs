@@ -1,4 +1,4 @@
-//! Who fails too often: guessing must not be fast.
+//! Who does something too often: guessing must not be fast, nor what everybody may do without an account.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -6,14 +6,14 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Guessers remembered. At the limit those whose window is over are forgotten, then all: an attacker with so many
+/// Those remembered. At the limit those whose window is over are forgotten, then all: an attacker with so many
 /// addresses is not stopped by counting them.
 const REMEMBERED_MAX: usize = 8192;
 
-/// Failed attempts, by whoever made them.
+/// Attempts that count, failed ones as a rule, by whoever made them.
 #[derive(Debug)]
-pub(crate) struct Attempts<K> {
-    failures_max: u32,
+pub struct Attempts<K> {
+    most: u32,
     window: Duration,
     by: Mutex<HashMap<K, Window>>,
 }
@@ -21,38 +21,39 @@ pub(crate) struct Attempts<K> {
 #[derive(Debug)]
 struct Window {
     began: Instant,
-    failures: u32,
+    count: u32,
 }
 
 impl<K: Hash + Eq> Attempts<K> {
-    /// So many failures in one window.
-    pub(crate) fn new(failures_max: u32, window: Duration) -> Self {
-        Self { failures_max, window, by: Mutex::default() }
+    /// So many in one window.
+    pub fn new(most: u32, window: Duration) -> Self {
+        Self { most, window, by: Mutex::default() }
     }
 
-    /// How long somebody has to wait who failed too often.
-    pub(crate) fn wait(&self, who: &K, now: Instant) -> Option<Duration> {
+    /// How long somebody has to wait who made too many.
+    pub fn wait(&self, who: &K, now: Instant) -> Option<Duration> {
         let by = self.lock();
         let window = by.get(who)?;
         let age = now.saturating_duration_since(window.began);
-        (window.failures >= self.failures_max).then(|| self.window.checked_sub(age)).flatten()
+        let left = self.window.checked_sub(age).filter(|left| !left.is_zero());
+        left.filter(|_| window.count >= self.most)
     }
 
-    /// Counts a failure.
-    pub(crate) fn note(&self, who: K, now: Instant) {
+    /// Counts one.
+    pub fn note(&self, who: K, now: Instant) {
         let mut by = self.lock();
         let over = |window: &Window| now.saturating_duration_since(window.began) >= self.window;
-        if by.len() >= REMEMBERED_MAX {
+        if by.len() >= REMEMBERED_MAX && !by.contains_key(&who) {
             by.retain(|_, window| !over(window));
             if by.len() >= REMEMBERED_MAX {
                 by.clear();
             }
         }
-        let window = by.entry(who).or_insert(Window { began: now, failures: 0 });
+        let window = by.entry(who).or_insert(Window { began: now, count: 0 });
         if over(window) {
-            *window = Window { began: now, failures: 0 };
+            *window = Window { began: now, count: 0 };
         }
-        window.failures += 1;
+        window.count += 1;
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<K, Window>> {
@@ -62,7 +63,7 @@ impl<K: Hash + Eq> Attempts<K> {
 
 /// What counts as one address: of IPv6 the /64, which one subscriber has. None for loopback: behind a proxy on this
 /// machine it is everybody.
-pub(crate) fn network_of(address: IpAddr) -> Option<IpAddr> {
+pub fn network_of(address: IpAddr) -> Option<IpAddr> {
     match address.to_canonical() {
         address if address.is_loopback() => None,
         IpAddr::V6(v6) => {
@@ -89,10 +90,16 @@ mod tests {
         assert_eq!(attempts.wait(&address, begun + Duration::from_secs(20)), Some(Duration::from_secs(40)));
         assert_eq!(attempts.wait(&"192.0.2.2".parse().unwrap(), begun), None);
         assert_eq!(attempts.wait(&address, begun + Duration::from_secs(61)), None);
+        let known = || attempts.lock().len();
+        for i in 0..REMEMBERED_MAX as u32 {
+            attempts.note(IpAddr::V4((0x0a00_0000 + i).into()), begun + Duration::from_secs(61));
+        }
+        attempts.note("10.0.0.1".parse().unwrap(), begun + Duration::from_secs(61));
+        assert_eq!(known(), REMEMBERED_MAX, "who is known makes none forgotten");
         for i in 0..20_000u32 {
             attempts.note(IpAddr::V4((0x0a00_0000 + i).into()), begun);
         }
-        assert!(attempts.lock().len() <= REMEMBERED_MAX, "memory is bounded");
+        assert!(known() <= REMEMBERED_MAX, "memory is bounded");
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! What a viewer has on the gateway: a name, memberships, peer connections. Outlives its socket.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -9,7 +8,6 @@ use std::time::{Duration, Instant};
 use chat::{Message, Refused, User};
 use control::{Denied, Grant, Identity, Silenced, hooks};
 use media::{ChannelName, Kind, Reordering, Stream};
-use rand::RngCore;
 use serde_json::{Value, json};
 use sfu::{PeerEvent, PeerHandle};
 use tokio::sync::broadcast::error::RecvError;
@@ -17,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::guest::{clean_name, guest, random_hex};
 use super::lanes::Lane;
 use super::origin::Origin;
 use super::{Gateway, HOME, Mailbox, account_address, address, hls_url, layers, online};
@@ -34,9 +33,6 @@ const HISTORY_DEFAULT: usize = 50;
 /// Bytes of history in one answer. A slow line takes a second for it; the socket's write buffer holds twice
 /// as much. Who asks for more gets the newest, and is told of the hole.
 const HISTORY_BYTES_MAX: usize = 128 * 1024;
-
-/// Longest guest name in characters.
-const NAME_CHARS_MAX: usize = 25;
 
 /// Between two `rtc.stats`: each is a question to a shard, and its figures are those of seconds.
 const STATS_INTERVAL: Duration = Duration::from_secs(10);
@@ -586,34 +582,6 @@ async fn watch_peer(
         };
         mailbox.push(Lane::Control, frame.to_string().into());
     }
-}
-
-/// A guest's name: letters and digits of any script, `_`, `-` and single spaces.
-fn clean_name(name: &str) -> Option<String> {
-    let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
-    let fits = (1..=NAME_CHARS_MAX).contains(&name.chars().count());
-    (fits && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | ' '))).then_some(name)
-}
-
-/// Somebody new without an account.
-fn guest(name: Option<&str>) -> User {
-    let hex = random_hex::<10>();
-    let (short, id) = hex.split_at(4);
-    User {
-        id: format!("gst_{id}"),
-        login: format!("guest-{short}"),
-        display: name.and_then(clean_name).unwrap_or_else(|| format!("Guest-{short}")),
-        badges: Vec::new(),
-    }
-}
-
-fn random_hex<const BYTES: usize>() -> String {
-    let mut bytes = [0u8; BYTES];
-    rand::rng().fill_bytes(&mut bytes);
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }
 
 #[cfg(test)]
