@@ -27,6 +27,7 @@ pub mod fuzz;
 mod history;
 mod ice_agent;
 pub(crate) mod ice_lite;
+mod keyframe_pace;
 mod lateness;
 mod lip_sync;
 pub mod overload;

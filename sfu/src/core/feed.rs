@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use media::{Kind, Layer, MediaTime, Reordering, Rid, RtpPacket, Track};
 
 use super::history::{History, Placed};
+use super::keyframe_pace::{KeyframePace, Piece};
 use super::lateness::Lateness;
 
 /// What is older than this when its turn comes is not sent: a viewer would throw it away, and fresh packets
@@ -18,13 +19,6 @@ pub(crate) const STALE: Duration = Duration::from_millis(200);
 const BURSTS_MAX: usize = 256;
 /// Requests to an encoder: one per viewer's wish would make it send nothing but keyframes.
 const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(500);
-/// Packets of a keyframe that go at once; the rest follows at [`PACE`] times the Layer's rate. A keyframe is
-/// many times a frame, and a burst of it overflows the buffers of home routers on clean lines too.
-const UNPACED_PACKETS: u32 = 16;
-/// 2.5, in tenths.
-const PACE_TENTHS: u64 = 25;
-/// Latest packet of a paced keyframe: beyond it the delay hurts more than the burst.
-const PACE_MAX: Duration = Duration::from_millis(100);
 /// An encoder that sends nothing for so long is gone, or has lost its line.
 const SILENT: Duration = Duration::from_millis(500);
 /// Over which the Layer's rate is measured.
@@ -74,7 +68,7 @@ pub(crate) struct Feed {
     /// The first packets came: what comes now is live.
     primed: bool,
     rate: Rate,
-    pace: Pace,
+    pace: KeyframePace,
     /// How late what comes live is.
     pub(crate) lateness: Lateness,
 }
@@ -98,15 +92,6 @@ impl Rate {
             (self.since, self.bytes) = (Some(now), 0);
         }
     }
-}
-
-/// When the packets of the newest frame are due.
-#[derive(Clone, Copy, Debug, Default)]
-struct Pace {
-    keyframe: bool,
-    packets: u32,
-    began: Option<Instant>,
-    behind: Duration,
 }
 
 /// Where the source is.
@@ -149,7 +134,7 @@ impl Feed {
             edge: None,
             primed: false,
             rate: Rate::default(),
-            pace: Pace::default(),
+            pace: KeyframePace::default(),
             lateness: Lateness::default(),
         }
     }
@@ -196,7 +181,13 @@ impl Feed {
                 self.lateness.add(now, MediaTime::new(ticks, self.track.spec().timescale).as_micros());
             }
             self.rate.count(now, bytes);
-            let due = self.due(now, bytes, frame_start, begins);
+            let due = match self.kind {
+                Kind::Video => {
+                    let piece = Piece { bytes, frame_start, keyframe: begins };
+                    self.pace.due(now, piece, self.rate.bps, self.frame_duration())
+                }
+                Kind::Audio => now,
+            };
             let dropped = self.enqueue(Burst {
                 from: seq,
                 to: seq + 1,
@@ -230,28 +221,6 @@ impl Feed {
         let dropped = if full { self.bursts.pop_front() } else { None };
         self.bursts.push_back(burst);
         dropped
-    }
-
-    /// When a packet may go: at once, unless it is far inside a keyframe.
-    fn due(&mut self, now: Instant, bytes: usize, frame_start: bool, begins_keyframe: bool) -> Instant {
-        if frame_start || self.pace.began.is_none() {
-            self.pace = Pace { keyframe: begins_keyframe, began: Some(now), ..Pace::default() };
-        }
-        let Pace { keyframe, packets, began, behind } = &mut self.pace;
-        let (true, Kind::Video, Some(bps), Some(began)) = (*keyframe, self.kind, self.rate.bps, *began)
-        else {
-            return now;
-        };
-        let group = *packets / UNPACED_PACKETS;
-        let first_of_group = (*packets).is_multiple_of(UNPACED_PACKETS);
-        *packets += 1;
-        if group > 0 && first_of_group {
-            // The group before this one has been on the line for so long.
-            let group_bytes = u64::from(UNPACED_PACKETS) * bytes as u64;
-            let pace_bps = (bps * PACE_TENTHS / 10).max(1);
-            *behind = (*behind + Duration::from_micros(group_bytes * 8_000_000 / pace_bps)).min(PACE_MAX);
-        }
-        (began + *behind).max(now)
     }
 
     fn move_edge(&mut self, ticks: i64, epoch: u32, arrival: Instant) {
