@@ -15,6 +15,7 @@ impl Core {
     /// Lets a viewer's picture wait as long as its sound needs.
     pub(super) fn keep_in_step(&mut self, slot: u32) {
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
+        let since = viewer.hears_since();
         let hears = viewer.audio.as_ref().is_some_and(|down| matches!(down.flow, Flow::Live { .. }));
         let audio = viewer.audio_feed.filter(|_| hears).and_then(|id| self.feeds.get(&id));
         let video = viewer.video_feed.and_then(|id| self.feeds.get(&id));
@@ -23,7 +24,7 @@ impl Core {
             None => down.follow_sound(None),
             // Until both are known it stays as it is.
             Some(audio) => {
-                if let Some(behind) = audio.lateness.behind(&video.lateness) {
+                if let Some(behind) = audio.lateness.behind(&video.lateness, since) {
                     down.follow_sound(Some(behind));
                 }
             }

@@ -240,6 +240,11 @@ impl Viewer {
         true
     }
 
+    /// When its sound began, if it did.
+    pub(crate) fn hears_since(&self) -> Option<Instant> {
+        self.connected.map(|connected| connected.max(self.sound_from))
+    }
+
     pub(crate) fn set_feed(&mut self, kind: Kind, feed: Option<FeedId>) {
         match kind {
             Kind::Audio => self.audio_feed = feed,

@@ -75,7 +75,7 @@ fn sound_comes_once_a_browser_can_play_it() {
 
 #[test]
 fn the_picture_is_told_to_wait_for_its_sound() {
-    for (late, wait) in [(0, 60), (80, 140)] {
+    for (late, wait) in [(0, 70), (80, 150)] {
         let mut world = World::new(31, Source { sound_late: ms(late), ..Source::default() });
         world.run(ms(500));
         world.join_plain(Line::default());

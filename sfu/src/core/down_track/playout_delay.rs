@@ -9,8 +9,8 @@
 use std::time::Duration;
 
 /// By how much a browser plays sound later than a picture that arrived at the same time. Measured in Chromium
-/// with sound that comes evenly: 60 to 70 ms in its jitter buffer and output.
-const SOUND_WAITS: Duration = Duration::from_millis(60);
+/// with sound that comes evenly: 60 to 65 ms in its jitter buffer, and its output.
+const SOUND_WAITS: Duration = Duration::from_millis(70);
 /// The picture waits for no more than this; later sound is late. Below the threshold of the range.
 const MIN_MAX: Duration = Duration::from_millis(400);
 /// Without sound. Zero would make Chromium show each picture at once, without evening out the line's jitter.
@@ -24,6 +24,8 @@ const UNIT_MILLIS: u128 = 10;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PlayoutDelay {
     min: Duration,
+    /// It was told how late the sound is.
+    follows: bool,
 }
 
 /// The value of the extension: 12 bits of least and 12 bits of longest delay, in hundredths of a second.
@@ -32,7 +34,7 @@ pub(super) type Value = [u8; 3];
 impl PlayoutDelay {
     /// Before anything is known of how late the sound is.
     pub(super) fn new() -> Self {
-        Self { min: SOUND_WAITS }
+        Self { min: SOUND_WAITS, follows: false }
     }
 
     /// Sound comes `behind` microseconds after the picture of the same moment; `None`: there is no sound. True: what was
@@ -45,7 +47,9 @@ impl PlayoutDelay {
             }
             None => MIN_WITHOUT_SOUND,
         };
-        let changes = wanted.abs_diff(self.min) >= CHANGE;
+        let first = !std::mem::replace(&mut self.follows, true);
+        let off = wanted.abs_diff(self.min);
+        let changes = off >= CHANGE || (first && !off.is_zero());
         if changes {
             self.min = wanted;
         }
@@ -72,9 +76,10 @@ mod tests {
     #[test]
     fn the_picture_waits_as_long_as_the_sound_needs() {
         for (behind, max, expected) in [
-            (Some(0), 500, (60, 500)),
-            (Some(80_000), 500, (140, 500)),
-            (Some(-30_000), 500, (30, 500)),
+            (Some(0), 500, (70, 500)),
+            (Some(10_000), 500, (80, 500)),
+            (Some(80_000), 500, (150, 500)),
+            (Some(-30_000), 500, (40, 500)),
             (Some(-500_000), 10_000, (10, 10_000)),
             (Some(9_000_000), 10_000, (400, 10_000)),
             (Some(9_000_000), 100, (100, 100)),
@@ -89,8 +94,9 @@ mod tests {
     #[test]
     fn small_changes_change_nothing() {
         let mut delay = PlayoutDelay::new();
-        assert!(!delay.follow(Some(15_000)));
-        assert!(delay.follow(Some(20_000)));
-        assert!(!delay.follow(Some(39_000)));
+        assert!(delay.follow(Some(5_000)), "but what was told before anything was known");
+        assert!(!delay.follow(Some(20_000)));
+        assert!(delay.follow(Some(25_000)));
+        assert!(!delay.follow(Some(44_000)));
     }
 }

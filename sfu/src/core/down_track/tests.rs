@@ -245,9 +245,9 @@ fn extensions_are_repeated_as_they_were() {
     (20..60).for_each(|seq| bench.send(seq));
     let first = bench.take_sent();
     let plain = |at: usize| first[at][12..].to_vec();
-    let elements = [4 << 4 | 1, 0, 0, 6 << 4 | 2, 0, 6 << 4, 40, 7 << 4 | 7];
+    let elements = [4 << 4 | 1, 0, 0, 6 << 4 | 2, 0, 7 << 4, 40, 7 << 4 | 7];
     assert_eq!(plain(0)[..12], [&[0xbe, 0xde, 0, 5][..], &elements].concat());
-    assert_eq!(plain(10)[..12], [0xbe, 0xde, 0, 2, 4 << 4 | 1, 0, 10, 6 << 4 | 2, 0, 6 << 4, 40, 0]);
+    assert_eq!(plain(10)[..12], [0xbe, 0xde, 0, 2, 4 << 4 | 1, 0, 10, 6 << 4 | 2, 0, 7 << 4, 40, 0]);
     assert_eq!(plain(20)[..8], [0xbe, 0xde, 0, 1, 4 << 4 | 1, 0, 20, 0], "it got through");
     assert_eq!(plain(30)[..4], [0xbe, 0xde, 0, 3], "a second later the capture time again");
     for number in [100, 107, 110, 119, 120, 130, 159] {
