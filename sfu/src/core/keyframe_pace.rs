@@ -84,7 +84,11 @@ mod tests {
         assert_eq!(groups(&mut pace, 50, true, Some(2_400_000)), [0, 25, 51, 76]);
         assert_eq!(groups(&mut pace, 50, false, Some(2_400_000)), [0; 4]);
         assert_eq!(groups(&mut pace, 50, true, None), [0; 4], "nothing is known of the line");
-        assert_eq!(groups(&mut pace, 300, true, Some(2_400_000)).last(), Some(&100), "no packet waits for longer");
+        assert_eq!(
+            groups(&mut pace, 300, true, Some(2_400_000)).last(),
+            Some(&100),
+            "no packet waits for longer"
+        );
     }
 
     #[test]
