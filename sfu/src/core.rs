@@ -8,9 +8,10 @@
 //! The files of one `impl Core`: this one (the door), `connectivity` (checks, challenges, ways), `publisher` (who sends),
 //! `subscribe` (who reads what), `picture` (which Layer a viewer gets), `switch` (from one Layer to another), `feedback`
 //! (what viewers report), `slice` (what is sent next), `pace` (what is spread out for thin lines), `probes` (what is sent
-//! to see whether a line takes more), `lip_sync` (how long a picture waits for its sound), `shedding` (what is left out
-//! under overload), `snapshot` (how single Peers are doing).
+//! to see whether a line takes more), `lip_sync` (how long a picture waits for its sound), `calm` (whom no tick need
+//! look after), `shedding` (what is left out under overload), `snapshot` (how single Peers are doing).
 
+mod calm;
 mod catch_up;
 mod challenge;
 mod connectivity;
@@ -59,7 +60,9 @@ use crate::egress::batch::Transport;
 use crate::egress::seal::Profile;
 use crate::forward::selector::Candidates;
 use crate::{CloseReason, LayerChoice, PeerEvent, PeerId};
+use calm::{Calm, Look};
 use control_queue::ControlQueue;
+use counters::Round;
 use demux::{Class, Home, Routes, classify};
 use dtls_guard::Guard;
 use feed::Feed;
@@ -224,6 +227,8 @@ pub struct Core {
     control: ControlQueue,
     actions: VecDeque<Action>,
     next_tick: Option<Instant>,
+    calm: Calm,
+    round: Round,
     /// How far it sheds, and how many viewers there were when they were ranked for it.
     stage: Stage,
     ranked: u64,
@@ -259,6 +264,8 @@ impl Core {
             control: ControlQueue::default(),
             actions: VecDeque::new(),
             next_tick: None,
+            calm: Calm::default(),
+            round: Round::default(),
             stage: Stage::default(),
             ranked: 0,
         }
@@ -318,7 +325,9 @@ impl Core {
         let home = match negotiated {
             Negotiated::Viewer(spec) => {
                 self.counters.viewers += 1;
-                Home::Viewer(self.viewers.insert(Viewer::new(now, spec)))
+                let slot = self.viewers.insert(Viewer::new(now, spec));
+                self.calm.set(slot, false);
+                Home::Viewer(slot)
             }
             Negotiated::Publisher(mut peer) => {
                 self.counters.publishers += 1;
@@ -505,18 +514,26 @@ impl Core {
             }
         }
         if self.next_tick.is_some_and(|due| due <= now) {
-            self.counters.clear_estimates();
+            if self.calm.advance() {
+                self.round.end(&mut self.counters);
+            }
             for slot in 0..self.viewers.end() {
-                self.tick_viewer(now, slot);
+                if let Some(look) = self.calm.look(slot) {
+                    self.tick_viewer(now, slot, look);
+                }
             }
             picture::forget_ended(&mut self.candidates);
             self.follow_ranks(now);
             let busy = !self.viewers.is_empty() || !self.publishers.is_empty();
+            if !busy {
+                self.round = Round::default();
+                self.round.end(&mut self.counters);
+            }
             self.next_tick = busy.then(|| now + TICK);
         }
     }
 
-    fn tick_viewer(&mut self, now: Instant, slot: u32) {
+    fn tick_viewer(&mut self, now: Instant, slot: u32, look: Look) {
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         if viewer.stream.state() == media::StreamState::Ended {
             return self.end_viewer(now, slot, CloseReason::StreamEnded);
@@ -524,8 +541,9 @@ impl Core {
         let result = viewer.handle_timeout(now);
         self.after_dtls(now, slot, result);
         self.look_after_tracks(now, slot);
-        self.tick_congestion(now, slot);
+        self.tick_congestion(now, slot, look);
         self.keep_in_step(slot);
+        self.see_whether_calm(now, slot);
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         if viewer.must_report(now) {
             let mut data = self.control.buffer();

@@ -25,6 +25,34 @@ macro_rules! counters {
     };
 }
 
+/// Gauges that are summed up over the viewers, each in its turn.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    estimated: u64,
+    estimates_bps: u64,
+    paced: u64,
+}
+
+impl Round {
+    /// What the line of a viewer takes.
+    pub(super) fn add_estimate(&mut self, estimate_bps: Option<u64>) {
+        self.estimated += u64::from(estimate_bps.is_some());
+        self.estimates_bps += estimate_bps.unwrap_or(0);
+    }
+
+    /// Whether a viewer's pictures are spread out.
+    pub(super) fn add_paced(&mut self, paced: bool) {
+        self.paced += u64::from(paced);
+    }
+
+    /// Everybody has had a turn: the next round begins.
+    pub(super) fn end(&mut self, counters: &mut Counters) {
+        let Self { estimated, estimates_bps, paced } = std::mem::take(self);
+        (counters.viewers_estimated, counters.estimates_bps, counters.viewers_paced) =
+            (estimated, estimates_bps, paced);
+    }
+}
+
 impl Counters {
     /// Adds what happened to a publisher since the last time.
     pub(super) fn add_published(&mut self, now: &UpCounters, before: &UpCounters) {
@@ -47,11 +75,6 @@ impl Counters {
         self.probes += happened.probes;
         self.probes_succeeded += happened.probes_succeeded;
         self.probes_failed += happened.probes_failed;
-    }
-
-    /// Forgets the gauges that are summed up anew at each look at the viewers.
-    pub(super) fn clear_estimates(&mut self) {
-        (self.viewers_estimated, self.estimates_bps, self.viewers_paced) = (0, 0, 0);
     }
 
     /// Counts how a publisher ended.

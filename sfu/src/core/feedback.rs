@@ -9,6 +9,7 @@ use super::down_track::{Flow, Missed};
 use super::rtcp::{Feedback, Lost};
 use super::slice::{RESENDS_MAX, Resend};
 use super::viewer::Viewer;
+use crate::bwe::Congestion;
 
 /// What a retransmission is taken to cost before it is looked up: a full packet.
 const RESEND_BYTES: u64 = 1250;
@@ -36,21 +37,27 @@ impl Core {
                 let clock = viewer.stream.clock();
                 let wall = clock.ntp(clock.media_time(now, media::Timescale::MICROS));
                 let round_trip = viewer.note_report(wall, last_sr, delay);
-                if let Some(congestion) = viewer.congestion() {
-                    congestion.handle_report(now, reception.fraction_lost, round_trip);
-                }
+                self.feed_estimate(slot, |congestion| {
+                    congestion.handle_report(now, reception.fraction_lost, round_trip)
+                });
             }
             Feedback::TransportCc { fci } => {
-                if let Some(congestion) = self.viewers.get_mut(slot).and_then(Viewer::congestion) {
-                    congestion.handle_transport_cc(now, fci);
-                }
+                self.feed_estimate(slot, |congestion| congestion.handle_transport_cc(now, fci));
             }
             Feedback::Remb { bits_per_second } => {
-                if let Some(congestion) = self.viewers.get_mut(slot).and_then(Viewer::congestion) {
-                    congestion.handle_remb(now, bits_per_second);
-                }
+                self.feed_estimate(slot, |congestion| congestion.handle_remb(now, bits_per_second));
             }
             Feedback::Goodbye => {}
+        }
+    }
+
+    /// A line that takes less than was thought is looked after at the next tick.
+    fn feed_estimate(&mut self, slot: u32, feed: impl FnOnce(&mut Congestion)) {
+        let Some(congestion) = self.viewers.get_mut(slot).and_then(Viewer::congestion) else { return };
+        let before = congestion.estimate_bps();
+        feed(congestion);
+        if congestion.estimate_bps() < before {
+            self.calm.set(slot, false);
         }
     }
 

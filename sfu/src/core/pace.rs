@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use media::Kind;
 
+use super::calm::Look;
 use super::down_track::{Flow, Outcome, Pacer, WAIT_LONG, WAIT_MAX};
 use super::slice::{Budget, Step, leaves_out};
 use super::turns::Turn;
@@ -38,6 +39,12 @@ pub(super) struct Load {
     pub(super) video: u64,
 }
 
+/// Whether a line takes what goes to a viewer, by all that is known of it.
+pub(super) fn takes(now: Instant, congestion: &Congestion, needed_bps: u64) -> bool {
+    congestion.estimate_bps().is_none_or(|estimate| estimate >= needed_bps * OVERHEAD_PERCENT / 100)
+        && !congestion.is_full(now)
+}
+
 /// Bits per second at which pictures leave. `None`: as they come.
 fn pace_bps(now: Instant, congestion: &Congestion, load: Load) -> Option<u64> {
     let estimate = congestion.estimate_bps()?;
@@ -67,7 +74,7 @@ fn pace_bps(now: Instant, congestion: &Congestion, load: Load) -> Option<u64> {
 
 impl Core {
     /// Decides whether a viewer's pictures are spread, and how far.
-    pub(super) fn tick_pacer(&mut self, now: Instant, slot: u32, load: Load) {
+    pub(super) fn tick_pacer(&mut self, now: Instant, slot: u32, look: Look, load: Load) {
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         let rate = viewer.congestion().and_then(|congestion| pace_bps(now, congestion, load));
         let Some(down) = &mut viewer.video else { return };
@@ -78,7 +85,9 @@ impl Core {
             // What waits goes out first, so that nothing overtakes it.
             (Some(_), None) | (None, None) => {}
         }
-        self.counters.viewers_paced += u64::from(down.pacer.is_some());
+        if look == Look::Turn {
+            self.round.add_paced(down.pacer.is_some());
+        }
     }
 
     /// Sends what is due to those whose pictures are spread.

@@ -8,6 +8,7 @@ use std::time::Instant;
 use media::Kind;
 
 use super::Core;
+use super::calm::Look;
 use super::down_track::{DownTrack, Outcome};
 use super::pace::Load;
 use super::slice::{Budget, Step};
@@ -19,7 +20,7 @@ const WANTED_PERCENT: u64 = 115;
 
 impl Core {
     /// Looks after a viewer's congestion control.
-    pub(super) fn tick_congestion(&mut self, now: Instant, slot: u32) {
+    pub(super) fn tick_congestion(&mut self, now: Instant, slot: u32, look: Look) {
         let Some(viewer) = self.viewers.get(slot) else { return };
         let (audio, video) = (self.bitrate_bps(viewer.audio_feed), self.bitrate_bps(viewer.video_feed));
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
@@ -30,14 +31,13 @@ impl Core {
         let Some(congestion) = viewer.congestion() else { return };
         congestion.handle_timeout(now, !waits);
         self.counters.add_congestion(&congestion.take_happened());
-        if let Some(estimate) = congestion.estimate_bps() {
-            self.counters.viewers_estimated += 1;
-            self.counters.estimates_bps += estimate;
+        if look == Look::Turn {
+            self.round.add_estimate(congestion.estimate_bps());
         }
         if let Some(due) = congestion.probe_due() {
             self.probing.add(slot, due);
         }
-        self.tick_pacer(now, slot, Load { audio, video });
+        self.tick_pacer(now, slot, look, Load { audio, video });
     }
 
     /// Sends the probe packets that are due.

@@ -183,6 +183,11 @@ impl Viewer {
         self.sealer.is_some()
     }
 
+    /// When that was.
+    pub(crate) fn connected_at(&self) -> Option<Instant> {
+        self.connected
+    }
+
     /// Whether [`Self::announce`] has told it: without an address to send to, a sealer alone is not told.
     pub(crate) fn is_announced(&self) -> bool {
         self.announced

@@ -1,0 +1,103 @@
+//! Which viewers need no look at every tick: those whose media flows over a line that takes it.
+//!
+//! A look costs as much as half a packet, and a small stream has less than one packet per viewer and tick. Nothing of
+//! a calm viewer waits for a tick but its reports, liveness, a new Track, and the way up to a better Layer.
+
+use std::time::{Duration, Instant};
+
+use super::Core;
+use super::down_track::{DownTrack, Flow};
+use super::pace::takes;
+
+/// A calm viewer is looked after at one of so many ticks.
+const TICKS: u32 = 4;
+/// A viewer that came so lately is not calm: reports follow closely, the estimate begins, sound and picture find together.
+const SETTLED: Duration = Duration::from_secs(5);
+
+/// What a tick is to a viewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Once in [`TICKS`], for everybody.
+    Turn,
+    /// Another one, for who is not calm.
+    Extra,
+}
+
+/// By slot.
+#[derive(Debug, Default)]
+pub(super) struct Calm {
+    tick: u32,
+    calm: Vec<bool>,
+}
+
+impl Calm {
+    /// The next tick. True: a round of turns begins.
+    pub(super) fn advance(&mut self) -> bool {
+        self.tick = (self.tick + 1) % TICKS;
+        self.tick == 0
+    }
+
+    /// Whether a viewer is looked after at this tick.
+    pub(super) fn look(&self, slot: u32) -> Option<Look> {
+        if slot % TICKS == self.tick {
+            return Some(Look::Turn);
+        }
+        let calm = self.calm.get(slot as usize).copied().unwrap_or(false);
+        (!calm).then_some(Look::Extra)
+    }
+
+    pub(super) fn set(&mut self, slot: u32, calm: bool) {
+        let at = slot as usize;
+        if at >= self.calm.len() {
+            self.calm.resize(at + 1, false);
+        }
+        self.calm[at] = calm;
+    }
+}
+
+impl Core {
+    /// Sees whether nothing about a viewer is about to change.
+    pub(super) fn see_whether_calm(&mut self, now: Instant, slot: u32) {
+        let Some(viewer) = self.viewers.get(slot) else { return };
+        let needed_bps = self.bitrate_bps(viewer.audio_feed) + self.bitrate_bps(viewer.video_feed);
+        let Some(viewer) = self.viewers.get_mut(slot) else { return };
+        let settled = viewer.connected_at().is_some_and(|at| now.saturating_duration_since(at) >= SETTLED);
+        let flows = |down: &DownTrack| {
+            down.paused || (matches!(down.flow, Flow::Live { .. }) && down.pacer.is_none())
+        };
+        let calm = settled
+            && [&viewer.audio, &viewer.video].into_iter().flatten().all(flows)
+            && viewer.picture.target.is_none()
+            && !viewer.is_choked()
+            && viewer.congestion().is_none_or(|congestion| takes(now, congestion, needed_bps));
+        self.calm.set(slot, calm);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_has_a_turn_and_who_is_not_calm_more() {
+        let mut calm = Calm::default();
+        calm.set(1, true);
+        calm.set(6, true);
+        let mut looks = [[0, 0]; 8];
+        let mut rounds = 0;
+        for _ in 0..40 {
+            rounds += u32::from(calm.advance());
+            for slot in 0..8 {
+                match calm.look(slot) {
+                    Some(Look::Turn) => looks[slot as usize][0] += 1,
+                    Some(Look::Extra) => looks[slot as usize][1] += 1,
+                    None => {}
+                }
+            }
+        }
+        assert_eq!(rounds, 10);
+        for (slot, look) in looks.into_iter().enumerate() {
+            assert_eq!(look, [10, if [1, 6].contains(&slot) { 0 } else { 30 }], "{slot}");
+        }
+    }
+}
