@@ -2,15 +2,17 @@
 //!
 //! An encoder that makes sound in frames of 23 ms, sends it together with the next picture, and a conversion to
 //! Opus make sound tens of milliseconds later than the picture of the same moment. A receiver's buffer goes by
-//! the late ones among the packets that it has heard, so this does too, as libwebrtc's NetEq: of the worst cases of
-//! each half second the 95th of a hundred, where the newer ones weigh more. Who has just come knows nothing of what
-//! was late before.
+//! the late ones among the packets that it has heard, so this does too, as libwebrtc's NetEq: each packet is late by
+//! how much it comes after the earliest of the last two seconds; of the worst cases of each half second the 95th of a
+//! hundred counts, where the newer ones weigh more. Who has just come knows nothing of what was late before.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// Over which a worst case is taken, as NetEq does.
 const SPAN: Duration = Duration::from_millis(500);
+/// The earliest packet of so many spans, and of the one under way, is what others are late against.
+const SPANS_OF_EARLIEST: usize = 4;
 /// Worst cases kept, for a minute; NetEq has forgotten seven eighths of them by then.
 const SPANS_MAX: usize = 120;
 /// One part in so many, by weight, are accidents.
@@ -27,8 +29,10 @@ pub(crate) struct Lateness {
     current: Option<Span>,
     /// Those before, the oldest first; without the very first, in which what waited for a reader comes late.
     spans: VecDeque<Span>,
-    /// What counts as late for who has heard as many of the newest spans. For who has heard none: what every second
-    /// span has.
+    /// The earliest of the newest spans.
+    earliest: i64,
+    /// By how much more counts as late for who has heard as many of the newest spans. For who has heard none: what
+    /// every second span has.
     late: Vec<i64>,
     /// Room to sort them in: the worst first, with their age.
     sorted: Vec<(i64, usize)>,
@@ -42,6 +46,7 @@ pub(crate) struct Lateness {
 struct Span {
     began: Instant,
     least: i64,
+    /// After the earliest that was known when it came.
     worst: i64,
 }
 
@@ -52,6 +57,7 @@ impl Default for Lateness {
             anchor: None,
             current: None,
             spans: VecDeque::with_capacity(SPANS_MAX),
+            earliest: 0,
             late: Vec::with_capacity(SPANS_MAX + 1),
             sorted: Vec::with_capacity(SPANS_MAX),
             usual: 0,
@@ -65,19 +71,20 @@ impl Lateness {
     pub(crate) fn add(&mut self, now: Instant, micros: i64) {
         let (moment, time) = *self.anchor.get_or_insert((now, micros));
         let late = now.saturating_duration_since(moment).as_micros() as i64 - (micros - time);
-        let new = Span { began: now, least: late, worst: late };
-        match &mut self.current {
-            Some(span) if now.saturating_duration_since(span.began) < SPAN => {
-                (span.least, span.worst) = (span.least.min(late), span.worst.max(late));
+        let begins = self.current.is_none_or(|span| now.saturating_duration_since(span.began) >= SPAN);
+        if begins {
+            if let Some(span) = self.current.take()
+                && std::mem::replace(&mut self.settled, true)
+            {
+                self.keep(span);
             }
-            current => {
-                if let Some(span) = current.replace(new)
-                    && std::mem::replace(&mut self.settled, true)
-                {
-                    self.keep(span);
-                }
-            }
+            let newest = self.spans.iter().rev().take(SPANS_OF_EARLIEST);
+            self.earliest = newest.map(|span| span.least).min().unwrap_or(late);
         }
+        self.earliest = self.earliest.min(late);
+        let span = self.current.get_or_insert(Span { began: now, least: late, worst: 0 });
+        span.least = span.least.min(late);
+        span.worst = span.worst.max(late - self.earliest);
         self.usual = if self.settled { self.usual + ((late - self.usual) >> USUAL_SHIFT) } else { late };
     }
 
@@ -114,7 +121,7 @@ impl Lateness {
         };
         let heard =
             since.map_or(0, |since| self.spans.len() - self.spans.partition_point(|span| span.began < since));
-        let late = self.late.get(heard).copied().or(self.current.map(|span| span.least))?;
+        let late = self.earliest + self.late.get(heard).copied().unwrap_or(0);
         Some(late - other.usual + apart - (time - other_time))
     }
 }
@@ -180,6 +187,21 @@ mod tests {
             let sound = fed(0, 20, packets, |i| if (500..510).contains(&i) { 120 } else { 20 }, start);
             let since = Some(start + Duration::from_millis(9700));
             assert_eq!(sound.behind(&picture, since), Some(behind), "after {heard} ms");
+        }
+    }
+
+    #[test]
+    fn sound_that_is_late_no_more_is_not_waited_for() {
+        let start = beginning();
+        let picture = fed(0, 33, 3000, |_| 0, start);
+        // Late by 120 ms for a minute, by 20 from then on.
+        let sound = fed(0, 20, 3001, |i| if i < 3000 { 120 - 20 * (i % 2) } else { 20 }, start);
+        assert_eq!(sound.behind(&picture, Some(start)), Some(40_000), "with the jitter that it had");
+        // The other way round the earliest of two seconds has to be gone; what was late until then is remembered as
+        // NetEq remembers it.
+        for (late_for, behind) in [(1900, 20_000), (2200, 220_000), (10_000, 220_000), (20_000, 120_000)] {
+            let sound = fed(0, 20, (60_000 + late_for) / 20, |i| if i < 3000 { 20 } else { 120 }, start);
+            assert_eq!(sound.behind(&picture, Some(start)), Some(behind), "after {late_for} ms");
         }
     }
 
