@@ -17,7 +17,11 @@ impl Core {
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         let since = viewer.hears_since();
         let hears = viewer.audio.as_ref().is_some_and(|down| matches!(down.flow, Flow::Live { .. }));
-        let audio = viewer.audio_feed.filter(|_| hears).and_then(|id| self.feeds.get(&id));
+        let audio = viewer.audio_feed.filter(|_| hears);
+        if let Some(audio) = audio.and_then(|id| self.feeds.get_mut(&id)) {
+            audio.lateness.weigh();
+        }
+        let audio = audio.and_then(|id| self.feeds.get(&id));
         let video = viewer.video_feed.and_then(|id| self.feeds.get(&id));
         let (Some(down), Some(video)) = (&mut viewer.video, video) else { return };
         match audio {

@@ -213,7 +213,7 @@ mod tests {
         let first = schedule.repeat(100, &packet(100, 0, false, false, now));
         assert_eq!(first.playout_delay, Some((6, [0, 7 << 4, 50])), "70 to 500 ms");
         // Sound turns out to be late: it is told anew.
-        schedule.follow_sound(Some(40_000));
+        schedule.follow_sound(Some(70_000));
         let again = schedule.plan(now, 112, &packet(112, 56 * 3600, false, true, now));
         assert_eq!(again.playout_delay, Some((6, [0, 11 << 4, 50])), "110 to 500 ms");
     }

@@ -8,15 +8,17 @@
 
 use std::time::Duration;
 
-/// By how much a browser plays sound later than a picture that arrived at the same time. Measured in Chromium
-/// with sound that comes evenly: 60 to 65 ms in its jitter buffer, and its output.
+/// By how much a browser plays sound later than its jitter buffer gives it out, and shows a picture sooner than it is
+/// told: measured in Chromium, 20 to 50 ms.
+const OUTPUT: Duration = Duration::from_millis(40);
+/// What a browser's sound waits at all, before anything is known of how late this one is.
 const SOUND_WAITS: Duration = Duration::from_millis(70);
 /// The picture waits for no more than this; later sound is late. Below the threshold of the range.
 const MIN_MAX: Duration = Duration::from_millis(400);
 /// Without sound. Zero would make Chromium show each picture at once, without evening out the line's jitter.
 const MIN_WITHOUT_SOUND: Duration = Duration::from_millis(10);
 /// What is told is changed when it is off by this: each change slows the picture down or speeds it up.
-const CHANGE: Duration = Duration::from_millis(20);
+const CHANGE: Duration = Duration::from_millis(15);
 /// Unit of the extension.
 const UNIT_MILLIS: u128 = 10;
 
@@ -37,12 +39,13 @@ impl PlayoutDelay {
         Self { min: SOUND_WAITS, follows: false }
     }
 
-    /// Sound comes `behind` microseconds after the picture of the same moment; `None`: there is no sound. True: what was
+    /// Sound leaves a buffer `behind` microseconds after the picture of the same moment comes; `None`: there is no
+    /// sound. True: what was
     /// told is wrong now.
     pub(super) fn follow(&mut self, behind: Option<i64>) -> bool {
         let wanted = match behind {
             Some(behind) => {
-                let wait = SOUND_WAITS.as_micros() as i64 + behind;
+                let wait = OUTPUT.as_micros() as i64 + behind;
                 Duration::from_micros(wait.max(0) as u64).clamp(MIN_WITHOUT_SOUND, MIN_MAX)
             }
             None => MIN_WITHOUT_SOUND,
@@ -76,10 +79,10 @@ mod tests {
     #[test]
     fn the_picture_waits_as_long_as_the_sound_needs() {
         for (behind, max, expected) in [
-            (Some(0), 500, (70, 500)),
-            (Some(10_000), 500, (80, 500)),
-            (Some(80_000), 500, (150, 500)),
-            (Some(-30_000), 500, (40, 500)),
+            (Some(35_000), 500, (80, 500)),
+            (Some(50_000), 500, (90, 500)),
+            (Some(115_000), 500, (160, 500)),
+            (Some(-10_000), 500, (30, 500)),
             (Some(-500_000), 10_000, (10, 10_000)),
             (Some(9_000_000), 10_000, (400, 10_000)),
             (Some(9_000_000), 100, (100, 100)),
@@ -94,9 +97,9 @@ mod tests {
     #[test]
     fn small_changes_change_nothing() {
         let mut delay = PlayoutDelay::new();
-        assert!(delay.follow(Some(5_000)), "but what was told before anything was known");
-        assert!(!delay.follow(Some(20_000)));
-        assert!(delay.follow(Some(25_000)));
-        assert!(!delay.follow(Some(44_000)));
+        assert!(delay.follow(Some(35_000)), "but what was told before anything was known");
+        assert!(!delay.follow(Some(49_000)));
+        assert!(delay.follow(Some(50_000)));
+        assert!(!delay.follow(Some(64_000)));
     }
 }
