@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::config::{Config, Tls};
-use crate::{Server, demo, descriptors, service, telemetry};
+use crate::{Server, demo, descriptors, huge_pages, service, telemetry};
 
 /// Swiftwater: live streaming with sub-second latency. RTMP and WHIP in, WebRTC and Low-Latency HLS out.
 #[derive(Debug, Parser)]
@@ -194,6 +194,7 @@ impl Serve {
 
 async fn serve_until_signal(config: Config) -> ExitCode {
     telemetry::init(&config.log);
+    huge_pages::forgo();
     descriptors::raise();
     let server = match Server::start(config).await {
         Ok(server) => server,

@@ -20,6 +20,7 @@ pub mod demo;
 mod descriptors;
 mod first_run;
 mod http;
+mod huge_pages;
 mod lifecycle;
 mod metrics;
 mod node;

@@ -89,7 +89,13 @@ impl Metrics {
         numbers.add("whip", &self.whip.stats());
         numbers.add("whep", &self.whep.stats());
         #[cfg(feature = "count-allocations")]
-        numbers.add("process", &json!({ "allocations": crate::allocations::count() }));
+        numbers.add(
+            "process",
+            &json!({
+                "allocations": crate::allocations::count(),
+                "heap_bytes": crate::allocations::bytes(),
+            }),
+        );
         numbers.render()
     }
 }

@@ -28,8 +28,10 @@ const REFUSED_MAX_PERCENT: u64 = 2;
 
 /// What is sampled: name, and how far it may grow in the time that counts. Memory: the allocator's arenas and the
 /// caches of a Stream breathe. The others: the audience is a few larger or smaller from one sample to the next.
-const WATCHED: [(&str, Allowance); 4] = [
+/// The heap is what the process itself holds, without the allocator: what is lost per visit is seen there first.
+const WATCHED: [(&str, Allowance); 5] = [
     ("RSS KiB", Allowance { share: 0.05, more: 4096.0 }),
+    ("heap KiB", Allowance { share: 0.02, more: 512.0 }),
     ("descriptors", Allowance { share: 0.05, more: 8.0 }),
     ("threads", Allowance { share: 0.0, more: 2.0 }),
     ("tasks", Allowance { share: 0.05, more: 16.0 }),
@@ -51,8 +53,10 @@ pub(crate) async fn run(arguments: &Arguments) {
     let mut looks = interval(Duration::from_secs(every));
     let (mut come, mut gone, mut refused) = (0_u64, 0_u64, 0_u64);
     let mut samples: Vec<(f64, [f64; WATCHED.len()])> = Vec::new();
-    say("| s | come | gone | refused | viewers at the server | RSS KiB | descriptors | threads | tasks |");
-    say("|---|---|---|---|---|---|---|---|---|");
+    say(
+        "| s | come | gone | refused | viewers at the server | RSS KiB | heap KiB | descriptors | threads | tasks |",
+    );
+    say("|---|---|---|---|---|---|---|---|---|---|");
     while start.elapsed() < Duration::from_secs(seconds) {
         tokio::select! {
             _ = arrivals.tick() => {
@@ -75,10 +79,10 @@ pub(crate) async fn run(arguments: &Arguments) {
                 let counters = Counters::fetch(&client, &metrics).await;
                 let sample = sample(pid, &counters);
                 let at = start.elapsed().as_secs_f64();
-                let [rss, descriptors, threads, tasks] = sample;
+                let [rss, heap, descriptors, threads, tasks] = sample;
                 let viewers = counters.get("swiftwater_sfu_viewers");
                 say(&format!(
-                    "| {at:.0} | {come} | {gone} | {refused} | {viewers:.0} | {rss:.0} | {descriptors:.0} | {threads:.0} | {tasks:.0} |"
+                    "| {at:.0} | {come} | {gone} | {refused} | {viewers:.0} | {rss:.0} | {heap:.0} | {descriptors:.0} | {threads:.0} | {tasks:.0} |"
                 ));
                 samples.push((at, sample));
             }
@@ -111,7 +115,8 @@ async fn visit(
 fn sample(pid: u32, counters: &Counters) -> [f64; WATCHED.len()] {
     let entries =
         |what: &str| std::fs::read_dir(format!("/proc/{pid}/{what}")).map_or(0, Iterator::count) as f64;
-    [Cpu::of(pid).rss_kib, entries("fd"), entries("task"), counters.get("swiftwater_tasks")]
+    let heap = counters.get("swiftwater_heap_bytes") / 1024.0;
+    [Cpu::of(pid).rss_kib, heap, entries("fd"), entries("task"), counters.get("swiftwater_tasks")]
 }
 
 /// Says of each number whether it is flat. True: all are.

@@ -13,6 +13,12 @@ pub(super) const ROWS: &[Row] = &[
     gauge("process.tasks", "swiftwater_tasks", "Tasks of the runtime that are alive."),
     #[cfg(feature = "count-allocations")]
     counter("process.allocations", "swiftwater_allocations_total", "Heap allocations of the process."),
+    #[cfg(feature = "count-allocations")]
+    gauge(
+        "process.heap_bytes",
+        "swiftwater_heap_bytes",
+        "Bytes that the process asked for and has not given back.",
+    ),
     // Peers.
     gauge("sfu.core.viewers", "swiftwater_sfu_viewers", "WebRTC viewers."),
     gauge("sfu.core.viewers_connected", "swiftwater_sfu_viewers_connected", "WebRTC viewers that get media."),
