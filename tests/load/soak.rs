@@ -116,6 +116,7 @@ fn sample(pid: u32, counters: &Counters) -> [f64; WATCHED.len()] {
     let entries =
         |what: &str| std::fs::read_dir(format!("/proc/{pid}/{what}")).map_or(0, Iterator::count) as f64;
     let heap = counters.get("swiftwater_heap_bytes") / 1024.0;
+    assert!(heap > 0.0, "the server counts its heap: it is built with the feature count-allocations");
     [Cpu::of(pid).rss_kib, heap, entries("fd"), entries("task"), counters.get("swiftwater_tasks")]
 }
 

@@ -115,8 +115,8 @@ impl Lateness {
         }
     }
 
-    /// Finds out what counts as late by now. To be called where [`Self::behind`] will be asked: once per span it
-    /// costs some 10 µs.
+    /// Finds out what counts as late by now. To be called where [`Self::behind`] will be asked; it sorts a
+    /// minute's spans, and does so once per span, however many viewers ask.
     pub(crate) fn weigh(&mut self) {
         if !std::mem::take(&mut self.unweighed) {
             return;

@@ -40,8 +40,7 @@ impl PlayoutDelay {
     }
 
     /// Sound leaves a buffer `behind` microseconds after the picture of the same moment comes; `None`: there is no
-    /// sound. True: what was
-    /// told is wrong now.
+    /// sound. True: what was told is wrong now.
     pub(super) fn follow(&mut self, behind: Option<i64>) -> bool {
         let wanted = match behind {
             Some(behind) => {
