@@ -55,6 +55,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use media::{Kind, Rid, RtpPacket, Track};
+use rustc_hash::FxHashMap;
 
 use crate::egress::batch::Transport;
 use crate::egress::seal::Profile;
@@ -203,7 +204,8 @@ pub struct Core {
     viewers: Slots<Viewer>,
     publishers: Slots<Publisher>,
     routes: Routes,
-    feeds: HashMap<FeedId, Feed>,
+    /// By a number of ours that nobody can choose, and looked up for every viewer and look: no keyed hash.
+    feeds: FxHashMap<FeedId, Feed>,
     /// By Track (its address: the feed keeps it alive) and Layer.
     feed_ids: HashMap<(usize, Rid), FeedId>,
     next_feed: u32,
@@ -221,7 +223,7 @@ pub struct Core {
     /// Viewers whose next Layer has a keyframe, and who still get the rest of a frame of the present one.
     arrivals: Vec<u32>,
     /// What there is to choose from, by Track (its address) that somebody here watches.
-    candidates: HashMap<usize, Candidates>,
+    candidates: FxHashMap<usize, Candidates>,
     /// When the next part of a paced keyframe may go.
     paced_due: Option<Instant>,
     control: ControlQueue,
@@ -248,7 +250,7 @@ impl Core {
             viewers: Slots::new(),
             publishers: Slots::new(),
             routes: Routes::default(),
-            feeds: HashMap::new(),
+            feeds: FxHashMap::default(),
             feed_ids: HashMap::new(),
             next_feed: 0,
             audio_queue: VecDeque::new(),
@@ -259,7 +261,7 @@ impl Core {
             pacing: Turns::default(),
             probing: Turns::default(),
             arrivals: Vec::new(),
-            candidates: HashMap::new(),
+            candidates: FxHashMap::default(),
             paced_due: None,
             control: ControlQueue::default(),
             actions: VecDeque::new(),

@@ -113,6 +113,8 @@ struct Cluster {
 #[derive(Clone, Debug)]
 pub(super) struct Probing {
     clusters: [Option<Cluster>; CLUSTERS_MAX],
+    /// How many of them there are: seldom any, and then a packet need not look at their kilobyte.
+    open: u8,
     last_id: u8,
     /// Not before then.
     next: i64,
@@ -121,7 +123,7 @@ pub(super) struct Probing {
 
 impl Probing {
     pub(super) fn new() -> Self {
-        Self { clusters: [None; CLUSTERS_MAX], last_id: 0, next: 0, interval: INTERVAL_MIN_MICROS }
+        Self { clusters: [None; CLUSTERS_MAX], open: 0, last_id: 0, next: 0, interval: INTERVAL_MIN_MICROS }
     }
 
     /// A packet is sent: the cluster that it belongs to, or 0.
@@ -136,6 +138,9 @@ impl Probing {
     }
 
     fn sending(&mut self) -> Option<&mut Cluster> {
+        if self.open == 0 {
+            return None;
+        }
         self.clusters.iter_mut().flatten().find(|cluster| cluster.sending)
     }
 
@@ -148,6 +153,7 @@ impl Probing {
 
     fn begin(&mut self, now: i64, target: Option<f64>) -> bool {
         let Some(place) = self.clusters.iter_mut().find(|place| place.is_none()) else { return false };
+        self.open += 1;
         self.last_id = if self.last_id == u8::MAX { 1 } else { self.last_id + 1 };
         *place = Some(Cluster {
             id: self.last_id,
@@ -163,7 +169,7 @@ impl Probing {
 
     /// Begins a probe if one is due. True: it has begun.
     pub(super) fn start(&mut self, now: i64, estimate: f64, wanted: f64) -> bool {
-        if now < self.next || estimate >= wanted || self.clusters.iter().any(Option::is_some) {
+        if now < self.next || estimate >= wanted || self.open > 0 {
             return false;
         }
         self.begin(now, Some((estimate * STEP).min(wanted * GOAL)))
@@ -188,6 +194,9 @@ impl Probing {
 
     /// When the next probe packet is due.
     pub(super) fn due(&self) -> Option<i64> {
+        if self.open == 0 {
+            return None;
+        }
         let cluster = self.clusters.iter().flatten().find(|cluster| cluster.sending)?;
         Some(cluster.began + (cluster.sent.bytes as f64 * 8e6 / cluster.target?) as i64)
     }
@@ -208,11 +217,17 @@ impl Probing {
     }
 
     fn cluster(&mut self, id: u8) -> Option<&mut Cluster> {
+        if self.open == 0 {
+            return None;
+        }
         self.clusters.iter_mut().flatten().find(|cluster| cluster.id == id)
     }
 
     /// What can be concluded now, one cluster after the other.
     pub(super) fn conclude(&mut self, now: i64) -> Option<Conclusion> {
+        if self.open == 0 {
+            return None;
+        }
         for place in &mut self.clusters {
             let Some(cluster) = place else { continue };
             let last = if cluster.sent.packets == 0 { cluster.began } else { cluster.sent.last };
@@ -222,6 +237,7 @@ impl Probing {
             }
             let conclusion = Conclusion { verdict: cluster.verdict(), probe: cluster.target.is_some() };
             *place = None;
+            self.open -= 1;
             return Some(conclusion);
         }
         None

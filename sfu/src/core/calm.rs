@@ -10,7 +10,7 @@ use super::down_track::{DownTrack, Flow};
 use super::pace::takes;
 
 /// A calm viewer is looked after at one of so many ticks.
-const TICKS: u32 = 4;
+const TICKS: u32 = 8;
 /// A viewer that came so lately is not calm: reports follow closely, the estimate begins, sound and picture find together.
 const SETTLED: Duration = Duration::from_secs(5);
 
@@ -85,7 +85,7 @@ mod tests {
         calm.set(6, true);
         let mut looks = [[0, 0]; 8];
         let mut rounds = 0;
-        for _ in 0..40 {
+        for _ in 0..80 {
             rounds += u32::from(calm.advance());
             for slot in 0..8 {
                 match calm.look(slot) {
@@ -97,7 +97,7 @@ mod tests {
         }
         assert_eq!(rounds, 10);
         for (slot, look) in looks.into_iter().enumerate() {
-            assert_eq!(look, [10, if [1, 6].contains(&slot) { 0 } else { 30 }], "{slot}");
+            assert_eq!(look, [10, if [1, 6].contains(&slot) { 0 } else { 70 }], "{slot}");
         }
     }
 }

@@ -1,10 +1,10 @@
 //! What a viewer sees, what it wants to see, and which Layer it is given.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use media::{Kind, Track};
+use rustc_hash::FxHashMap;
 
 use super::demux::Home;
 use super::down_track::Flow;
@@ -165,7 +165,7 @@ impl Picture {
 }
 
 /// Forgets the Layers of Tracks that are over.
-pub(super) fn forget_ended(candidates: &mut HashMap<usize, Candidates>) {
+pub(super) fn forget_ended(candidates: &mut FxHashMap<usize, Candidates>) {
     candidates.retain(|_, candidates| !candidates.track().ended());
 }
 

@@ -82,6 +82,12 @@ struct Stamped {
     out_ticks: i64,
 }
 
+impl Stamped {
+    fn is_of(&self, source: &Source) -> bool {
+        self.ticks == source.ticks && self.epoch == source.epoch
+    }
+}
+
 /// One m-line's numbers. Lives as long as the Peer.
 #[derive(Debug)]
 pub(crate) struct Rewriter {
@@ -141,8 +147,11 @@ impl Rewriter {
     }
 
     fn out_ticks(&self, source: &Source, stamp: Stamp, newest: bool) -> Result<i64, Refused> {
-        let known = self.frames.iter().rev().find(|f| f.ticks == source.ticks && f.epoch == source.epoch);
-        if let Some(frame) = known {
+        // The packets of a frame follow each other: a new one is of the newest frame or of none, and the others, which
+        // are not in the processor's cache, need not be looked through for every viewer.
+        let remembered = if newest { 1 } else { FRAMES_MAX };
+        let mut frames = self.frames.iter().rev().take(remembered);
+        if let Some(frame) = frames.find(|frame| frame.is_of(source)) {
             return Ok(frame.out_ticks);
         }
         if !newest {
@@ -175,8 +184,7 @@ impl Rewriter {
         }
         self.expected = source.seq + 1;
         self.next_index = placement.index + 1;
-        let same = self.frames.back().is_some_and(|f| f.ticks == source.ticks && f.epoch == source.epoch);
-        if same {
+        if self.frames.back().is_some_and(|frame| frame.is_of(source)) {
             return;
         }
         if placement.out_ticks != source.ticks {
