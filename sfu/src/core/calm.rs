@@ -5,9 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::Core;
 use super::down_track::{DownTrack, Flow};
 use super::pace::takes;
+use super::{Core, FeedId};
 
 /// A calm viewer is looked after at one of so many ticks.
 const TICKS: u32 = 8;
@@ -62,11 +62,9 @@ impl Core {
         let needed_bps = self.bitrate_bps(viewer.audio_feed) + self.bitrate_bps(viewer.video_feed);
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         let settled = viewer.connected_at().is_some_and(|at| now.saturating_duration_since(at) >= SETTLED);
-        let flows = |down: &DownTrack| {
-            down.paused || (matches!(down.flow, Flow::Live { .. }) && down.pacer.is_none())
-        };
+        let lines = [(viewer.audio.as_ref(), viewer.audio_feed), (viewer.video.as_ref(), viewer.video_feed)];
         let calm = settled
-            && [&viewer.audio, &viewer.video].into_iter().flatten().all(flows)
+            && all_flows(lines)
             && viewer.picture.target.is_none()
             && !viewer.is_choked()
             && viewer.congestion().is_none_or(|congestion| takes(now, congestion, needed_bps));
@@ -74,9 +72,19 @@ impl Core {
     }
 }
 
+/// Whether what there is for a viewer flows, or was paused by it. A Stream may have no sound, or no picture: nothing is to
+/// be done about that line if the other one flows.
+fn all_flows(lines: [(Option<&DownTrack>, Option<FeedId>); 2]) -> bool {
+    let flows =
+        |down: &DownTrack| down.paused || (matches!(down.flow, Flow::Live { .. }) && down.pacer.is_none());
+    let mut fed = lines.into_iter().filter_map(|(down, feed)| feed.and(down)).peekable();
+    fed.peek().is_some() && fed.all(flows)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::down_track::tests::line;
 
     #[test]
     fn everybody_has_a_turn_and_who_is_not_calm_more() {
@@ -99,5 +107,32 @@ mod tests {
         for (slot, look) in looks.into_iter().enumerate() {
             assert_eq!(look, [10, if [1, 6].contains(&slot) { 0 } else { 70 }], "{slot}");
         }
+    }
+    #[test]
+    fn who_gets_all_that_there_is_is_calm() {
+        let live = Flow::Live { from: 0 };
+        for (what, audio, video, calm) in [
+            ("sound and picture", Some(&live), Some(&live), true),
+            ("no sound", None, Some(&live), true),
+            ("no picture", Some(&live), None, true),
+            ("nothing is there yet", None, None, false),
+            ("the picture waits for a keyframe", Some(&live), Some(&Flow::Waiting), false),
+            ("the picture cannot be sent", Some(&live), Some(&Flow::Stopped), false),
+        ] {
+            let downs = [audio, video].map(|flow| {
+                let mut down = DownTrack::new(line(None));
+                match flow {
+                    Some(Flow::Live { from }) => down.flow = Flow::Live { from: *from },
+                    Some(Flow::Waiting) => down.flow = Flow::Waiting,
+                    _ => down.flow = Flow::Stopped,
+                }
+                (down, flow.map(|_| FeedId(1)))
+            });
+            let lines = || [0, 1].map(|at: usize| (Some(&downs[at].0), downs[at].1));
+            assert_eq!(all_flows(lines()), calm, "{what}");
+        }
+        let mut paused = DownTrack::new(line(None));
+        paused.paused = true;
+        assert!(all_flows([(Some(&paused), Some(FeedId(1))), (None, None)]), "the viewer wants it so");
     }
 }

@@ -8,7 +8,7 @@ mod probe;
 mod sent;
 mod tally;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::num::NonZeroU8;
 use std::time::Instant;

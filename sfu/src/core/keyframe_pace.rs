@@ -8,7 +8,7 @@ const GROUP: u32 = 16;
 /// The line is taken to carry two and a half times the Layer's rate, in tenths.
 const RATE_TENTHS: u64 = 25;
 /// It goes as many times faster at most, so that the next picture does not wait.
-const HURRY_MAX: u32 = 4;
+const HURRY_MAX: u32 = 3;
 /// Tenths of a frame in which a keyframe should be gone.
 const FRAME_TENTHS: u32 = 8;
 /// Latest packet of a keyframe: beyond it the delay hurts more than the burst.
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn it_is_gone_before_the_next_picture_where_that_does_not_take_too_much_hurry() {
-        for (packets, gaps) in [(16, 25), (30, 25), (45, 16), (60, 10), (80, 8), (90, 6), (200, 6)] {
+        for (packets, gaps) in [(16, 25), (30, 25), (45, 16), (60, 10), (75, 8), (200, 8)] {
             let mut pace = KeyframePace::default();
             groups(&mut pace, packets, true, Some(2_400_000));
             groups(&mut pace, 20, false, Some(2_400_000));

@@ -9,7 +9,8 @@ use crate::core::up_track::beginning;
 use crate::egress::batch::Transport;
 use crate::egress::seal::Profile;
 
-fn line(rtx: Option<u8>) -> Line {
+/// A video line with H.264 as payload type 96.
+pub(crate) fn line(rtx: Option<u8>) -> Line {
     let format = Format { codec: Codec::H264, payload_type: 96, rtx, nack: true };
     Line {
         kind: Kind::Video,
