@@ -29,9 +29,13 @@ it.each([
   ['/live', { page: 'live' }],
   ['/ana', { page: 'watch', channel: 'ana' }],
   ['/Ana/', { page: 'watch', channel: 'ana' }],
-  ['/%C3%A9', { page: 'watch', channel: 'é' }],
+  ['/%C3%A9', { page: 'missing' }],
   ['/a/b', { page: 'missing' }],
   ['/%', { page: 'missing' }],
+  ['/no.name', { page: 'missing' }],
+  ['/two%20words', { page: 'missing' }],
+  [`/${'a'.repeat(41)}`, { page: 'missing' }],
+  ['/d%65mo-2_x', { page: 'watch', channel: 'demo-2_x' }],
 ])('routes %s', (path, route) => {
   expect(routeOf(path)).toEqual(route);
 });

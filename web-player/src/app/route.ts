@@ -10,8 +10,9 @@ export function routeOf(path: string): Route {
   // The server's log names the second one, until the first account is made.
   if (first === 'account' || first === 'setup') return { page: 'account' };
   try {
-    // The server knows names in lower case only.
-    return { page: 'watch', channel: decodeURIComponent(first).toLowerCase() };
+    const name = decodeURIComponent(first);
+    // The server knows names in lower case only, and none but these: it would not say that there is no such channel.
+    return /^[\w-]{1,40}$/.test(name) ? { page: 'watch', channel: name.toLowerCase() } : { page: 'missing' };
   } catch {
     return { page: 'missing' };
   }
