@@ -108,6 +108,7 @@ mod tests {
             assert_eq!(look, [10, if [1, 6].contains(&slot) { 0 } else { 70 }], "{slot}");
         }
     }
+
     #[test]
     fn who_gets_all_that_there_is_is_calm() {
         let live = Flow::Live { from: 0 };
