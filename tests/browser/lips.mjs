@@ -1,7 +1,7 @@
 // How far sound is from its picture, and how late a newcomer is against an old viewer.
-// Input: { origin, channel, seconds, hls, key, codec, size, port }. With `key` the page's own camera is published by WHIP, by a
+// Input: { origin, channel, seconds, hls, key, codec, size, port, control }. With `key` the page's own camera is published by WHIP, by a
 // line of the harness at `port` if there is one; else somebody else publishes; `size` is { width, height }. `hls`: watch our page
-// by HLS for so many seconds instead.
+// by HLS for so many seconds instead. `control`: the page sends its camera to itself, with nothing of ours between.
 
 import { input, report, withChromium } from './lib/chromium.mjs';
 import { playingVideo, unmute } from './lib/watch_page.mjs';
@@ -17,6 +17,16 @@ const look = async ([video, seconds, began]) => {
 };
 
 report(await withChromium({ ...input, hears: true }, async (context) => {
+  if (input.control) {
+    const page = await context.newPage();
+    await page.goto(`${input.origin}/healthz`);
+    const own = await page.evaluateHandle(async ({ size, codec }) => {
+      const { video } = await studio.mirror(await studio.start(size), { codec });
+      window.began = probe.wall();
+      return video;
+    }, input);
+    return { control: await page.evaluate(look, [own, input.seconds, await page.evaluate(() => window.began)]) };
+  }
   if (input.key) {
     const page = await context.newPage();
     await page.goto(`${input.origin}/healthz`);

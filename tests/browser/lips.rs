@@ -33,6 +33,14 @@ async fn look(stage: &Stage, channel: &str, key: Option<&str>, hls: bool, line: 
     seen
 }
 
+/// The same picture and sound without a server of ours. Printed, not judged: it says what the browser does by itself.
+async fn show_control(stage: &Stage) {
+    let input = json!({ "origin": stage.url(""), "control": true, "codec": "H264", "seconds": seconds(6) });
+    let seen = run_script("lips.mjs", input, SCRIPT_TIMEOUT).await;
+    eprintln!("{seen:#}");
+    assert!(seen["control"]["offsets"].is_array(), "{seen:#}");
+}
+
 /// A page that cannot show all pictures shows the rest late, and hears the beeps when it can: such a run says something
 /// about the machine and is printed, not judged.
 fn is_fluent(view: &Value) -> bool {
@@ -74,6 +82,7 @@ async fn a_browsers_sound_is_heard_with_its_picture() {
     let seen = look(&stage, CHANNEL, Some(KEY), false, None).await;
     assert_together(&seen, "webrtc");
     assert_as_near(&seen);
+    show_control(&stage).await;
     stage.stop().await;
 }
 
