@@ -268,9 +268,9 @@ impl SourceClock {
     }
 
     /// The offset that is right: by the shared wall clock if this source has one, else by arrival.
-    fn target(&self, publisher: &mut PublisherClock, now: i64) -> i64 {
+    fn target(&mut self, publisher: &mut PublisherClock, now: i64) -> i64 {
         let by_arrival = self.arrivals.least();
-        let Some(wall_at_zero) = self.reports.wall_at_zero() else { return by_arrival };
+        let Some(wall_at_zero) = self.reports.wall_at_zero(now, by_arrival) else { return by_arrival };
         let own = by_arrival.saturating_sub(wall_at_zero);
         wall_at_zero.saturating_add(publisher.shared_offset(self.id, own, now))
     }

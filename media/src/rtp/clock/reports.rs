@@ -3,8 +3,13 @@
 /// The clock of a sound card or a camera is off from the wall clock by less, in parts per million.
 const DRIFT_PPM: i64 = 300;
 
-/// So many reports in a row that are all late by more than this are not late: the timestamps fell behind, as those of
-/// a microphone that underran do.
+/// A report that is late by more than this may tell that the timestamps fell behind, as those of a microphone that
+/// underran do: half of what is corrected at once, so that small losses do not add up to something that is heard.
+const LATE_MICROS: i64 = 10_000;
+/// It does, if by it packets have come as early as ever, but for this much.
+const AGREES_MICROS: u64 = 8_000;
+
+/// So many reports in a row that are all late by more than this are believed however packets come.
 const RUN: usize = 4;
 const FELL_BEHIND_MICROS: i64 = 40_000;
 
@@ -15,10 +20,13 @@ const STEP_MICROS: u64 = 500_000;
 ///
 /// The least of what they say counts, not the last. A browser names the timestamp of the packet that it sent last and
 /// the time since then, and it sent that packet late when its machine was busy: reports of sound are late by up to
-/// tens of milliseconds, never early.
+/// tens of milliseconds, never early. One that is late because samples are missing tells itself apart: since then all
+/// packets come as much later, and by the report they come as they always did.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     known: Option<Known>,
+    /// What the newest one says.
+    newest: i64,
     /// The last ones, a ring.
     last: [i64; RUN],
     count: usize,
@@ -28,6 +36,8 @@ pub(super) struct Reports {
 struct Known {
     wall_at_zero: i64,
     wall: i64,
+    /// The least that packets were ever late by it, and when that was so.
+    earliest: Option<(i64, i64)>,
 }
 
 impl Reports {
@@ -37,22 +47,44 @@ impl Reports {
         if self.known.is_some_and(|known| known.wall_at_zero.abs_diff(new) > STEP_MICROS) {
             *self = Self::default();
         }
+        self.newest = new;
         self.last[self.count % RUN] = new;
         self.count = self.count.wrapping_add(1);
         let run = self.last.iter().min().copied().unwrap_or(new);
-        let wall_at_zero = self.known.map_or(new, |known| {
-            // Where it is now if the timestamps are slow.
-            let elapsed = wall.saturating_sub(known.wall).max(0);
-            let slow = known.wall_at_zero.saturating_add(elapsed.saturating_mul(DRIFT_PPM) / 1_000_000);
-            let fell_behind = self.count >= RUN && run.saturating_sub(slow) > FELL_BEHIND_MICROS;
-            if fell_behind { run } else { new.min(slow) }
-        });
-        self.known = Some(Known { wall_at_zero, wall });
+        let Some(known) = &mut self.known else {
+            self.known = Some(Known { wall_at_zero: new, wall, earliest: None });
+            return;
+        };
+        let slow = drifted(known.wall_at_zero, wall.saturating_sub(known.wall));
+        if self.count >= RUN && run.saturating_sub(slow) > FELL_BEHIND_MICROS {
+            *known = Known { wall_at_zero: run, wall, earliest: None };
+            return;
+        }
+        let wall_at_zero = new.min(slow);
+        // By an earlier report packets came later than was thought.
+        let earlier = known.wall_at_zero.saturating_sub(wall_at_zero).max(0);
+        let earliest = known.earliest.map(|(late, at)| (late.saturating_add(earlier), at));
+        *known = Known { wall_at_zero, wall, earliest };
     }
 
-    pub(super) fn wall_at_zero(&self) -> Option<i64> {
-        self.known.map(|known| known.wall_at_zero)
+    /// By all that is known at `now`, where the least delayed packet lately came `least_delay` after its timestamp.
+    pub(super) fn wall_at_zero(&mut self, now: i64, least_delay: i64) -> Option<i64> {
+        let known = self.known.as_mut()?;
+        let late = least_delay.saturating_sub(known.wall_at_zero);
+        let earliest = known.earliest.map_or(late, |(earliest, at)| late.min(drifted(earliest, now - at)));
+        known.earliest = Some((earliest, now));
+        if self.newest.saturating_sub(known.wall_at_zero) > LATE_MICROS
+            && least_delay.saturating_sub(self.newest).abs_diff(earliest) <= AGREES_MICROS
+        {
+            known.wall_at_zero = self.newest;
+        }
+        Some(known.wall_at_zero)
     }
+}
+
+/// Where a clock is after `elapsed` if it is slow.
+fn drifted(micros: i64, elapsed: i64) -> i64 {
+    micros.saturating_add(elapsed.max(0).saturating_mul(DRIFT_PPM) / 1_000_000)
 }
 
 #[cfg(test)]
@@ -67,7 +99,9 @@ mod tests {
         for (n, late) in (1..).zip(late) {
             let micros = n * 1_000_000;
             reports.add(1_700_000_000_000_000 + micros + late, micros);
-            told.push(reports.wall_at_zero().expect("known") - 1_700_000_000_000_000);
+            // Packets do not come later meanwhile, so that no single report is believed.
+            let zero = 1_700_000_000_000_000;
+            told.push(reports.wall_at_zero(micros, zero).expect("known") - zero);
         }
         let expected = [30_000, 5_000, 5_300, 0, 300, 600, 900, 1_200, 1_500, 200_000, 200_300];
         for (n, (told, expected)) in told.iter().zip(expected).enumerate() {
@@ -75,6 +109,6 @@ mod tests {
             assert!((told - expected).abs() < 100, "{n}: {told} instead of {expected}");
         }
         reports.add(5_000_000_000_000, 0);
-        assert_eq!(reports.wall_at_zero(), Some(5_000_000_000_000), "another clock");
+        assert_eq!(reports.wall_at_zero(12_000_000, 0), Some(5_000_000_000_000), "another clock");
     }
 }

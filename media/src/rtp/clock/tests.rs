@@ -16,8 +16,11 @@ struct Sender {
     jitter: u64,
     /// When the first sender report of each comes.
     first_report: [i64; 2],
+    report_interval: usize,
     /// By how much at most the reports of sound name a timestamp that is too low.
     report_noise: u64,
+    /// When its microphone loses samples, and how many: the timestamps go on as if nothing were missing.
+    losses: &'static [(i64, i64)],
     /// What its wall clock says at zero, per source: sane senders have one.
     wall: [u64; 2],
     random: Random,
@@ -36,7 +39,9 @@ impl Default for Sender {
             delay: [20_000, 30_000],
             jitter: 0,
             first_report: [1_000_000, 1_300_000],
+            report_interval: 1_000_000,
             report_noise: 0,
+            losses: &[],
             wall: [wall, wall],
             random: Random::new(7),
         }
@@ -46,6 +51,12 @@ impl Default for Sender {
 impl Sender {
     fn noise(&mut self) -> i64 {
         if self.report_noise == 0 { 0 } else { (self.random.next() % self.report_noise) as i64 }
+    }
+
+    /// How much of a source was lost until then.
+    fn lost(&self, source: usize, at: i64) -> i64 {
+        let losses = self.losses.iter().filter(|(lost_at, _)| source == 0 && *lost_at <= at);
+        losses.map(|(_, micros)| micros).sum()
     }
 }
 
@@ -92,13 +103,14 @@ fn run(mut sender: Sender, seconds: i64) -> Run {
         for n in 0..seconds * 1_000_000 / interval {
             // By its own clock it captures each `interval`.
             let stamp = n * interval;
-            let captured = stamp - stamp * sender.skew_ppm / 1_000_000;
+            let captured = stamp - stamp * sender.skew_ppm / 1_000_000 + sender.lost(source, stamp);
             let jitter = if sender.jitter == 0 { 0 } else { (sender.random.next() % sender.jitter) as i64 };
             events.push((captured + sender.delay[source] + jitter, source, captured, stamp, false));
         }
-        for report in (sender.first_report[source]..seconds * 1_000_000).step_by(1_000_000) {
+        for report in (sender.first_report[source]..seconds * 1_000_000).step_by(sender.report_interval) {
             let late = if source == 0 { sender.noise() } else { 0 };
-            events.push((report, source, report, report + report * sender.skew_ppm / 1_000_000 - late, true));
+            let stamp = report + report * sender.skew_ppm / 1_000_000 - late - sender.lost(source, report);
+            events.push((report, source, report, stamp, true));
         }
     }
     events.sort_unstable();
@@ -201,6 +213,57 @@ fn late_sound_is_brought_together_by_whole_packets() {
     assert!(run.lip_error(10_000_000).0.abs() <= 20_000, "{}", run.lip_error(10_000_000).0);
     assert!(run.packets_apart().iter().all(|step| *step == Some(1)), "no gap");
     assert!((6..=8).contains(&run.stats[0].left_out), "{}", run.stats[0].left_out);
+}
+
+/// A microphone that underruns: what is missing is believed when a report says so and packets come as much later.
+#[test]
+fn sound_that_lost_samples_is_brought_back_to_its_picture() {
+    let single: [&[(i64, i64)]; 4] = [
+        &[(20_000_000, 15_000)],
+        &[(20_000_000, 41_000)],
+        &[(20_000_000, 100_000)],
+        &[(20_000_000, 250_000)],
+    ];
+    for losses in single {
+        for report_noise in [0, 8_000] {
+            let sender = Sender {
+                losses,
+                report_noise,
+                jitter: 4_000,
+                report_interval: 5_000_000,
+                ..Sender::default()
+            };
+            let run = run(sender, 60);
+            for at in [1, 10, 19, 32, 40, 59] {
+                let (stamped, reported) = run.lip_error(at * 1_000_000);
+                assert!(stamped.abs() <= 20_000, "{losses:?}, {report_noise}: {stamped} µs behind at {at} s");
+                assert!(
+                    reported.abs() <= 18_000,
+                    "{losses:?}, {report_noise}: {reported} µs as told at {at} s"
+                );
+            }
+        }
+    }
+    // Small ones that add up: 2 % of the sound.
+    let many: &[(i64, i64)] = &[
+        (10_000_000, 6_000),
+        (13_000_000, 6_000),
+        (16_000_000, 6_000),
+        (19_000_000, 6_000),
+        (22_000_000, 6_000),
+        (25_000_000, 6_000),
+        (28_000_000, 6_000),
+        (31_000_000, 6_000),
+        (34_000_000, 6_000),
+        (37_000_000, 6_000),
+    ];
+    let run =
+        run(Sender { losses: many, jitter: 4_000, report_interval: 5_000_000, ..Sender::default() }, 80);
+    for at in 1..79 {
+        let (stamped, _) = run.lip_error(at * 1_000_000);
+        assert!(stamped.abs() <= 35_000, "{stamped} µs behind at {at} s");
+    }
+    assert!(run.lip_error(60_000_000).0.abs() <= 20_000);
 }
 
 #[test]
