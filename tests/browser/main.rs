@@ -1,6 +1,7 @@
 //! End to end with a real browser: what a viewer sees and hears.
 
 mod account;
+mod exits;
 mod fallback;
 mod grants;
 mod join;

@@ -8,7 +8,7 @@ use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use futures_util::future::select_all;
-use str0m::change::{SdpAnswer, SdpPendingOffer};
+use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::media::{Direction, MediaKind};
 use str0m::net::Receive;
 use str0m::rtp::RtpPacket;
@@ -16,6 +16,7 @@ use str0m::{Event, Input, Output, Rtc};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use crate::tape::Tape;
 use crate::wire::{DATAGRAM_BYTES_MAX, Wire};
 
 /// What a test waits for at most: minutes of a loaded machine, not of a healthy one.
@@ -31,6 +32,7 @@ pub struct Offer {
     pending: SdpPendingOffer,
     sdp: String,
     replayed: bool,
+    tape: Option<Tape>,
 }
 
 impl Offer {
@@ -41,22 +43,26 @@ impl Offer {
 
     /// The same over any wire.
     pub fn over(wire: Wire) -> Self {
-        static CRYPTO: Once = Once::new();
-        CRYPTO.call_once(|| str0m::crypto::from_feature_flags().install_process_default());
-        let mut rtc = Rtc::builder().set_rtp_mode(true).build(Instant::now());
-        rtc.add_local_candidate(wire.candidate());
+        let mut rtc = rtc(&wire);
         let mut changes = rtc.sdp_api();
         changes.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
         changes.add_media(MediaKind::Audio, Direction::RecvOnly, None, None, None);
         let (offer, pending) = changes.apply().expect("an offer");
         let sdp = offer.to_sdp_string();
-        Self { rtc, wire, pending, sdp, replayed: false }
+        Self { rtc, wire, pending, sdp, replayed: false, tape: None }
     }
 
     /// Each SRTCP packet of it will be sent twice, as somebody would who has heard it.
     #[must_use]
     pub fn replayed(mut self) -> Self {
         self.replayed = true;
+        self
+    }
+
+    /// Every packet will be kept on a tape.
+    #[must_use]
+    pub fn taped(mut self, tape: &Tape) -> Self {
+        self.tape = Some(tape.clone());
         self
     }
 
@@ -88,24 +94,7 @@ impl Offer {
     pub fn accept(mut self, answer: &str) -> Viewer {
         let parsed = SdpAnswer::from_sdp_string(answer).expect("an SDP answer");
         self.rtc.sdp_api().accept_answer(self.pending, parsed).expect("an answer that fits");
-        let (report, seen) = watch::channel(Seen::default());
-        let (orders, taken) = mpsc::channel(ORDERS_MAX);
-        let address = self.wire.address();
-        let watching = Watching {
-            rtc: self.rtc,
-            wires: vec![self.wire],
-            orders: taken,
-            restarting: None,
-            stalled: false,
-            video: payload_type(answer, "video"),
-            audio: payload_type(answer, "audio"),
-            next: Instant::now(),
-            replayed: self.replayed,
-            report,
-        };
-        let mut task = JoinSet::new();
-        task.spawn(watching.run());
-        Viewer { seen, orders, address, _task: task }
+        Viewer::begin(self.rtc, self.wire, answer, self.replayed, self.tape)
     }
 }
 
@@ -123,6 +112,37 @@ impl Viewer {
         let offer = Offer::new().await;
         let answer = offer.post(url).await;
         offer.accept(&answer)
+    }
+
+    /// Takes the offer of somebody who sends, as a server does, and keeps it on a tape; the answer.
+    pub async fn answer(offer: &str, tape: &Tape) -> (Self, String) {
+        let wire = Wire::udp().await;
+        let mut rtc = rtc(&wire);
+        let offer = SdpOffer::from_sdp_string(offer).expect("an SDP offer");
+        let answer = rtc.sdp_api().accept_offer(offer).expect("an offer to send").to_sdp_string();
+        (Self::begin(rtc, wire, &answer, false, Some(tape.clone())), answer)
+    }
+
+    fn begin(rtc: Rtc, wire: Wire, answer: &str, replayed: bool, tape: Option<Tape>) -> Self {
+        let (report, seen) = watch::channel(Seen::default());
+        let (orders, taken) = mpsc::channel(ORDERS_MAX);
+        let address = wire.address();
+        let watching = Watching {
+            rtc,
+            wires: vec![wire],
+            orders: taken,
+            restarting: None,
+            stalled: false,
+            video: payload_type(answer, "video"),
+            audio: payload_type(answer, "audio"),
+            next: Instant::now(),
+            replayed,
+            tape,
+            report,
+        };
+        let mut task = JoinSet::new();
+        task.spawn(watching.run());
+        Self { seen, orders, address, _task: task }
     }
 
     /// A NAT gives it another port, and tells nobody; the port.
@@ -276,6 +296,7 @@ struct Watching {
     audio: Option<u8>,
     next: Instant,
     replayed: bool,
+    tape: Option<Tape>,
     report: watch::Sender<Seen>,
 }
 
@@ -361,6 +382,9 @@ impl Watching {
                 }
                 Ok(Output::Event(Event::Connected)) => self.report.send_modify(|seen| seen.connected = true),
                 Ok(Output::Event(Event::RtpPacket(packet))) => {
+                    if let Some(tape) = &self.tape {
+                        tape.keep(&packet);
+                    }
                     let payload_type = Some(*packet.header.payload_type);
                     self.report.send_modify(|seen| match payload_type {
                         pt if pt == self.video => seen.video.take(&packet),
@@ -373,6 +397,15 @@ impl Watching {
             }
         }
     }
+}
+
+/// What all of them are made of.
+fn rtc(wire: &Wire) -> Rtc {
+    static CRYPTO: Once = Once::new();
+    CRYPTO.call_once(|| str0m::crypto::from_feature_flags().install_process_default());
+    let mut rtc = Rtc::builder().set_rtp_mode(true).build(Instant::now());
+    rtc.add_local_candidate(wire.candidate());
+    rtc
 }
 
 /// The first payload type of a section: the answer names the chosen one first.
