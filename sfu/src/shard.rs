@@ -9,6 +9,7 @@
 pub mod claims;
 mod load;
 pub(crate) mod mailbox;
+mod moderation;
 mod outbox;
 pub(crate) mod port;
 pub(crate) mod socket;
@@ -36,9 +37,10 @@ use crate::{CloseReason, PeerEvent, PeerId};
 use claims::Claims;
 use load::LoadMeter;
 use mailbox::{Forwarded, Mailbox};
+use moderation::Moderation;
 use outbox::Outbox;
 use port::Sockets;
-use socket::{EventFd, Inbox, RECEIVE_MAX, Ready};
+use socket::{EventFd, Inbox, RECEIVE_MAX, Ready, Wanted};
 use tcp::Arrival;
 use tcp::connections::{Change, Connections};
 
@@ -153,6 +155,7 @@ struct Loop {
     core: Core,
     connections: Connections,
     inbox: Inbox,
+    moderation: Moderation,
     batch: Batch,
     outbox: Outbox,
     feeds: HashMap<FeedId, Feed>,
@@ -192,6 +195,7 @@ impl Loop {
             core: Core::new(),
             connections: shard.connections,
             inbox: Inbox::new(),
+            moderation: Moderation::new(now),
             batch: Batch::new(),
             outbox: Outbox::new(),
             feeds: HashMap::new(),
@@ -246,7 +250,9 @@ impl Loop {
     fn wait(&mut self, more: bool) -> [Ready; 3] {
         let now = clock();
         let blocked = self.outbox.blocked();
+        let closed_until = self.moderation.closed_until(now);
         let due = [
+            closed_until,
             self.core.poll_timeout(),
             self.outbox.deadline(),
             Some(self.publish_at),
@@ -256,7 +262,11 @@ impl Loop {
         let due = due.into_iter().flatten().min();
         let timeout =
             if more { Some(Duration::ZERO) } else { due.map(|due| due.saturating_duration_since(now)) };
-        let sockets = [(self.sockets.v4.as_ref(), blocked.v4), (self.sockets.v6.as_ref(), blocked.v6)];
+        let read = closed_until.is_none();
+        let sockets = [
+            (self.sockets.v4.as_ref(), Wanted { read, write: blocked.v4 }),
+            (self.sockets.v6.as_ref(), Wanted { read, write: blocked.v6 }),
+        ];
         let event = &self.doors[self.index].mailbox.event;
         socket::wait(sockets, self.connections.descriptor(), event, timeout)
             .expect("ppoll of open descriptors does not fail")
@@ -266,13 +276,14 @@ impl Loop {
     fn receive(&mut self, now: Instant, ready: [Ready; 3]) -> bool {
         let level = self.overload.stage().level();
         let Self { sockets, inbox, core, claims, known, stats, doors, index, .. } = self;
-        let mut more = false;
+        let (mut more, mut received) = (false, None);
         for (socket, ready) in [&sockets.v4, &sockets.v6].into_iter().zip(ready) {
             let Some(socket) = socket.as_ref().filter(|_| ready.readable) else { continue };
             stats.socket.receive_calls += 1;
             // An error is one of an earlier datagram of ours, or WouldBlock: the next turn looks again.
             let Ok(count) = inbox.receive(socket, &mut stats.socket.oversized) else { continue };
             more |= count == RECEIVE_MAX;
+            received = Some(received.unwrap_or(0) + count);
             stats.socket.datagrams_received += count as u64;
             for (from, to, data) in inbox.drain() {
                 stats.socket.bytes_received += data.len() as u64;
@@ -285,6 +296,9 @@ impl Loop {
                     stats.forward_queue_full += u64::from(!sent);
                 }
             }
+        }
+        if let Some(received) = received {
+            self.moderation.received(now, received, more);
         }
         more
     }

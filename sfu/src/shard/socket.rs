@@ -395,21 +395,27 @@ pub(crate) struct Ready {
     pub(crate) writable: bool,
 }
 
-/// Waits until a socket can be read, one of those marked can be written, `also` can be read, the event was
-/// signalled (which this forgets), or the time is over (`None`: never). Each socket stands with whether it is
-/// waited for to be writable. The last of what is found is `also`.
+/// What a socket is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) read: bool,
+    pub(crate) write: bool,
+}
+
+/// Waits until a socket can be read or written, as wanted, `also` can be read, the event was signalled (which this
+/// forgets), or the time is over (`None`: never). The last of what is found is `also`.
 pub(crate) fn wait(
-    sockets: [(Option<&Socket>, bool); 2],
+    sockets: [(Option<&Socket>, Wanted); 2],
     also: Option<RawFd>,
     event: &EventFd,
     timeout: Option<Duration>,
 ) -> io::Result<[Ready; 3]> {
     let unused = libc::pollfd { fd: -1, events: libc::POLLIN, revents: 0 };
-    let socket = |(socket, write): (Option<&Socket>, bool)| libc::pollfd {
-        // A negative descriptor is skipped by the kernel.
-        fd: socket.map_or(-1, Socket::fd),
-        events: libc::POLLIN | if write { libc::POLLOUT } else { 0 },
-        revents: 0,
+    let socket = |(socket, wanted): (Option<&Socket>, Wanted)| {
+        let events =
+            if wanted.read { libc::POLLIN } else { 0 } | if wanted.write { libc::POLLOUT } else { 0 };
+        // A negative descriptor is skipped by the kernel, which would tell an error of it unasked.
+        libc::pollfd { fd: socket.filter(|_| events != 0).map_or(-1, Socket::fd), events, revents: 0 }
     };
     let mut fds = [
         socket(sockets[0]),

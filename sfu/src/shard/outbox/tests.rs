@@ -1,7 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use super::super::port::{self, Port};
-use super::super::socket::{EventFd, Inbox, wait};
+use super::super::socket::{EventFd, Inbox, Wanted, wait};
 use super::*;
 use crate::egress::batch::{Dest, FrameKind, Transport};
 
@@ -73,7 +73,8 @@ fn reply(bound: IpAddr, used: IpAddr, viewer: IpAddr) {
     viewer.send_to(b"hello", (used, port)).unwrap();
 
     let socket = sockets.v4.as_ref().or(sockets.v6.as_ref()).unwrap();
-    let watched = [(Some(socket), false), (None, false)];
+    let read = Wanted { read: true, write: false };
+    let watched = [(Some(socket), read), (None, read)];
     let ready = wait(watched, None, &EventFd::new().unwrap(), Some(Duration::from_secs(5)));
     assert!(ready.unwrap()[0].readable);
     let mut inbox = Inbox::new();
