@@ -328,7 +328,7 @@ impl Core {
             Negotiated::Viewer(spec) => {
                 self.counters.viewers += 1;
                 let slot = self.viewers.insert(Viewer::new(now, spec));
-                self.calm.set(slot, false);
+                self.calm.disturb(slot);
                 Home::Viewer(slot)
             }
             Negotiated::Publisher(mut peer) => {

@@ -10,7 +10,9 @@ use super::pace::takes;
 use super::{Core, FeedId};
 
 /// A calm viewer is looked after at one of so many ticks.
-const TICKS: u32 = 8;
+const TICKS: u32 = 16;
+/// One whose picture has several Layers: they come and go.
+const LAYERED_TICKS: u32 = 8;
 /// A viewer that came so lately is not calm: reports follow closely, the estimate begins, sound and picture find together.
 const SETTLED: Duration = Duration::from_secs(5);
 
@@ -23,11 +25,12 @@ pub(super) enum Look {
     Extra,
 }
 
-/// By slot.
+/// Who is looked after how often.
 #[derive(Debug, Default)]
 pub(super) struct Calm {
     tick: u32,
-    calm: Vec<bool>,
+    /// By slot: at one of so many ticks.
+    every: Vec<u32>,
 }
 
 impl Calm {
@@ -42,16 +45,21 @@ impl Calm {
         if slot % TICKS == self.tick {
             return Some(Look::Turn);
         }
-        let calm = self.calm.get(slot as usize).copied().unwrap_or(false);
-        (!calm).then_some(Look::Extra)
+        let every = self.every.get(slot as usize).copied().unwrap_or(1);
+        (slot % every == self.tick % every).then_some(Look::Extra)
     }
 
-    pub(super) fn set(&mut self, slot: u32, calm: bool) {
+    /// From now on at every tick.
+    pub(super) fn disturb(&mut self, slot: u32) {
+        self.set(slot, 1);
+    }
+
+    fn set(&mut self, slot: u32, every: u32) {
         let at = slot as usize;
-        if at >= self.calm.len() {
-            self.calm.resize(at + 1, false);
+        if at >= self.every.len() {
+            self.every.resize(at + 1, 1);
         }
-        self.calm[at] = calm;
+        self.every[at] = every;
     }
 }
 
@@ -68,7 +76,12 @@ impl Core {
             && viewer.picture.target.is_none()
             && !viewer.is_choked()
             && viewer.congestion().is_none_or(|congestion| takes(now, congestion, needed_bps));
-        self.calm.set(slot, calm);
+        let every = match (calm, viewer.picture.layers) {
+            (false, _) => 1,
+            (true, ..=1) => TICKS,
+            (true, _) => LAYERED_TICKS,
+        };
+        self.calm.set(slot, every);
     }
 }
 
@@ -89,13 +102,16 @@ mod tests {
     #[test]
     fn everybody_has_a_turn_and_who_is_not_calm_more() {
         let mut calm = Calm::default();
-        calm.set(1, true);
-        calm.set(6, true);
-        let mut looks = [[0, 0]; 8];
+        calm.set(1, TICKS);
+        calm.set(6, TICKS);
+        calm.set(9, LAYERED_TICKS);
+        calm.set(12, TICKS);
+        calm.disturb(12);
+        let mut looks = [[0, 0]; TICKS as usize];
         let mut rounds = 0;
-        for _ in 0..80 {
+        for _ in 0..10 * TICKS {
             rounds += u32::from(calm.advance());
-            for slot in 0..8 {
+            for slot in 0..TICKS {
                 match calm.look(slot) {
                     Some(Look::Turn) => looks[slot as usize][0] += 1,
                     Some(Look::Extra) => looks[slot as usize][1] += 1,
@@ -105,7 +121,12 @@ mod tests {
         }
         assert_eq!(rounds, 10);
         for (slot, look) in looks.into_iter().enumerate() {
-            assert_eq!(look, [10, if [1, 6].contains(&slot) { 0 } else { 70 }], "{slot}");
+            let extra = match slot {
+                1 | 6 => 0,
+                9 => 10,
+                _ => 150,
+            };
+            assert_eq!(look, [10, extra], "{slot}");
         }
     }
 

@@ -57,7 +57,7 @@ impl Core {
         let before = congestion.estimate_bps();
         feed(congestion);
         if congestion.estimate_bps() < before {
-            self.calm.set(slot, false);
+            self.calm.disturb(slot);
         }
     }
 

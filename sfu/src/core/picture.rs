@@ -29,6 +29,8 @@ pub(super) struct Picture {
     pub(super) track: Option<Arc<Track>>,
     pub(super) target: Option<Target>,
     pub(super) past: Option<Past>,
+    /// How many there are to choose from.
+    pub(super) layers: usize,
     audio_only: Option<AudioOnly>,
     /// What would be sent if the line took it.
     pub(super) wanted_bps: u64,
@@ -64,6 +66,7 @@ impl Core {
         let candidates =
             self.candidates.entry(key(&track)).or_insert_with(|| Candidates::new(Arc::clone(&track)));
         candidates.look(now);
+        viewer.picture.layers = candidates.list().len();
         let rid_of = |id: FeedId| self.feeds.get(&id).map(|feed| &feed.rid);
         let target = viewer.picture.target.as_ref().map(|target| target.feed);
         let current = viewer.video_feed.and_then(rid_of).and_then(|rid| candidates.position(rid));
