@@ -16,6 +16,12 @@ use reports::Reports;
 
 use crate::{MediaTime, NtpTime, StreamClock, Timescale};
 
+/// The least delay of so long, or of twice that, says whether packets come later than they did.
+const LATELY_MICROS: i64 = 500_000;
+
+/// What sources of one line are later by is the same but for this much.
+const SAME_LINE_MICROS: u64 = 8_000;
+
 /// While a source is younger, its times may step: nobody has watched it for long, and the least delay is
 /// still unknown.
 const SETTLING_MICROS: i64 = 500_000;
@@ -73,6 +79,8 @@ pub struct PublisherClock {
 struct WallOffset {
     source: u32,
     micros: i64,
+    /// By how much its packets come later than at best.
+    later: i64,
     /// When it was last known to be so: the least delay of a silent source says nothing.
     at: i64,
 }
@@ -89,7 +97,8 @@ impl PublisherClock {
         SourceClock {
             id: self.next_source,
             scale,
-            arrivals: LeastDelay::default(),
+            arrivals: LeastDelay::over(WINDOW_MICROS),
+            lately: LeastDelay::over(LATELY_MICROS),
             reports: Reports::default(),
             offset: None,
             before: None,
@@ -101,11 +110,18 @@ impl PublisherClock {
         }
     }
 
+    /// Whether another source comes as much later as `source` does: then it is the line.
+    fn line_is_later(&self, source: u32, later: i64, at: i64) -> bool {
+        let others = self.wall_offsets.iter().flatten().filter(|other| other.source != source);
+        let mut current = others.filter(|other| at - other.at <= LATELY_MICROS);
+        current.any(|other| other.later.abs_diff(later) <= SAME_LINE_MICROS)
+    }
+
     /// The one offset for all sources that share a wall clock with `source`.
-    fn shared_offset(&mut self, source: u32, micros: i64, at: i64) -> i64 {
+    fn shared_offset(&mut self, source: u32, micros: i64, later: i64, at: i64) -> i64 {
         let known = self.wall_offsets.iter().position(|known| known.is_some_and(|it| it.source == source));
         let place = known.unwrap_or(source as usize % SOURCES_MAX);
-        self.wall_offsets[place] = Some(WallOffset { source, micros, at });
+        self.wall_offsets[place] = Some(WallOffset { source, micros, later, at });
         let current = self.wall_offsets.iter().flatten().filter(|other| at - other.at <= 2 * WINDOW_MICROS);
         let shared = current.filter(|other| other.micros.abs_diff(micros) <= SHARED_CLOCK_MICROS);
         shared.map(|other| other.micros).min().unwrap_or(micros)
@@ -145,6 +161,7 @@ pub struct SourceClock {
     scale: Timescale,
     /// Arrival minus timestamp, both in microseconds.
     arrivals: LeastDelay,
+    lately: LeastDelay,
     reports: Reports,
     offset: Option<Offset>,
     /// Until which timestamp which offset was added (in ticks) before the last correction of sound.
@@ -190,7 +207,7 @@ impl SourceClock {
         let micros = MediaTime::new(timestamp, self.scale).as_micros();
         if let Some(ticks) = self.recent.get(timestamp) {
             self.stale = 0;
-            self.arrivals.add(now, now.saturating_sub(micros));
+            self.arrived(now, micros);
             return Some(self.at(ticks));
         }
         let newest = self.recent.newest();
@@ -203,7 +220,7 @@ impl SourceClock {
             self.stale = 0;
         }
         if self.stale == 0 {
-            self.arrivals.add(now, now.saturating_sub(micros));
+            self.arrived(now, micros);
         }
         let is_newest = self.recent.newest().is_none_or(|(newest, _)| timestamp > newest);
         if !is_newest && let Some(offset) = self.offset {
@@ -258,6 +275,11 @@ impl SourceClock {
         Place { time: MediaTime::new(ticks, self.scale), lag_micros }
     }
 
+    fn arrived(&mut self, now: i64, micros: i64) {
+        self.arrivals.add(now, now.saturating_sub(micros));
+        self.lately.add(now, now.saturating_sub(micros));
+    }
+
     /// What was added to timestamps of sound before the last correction, if this one is from before it.
     fn offset_before(&self, timestamp: i64) -> Option<i64> {
         self.before.filter(|(until, _)| timestamp < *until).map(|(_, offset)| offset)
@@ -270,9 +292,13 @@ impl SourceClock {
     /// The offset that is right: by the shared wall clock if this source has one, else by arrival.
     fn target(&mut self, publisher: &mut PublisherClock, now: i64) -> i64 {
         let by_arrival = self.arrivals.least();
-        let Some(wall_at_zero) = self.reports.wall_at_zero(now, by_arrival) else { return by_arrival };
+        let Some(later) = self.reports.later(now, self.lately.least()) else { return by_arrival };
+        let line = publisher.line_is_later(self.id, later, now);
+        let Some(wall_at_zero) = self.reports.wall_at_zero(if line { 0 } else { later }) else {
+            return by_arrival;
+        };
         let own = by_arrival.saturating_sub(wall_at_zero);
-        wall_at_zero.saturating_add(publisher.shared_offset(self.id, own, now))
+        wall_at_zero.saturating_add(publisher.shared_offset(self.id, own, later, now))
     }
 
     /// Moves the offset toward its target, by what may be moved in `elapsed` microseconds of media.
@@ -350,7 +376,8 @@ impl SourceClock {
     fn begin_anew(&mut self) {
         self.stale = 0;
         self.before = None;
-        self.arrivals = LeastDelay::default();
+        self.arrivals = LeastDelay::over(WINDOW_MICROS);
+        self.lately = LeastDelay::over(LATELY_MICROS);
         self.recent = Recent::default();
     }
 }

@@ -6,8 +6,8 @@ const DRIFT_PPM: i64 = 300;
 /// A report that is late by more than this may tell that the timestamps fell behind, as those of a microphone that
 /// underran do: half of what is corrected at once, so that small losses do not add up to something that is heard.
 const LATE_MICROS: i64 = 10_000;
-/// It does, if by it packets have come as early as ever, but for this much.
-const AGREES_MICROS: u64 = 8_000;
+/// What packets come later by may be as much less.
+const AGREES_MICROS: i64 = 8_000;
 
 /// So many reports in a row that are all late by more than this are believed however packets come.
 const RUN: usize = 4;
@@ -20,8 +20,8 @@ const STEP_MICROS: u64 = 500_000;
 ///
 /// The least of what they say counts, not the last. A browser names the timestamp of the packet that it sent last and
 /// the time since then, and it sent that packet late when its machine was busy: reports of sound are late by up to
-/// tens of milliseconds, never early. One that is late because samples are missing tells itself apart: since then all
-/// packets come as much later, and by the report they come as they always did.
+/// tens of milliseconds, never early. Where samples are missing all packets come as much later from then on: a late
+/// report is believed as far as they do.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     known: Option<Known>,
@@ -67,16 +67,23 @@ impl Reports {
         *known = Known { wall_at_zero, wall, earliest };
     }
 
-    /// By all that is known at `now`, where the least delayed packet lately came `least_delay` after its timestamp.
-    pub(super) fn wall_at_zero(&mut self, now: i64, least_delay: i64) -> Option<i64> {
+    /// By how much packets come later than at best, by what is known at `now`; the least delayed one lately came `least_delay`
+    /// after its timestamp. `None`: there are no reports.
+    pub(super) fn later(&mut self, now: i64, least_delay: i64) -> Option<i64> {
         let known = self.known.as_mut()?;
         let late = least_delay.saturating_sub(known.wall_at_zero);
         let earliest = known.earliest.map_or(late, |(earliest, at)| late.min(drifted(earliest, now - at)));
         known.earliest = Some((earliest, now));
-        if self.newest.saturating_sub(known.wall_at_zero) > LATE_MICROS
-            && least_delay.saturating_sub(self.newest).abs_diff(earliest) <= AGREES_MICROS
-        {
-            known.wall_at_zero = self.newest;
+        Some(late.saturating_sub(earliest))
+    }
+
+    /// By all that is known, where packets come so much `later` and nothing else explains it.
+    pub(super) fn wall_at_zero(&mut self, later: i64) -> Option<i64> {
+        let known = self.known.as_mut()?;
+        let told = self.newest.saturating_sub(known.wall_at_zero);
+        let fell_behind = if later >= told.saturating_sub(AGREES_MICROS) { told } else { later };
+        if fell_behind > LATE_MICROS {
+            known.wall_at_zero = known.wall_at_zero.saturating_add(fell_behind);
         }
         Some(known.wall_at_zero)
     }
@@ -101,7 +108,8 @@ mod tests {
             reports.add(1_700_000_000_000_000 + micros + late, micros);
             // Packets do not come later meanwhile, so that no single report is believed.
             let zero = 1_700_000_000_000_000;
-            told.push(reports.wall_at_zero(micros, zero).expect("known") - zero);
+            let later = reports.later(micros, zero).expect("known");
+            told.push(reports.wall_at_zero(later).expect("known") - zero);
         }
         let expected = [30_000, 5_000, 5_300, 0, 300, 600, 900, 1_200, 1_500, 200_000, 200_300];
         for (n, (told, expected)) in told.iter().zip(expected).enumerate() {
@@ -109,6 +117,6 @@ mod tests {
             assert!((told - expected).abs() < 100, "{n}: {told} instead of {expected}");
         }
         reports.add(5_000_000_000_000, 0);
-        assert_eq!(reports.wall_at_zero(12_000_000, 0), Some(5_000_000_000_000), "another clock");
+        assert_eq!(reports.wall_at_zero(0), Some(5_000_000_000_000), "another clock");
     }
 }

@@ -21,6 +21,8 @@ struct Sender {
     report_noise: u64,
     /// When its microphone loses samples, and how many: the timestamps go on as if nothing were missing.
     losses: &'static [(i64, i64)],
+    /// When packets wait on the line, and how long.
+    queue: (std::ops::Range<i64>, i64),
     /// What its wall clock says at zero, per source: sane senders have one.
     wall: [u64; 2],
     random: Random,
@@ -42,6 +44,7 @@ impl Default for Sender {
             report_interval: 1_000_000,
             report_noise: 0,
             losses: &[],
+            queue: (0..0, 0),
             wall: [wall, wall],
             random: Random::new(7),
         }
@@ -105,7 +108,8 @@ fn run(mut sender: Sender, seconds: i64) -> Run {
             let stamp = n * interval;
             let captured = stamp - stamp * sender.skew_ppm / 1_000_000 + sender.lost(source, stamp);
             let jitter = if sender.jitter == 0 { 0 } else { (sender.random.next() % sender.jitter) as i64 };
-            events.push((captured + sender.delay[source] + jitter, source, captured, stamp, false));
+            let queued = if sender.queue.0.contains(&captured) { sender.queue.1 } else { 0 };
+            events.push((captured + sender.delay[source] + jitter + queued, source, captured, stamp, false));
         }
         for report in (sender.first_report[source]..seconds * 1_000_000).step_by(sender.report_interval) {
             let late = if source == 0 { sender.noise() } else { 0 };
@@ -244,26 +248,60 @@ fn sound_that_lost_samples_is_brought_back_to_its_picture() {
             }
         }
     }
-    // Small ones that add up: 2 % of the sound.
-    let many: &[(i64, i64)] = &[
-        (10_000_000, 6_000),
-        (13_000_000, 6_000),
-        (16_000_000, 6_000),
-        (19_000_000, 6_000),
-        (22_000_000, 6_000),
-        (25_000_000, 6_000),
-        (28_000_000, 6_000),
-        (31_000_000, 6_000),
-        (34_000_000, 6_000),
-        (37_000_000, 6_000),
-    ];
-    let run =
-        run(Sender { losses: many, jitter: 4_000, report_interval: 5_000_000, ..Sender::default() }, 80);
-    for at in 1..79 {
-        let (stamped, _) = run.lip_error(at * 1_000_000);
-        assert!(stamped.abs() <= 35_000, "{stamped} µs behind at {at} s");
+    let worst = |run: &Run, seconds: std::ops::Range<i64>| {
+        seconds.map(|at| run.lip_error(at * 1_000_000).0.abs()).max().expect("some")
+    };
+    // Small ones that add up: 0.2 % of the sound.
+    let sender = Sender {
+        losses: &SOME,
+        report_noise: 8_000,
+        jitter: 4_000,
+        report_interval: 5_000_000,
+        ..Sender::default()
+    };
+    let small = run(sender, 80);
+    assert!(worst(&small, 1..79) <= 40_000, "{}", worst(&small, 1..79));
+    assert!(worst(&small, 50..79) <= 20_000, "{}", worst(&small, 50..79));
+    // A machine that is too slow: 2 % all the time. No report is older than 5 s.
+    let sender = Sender {
+        losses: &MANY,
+        report_noise: 20_000,
+        jitter: 10_000,
+        report_interval: 5_000_000,
+        ..Sender::default()
+    };
+    let busy = run(sender, 80);
+    assert!(worst(&busy, 1..79) <= 150_000, "{}", worst(&busy, 1..79));
+    assert!(worst(&busy, 50..79) <= 25_000, "{}", worst(&busy, 50..79));
+}
+
+/// 6 ms at a time, every third second from the tenth on, and ten times per second.
+const SOME: [(i64, i64); 10] = losses(3_000_000, 6_000);
+const MANY: [(i64, i64); 300] = losses(100_000, 2_000);
+
+const fn losses<const N: usize>(interval: i64, micros: i64) -> [(i64, i64); N] {
+    let mut losses = [(0, micros); N];
+    let mut n = 0;
+    while n < N {
+        losses[n].0 = 10_000_000 + n as i64 * interval;
+        n += 1;
     }
-    assert!(run.lip_error(60_000_000).0.abs() <= 20_000);
+    losses
+}
+
+/// A line that begins to queue, on a machine that reports late: sound and picture come later alike.
+#[test]
+fn a_queue_is_no_loss_of_sound() {
+    for queue in [30_000, 150_000] {
+        let sender =
+            Sender { queue: (20_000_000..40_000_000, queue), report_noise: 40_000, ..Sender::default() };
+        let run = run(sender, 60);
+        for at in 10..59 {
+            // What is stamped follows the end of a queue slowly; what is told must not be wrong.
+            let (_, reported) = run.lip_error(at * 1_000_000);
+            assert!(reported.abs() <= 15_000, "{queue}: {reported} µs behind at {at} s");
+        }
+    }
 }
 
 #[test]
