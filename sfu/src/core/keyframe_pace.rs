@@ -49,10 +49,9 @@ impl KeyframePace {
             // The group before this one has been on the line for so long.
             let bits = u64::from(GROUP) * piece.bytes as u64 * 8;
             let on_the_line = Duration::from_micros(bits * 1_000_000 / (bps * RATE_TENTHS / 10).max(1));
-            let in_time = match self.expected.div_ceil(GROUP) {
-                0 | 1 => on_the_line,
-                groups => frame * FRAME_TENTHS / 10 / (groups - 1),
-            };
+            // With this one, so many are left, of those that are expected; more come as a surprise.
+            let left = self.expected.max(at + 1).div_ceil(GROUP) - at / GROUP;
+            let in_time = (frame * FRAME_TENTHS / 10).saturating_sub(self.behind) / left;
             let gap = on_the_line.min(in_time.max(on_the_line / HURRY_MAX));
             self.behind = (self.behind + gap).min(BEHIND_MAX);
         }
@@ -81,7 +80,7 @@ mod tests {
     fn a_large_keyframe_is_spread_out_and_other_frames_are_not() {
         let mut pace = KeyframePace::default();
         // 16 × 1200 bytes by 6 Mbit/s.
-        assert_eq!(groups(&mut pace, 50, true, Some(2_400_000)), [0, 25, 51, 76]);
+        assert_eq!(groups(&mut pace, 50, true, Some(2_400_000)), [0, 25, 34, 42]);
         assert_eq!(groups(&mut pace, 50, false, Some(2_400_000)), [0; 4]);
         assert_eq!(groups(&mut pace, 50, true, None), [0; 4], "nothing is known of the line");
         assert_eq!(
@@ -93,12 +92,21 @@ mod tests {
 
     #[test]
     fn it_is_gone_before_the_next_picture_where_that_does_not_take_too_much_hurry() {
-        for (packets, gaps) in [(16, 25), (30, 25), (45, 16), (60, 10), (75, 8), (200, 8)] {
+        let cases: [(u32, u32, &[u128]); 7] = [
+            (16, 16, &[0]),
+            (30, 30, &[0, 25]),
+            (45, 45, &[0, 16, 32]),
+            (60, 60, &[0, 10, 21, 32]),
+            (75, 75, &[0, 8, 17, 25, 34]),
+            (100, 100, &[0, 8, 17, 25, 34, 42, 51]),
+            // More than was expected: the rest hurries.
+            (30, 45, &[0, 25, 34]),
+        ];
+        for (before, packets, due) in cases {
             let mut pace = KeyframePace::default();
-            groups(&mut pace, packets, true, Some(2_400_000));
+            groups(&mut pace, before, true, Some(2_400_000));
             groups(&mut pace, 20, false, Some(2_400_000));
-            let next = groups(&mut pace, 40, true, Some(2_400_000));
-            assert_eq!(next[1], gaps, "after one of {packets} packets");
+            assert_eq!(groups(&mut pace, packets, true, Some(2_400_000)), due, "{packets} after {before}");
         }
     }
 }
