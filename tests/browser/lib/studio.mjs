@@ -2,6 +2,8 @@
 
 /** Installed by addInitScript; must not refer to anything outside of itself. Needs window.probe. */
 export function studio() {
+  let microphone;
+
   const crc8 = (bytes) => bytes.reduce((crc, byte) => {
     let c = crc ^ byte;
     for (let bit = 0; bit < 8; bit += 1) c = c & 0x80 ? ((c << 1) ^ 0x07) & 0xff : (c << 1) & 0xff;
@@ -19,6 +21,7 @@ export function studio() {
     const pen = canvas.getContext('2d');
     const audio = new AudioContext({ sampleRate: 48000 });
     await audio.resume();
+    microphone = audio;
     const sink = audio.createMediaStreamDestination();
     const bed = new OscillatorNode(audio, { frequency: 440 });
     const bedGain = new GainNode(audio, { gain: 0.05 });
@@ -138,5 +141,23 @@ export function studio() {
     return { peer: there, video };
   }
 
-  window.studio = { start, publish, mirror };
+  /**
+   * Watches from now on whether the microphone keeps up with the wall clock, each second by its least delay. What it returns tells
+   * by how many milliseconds it fell behind at most: sound that was never made, because the machine was busy with something else.
+   */
+  function watchLosses() {
+    const seconds = [];
+    const look = () => {
+      const lag = probe.wall() - 1000 * microphone.currentTime;
+      const second = Math.floor(microphone.currentTime);
+      seconds[second] = Math.min(seconds[second] ?? Infinity, lag);
+    };
+    setInterval(look, 50);
+    return () => {
+      const lags = seconds.filter((lag) => lag !== undefined);
+      return Math.max(...lags) - Math.min(...lags);
+    };
+  }
+
+  window.studio = { start, publish, mirror, watchLosses };
 }
