@@ -110,17 +110,22 @@ impl PublisherClock {
         }
     }
 
-    /// Whether another source comes as much later as `source` does: then it is the line.
+    /// Whether another source comes as much later as `source` does: then it is the line. One that was silent lately
+    /// cannot tell, and it may be the line.
     fn line_is_later(&self, source: u32, later: i64, at: i64) -> bool {
         let others = self.wall_offsets.iter().flatten().filter(|other| other.source != source);
-        let mut current = others.filter(|other| at - other.at <= LATELY_MICROS);
-        current.any(|other| other.later.abs_diff(later) <= SAME_LINE_MICROS)
+        let mut current = others.filter(|other| at - other.at <= 2 * WINDOW_MICROS);
+        current.any(|other| at - other.at > LATELY_MICROS || other.later.abs_diff(later) <= SAME_LINE_MICROS)
     }
 
     /// The one offset for all sources that share a wall clock with `source`.
     fn shared_offset(&mut self, source: u32, micros: i64, later: i64, at: i64) -> i64 {
         let known = self.wall_offsets.iter().position(|known| known.is_some_and(|it| it.source == source));
-        let place = known.unwrap_or(source as usize % SOURCES_MAX);
+        let oldest = || {
+            let places = self.wall_offsets.iter().enumerate();
+            places.min_by_key(|(_, known)| known.map_or(i64::MIN, |it| it.at)).map_or(0, |(place, _)| place)
+        };
+        let place = known.unwrap_or_else(oldest);
         self.wall_offsets[place] = Some(WallOffset { source, micros, later, at });
         let current = self.wall_offsets.iter().flatten().filter(|other| at - other.at <= 2 * WINDOW_MICROS);
         let shared = current.filter(|other| other.micros.abs_diff(micros) <= SHARED_CLOCK_MICROS);

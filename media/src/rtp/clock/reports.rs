@@ -9,6 +9,11 @@ const LATE_MICROS: i64 = 10_000;
 /// What packets come later by may be as much less.
 const AGREES_MICROS: i64 = 8_000;
 
+/// They must have done so for this long: until then the picture may not have shown yet that it is the line.
+const LASTS_MICROS: i64 = 1_000_000;
+/// A source that was silent for longer says nothing of what came before.
+const SILENT_MICROS: i64 = 500_000;
+
 /// So many reports in a row that are all late by more than this are believed however packets come.
 const RUN: usize = 4;
 const FELL_BEHIND_MICROS: i64 = 40_000;
@@ -38,6 +43,9 @@ struct Known {
     wall: i64,
     /// The least that packets were ever late by it, and when that was so.
     earliest: Option<(i64, i64)>,
+    /// When packets were last seen, and since when they have come later.
+    seen: i64,
+    later_since: i64,
 }
 
 impl Reports {
@@ -52,19 +60,19 @@ impl Reports {
         self.count = self.count.wrapping_add(1);
         let run = self.last.iter().min().copied().unwrap_or(new);
         let Some(known) = &mut self.known else {
-            self.known = Some(Known { wall_at_zero: new, wall, earliest: None });
+            self.known = Some(Known::new(new, wall));
             return;
         };
         let slow = drifted(known.wall_at_zero, wall.saturating_sub(known.wall));
         if self.count >= RUN && run.saturating_sub(slow) > FELL_BEHIND_MICROS {
-            *known = Known { wall_at_zero: run, wall, earliest: None };
+            *known = Known::new(run, wall);
             return;
         }
         let wall_at_zero = new.min(slow);
         // By an earlier report packets came later than was thought.
         let earlier = known.wall_at_zero.saturating_sub(wall_at_zero).max(0);
         let earliest = known.earliest.map(|(late, at)| (late.saturating_add(earlier), at));
-        *known = Known { wall_at_zero, wall, earliest };
+        *known = Known { wall_at_zero, wall, earliest, ..*known };
     }
 
     /// By how much packets come later than at best, by what is known at `now`; the least delayed one lately came `least_delay`
@@ -72,9 +80,16 @@ impl Reports {
     pub(super) fn later(&mut self, now: i64, least_delay: i64) -> Option<i64> {
         let known = self.known.as_mut()?;
         let late = least_delay.saturating_sub(known.wall_at_zero);
-        let earliest = known.earliest.map_or(late, |(earliest, at)| late.min(drifted(earliest, now - at)));
-        known.earliest = Some((earliest, now));
-        Some(late.saturating_sub(earliest))
+        let (earliest, at) = known.earliest.unwrap_or((late, now));
+        let limit = drifted(earliest, now - at);
+        // Only what lowers it is a beginning: steps of a few milliseconds of drift would be rounded away.
+        known.earliest = Some(if late <= limit { (late, now) } else { (earliest, at) });
+        let later = late.saturating_sub(limit).max(0);
+        if later <= LATE_MICROS || now - known.seen > SILENT_MICROS {
+            known.later_since = now;
+        }
+        known.seen = now;
+        Some(later)
     }
 
     /// By all that is known, where packets come so much `later` and nothing else explains it.
@@ -82,10 +97,16 @@ impl Reports {
         let known = self.known.as_mut()?;
         let told = self.newest.saturating_sub(known.wall_at_zero);
         let fell_behind = if later >= told.saturating_sub(AGREES_MICROS) { told } else { later };
-        if fell_behind > LATE_MICROS {
+        if fell_behind > LATE_MICROS && known.seen - known.later_since >= LASTS_MICROS {
             known.wall_at_zero = known.wall_at_zero.saturating_add(fell_behind);
         }
         Some(known.wall_at_zero)
+    }
+}
+
+impl Known {
+    fn new(wall_at_zero: i64, wall: i64) -> Self {
+        Self { wall_at_zero, wall, earliest: None, seen: 0, later_since: 0 }
     }
 }
 
