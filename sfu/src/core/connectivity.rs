@@ -156,6 +156,7 @@ impl Core {
         let Some(Home::Viewer(slot)) = self.routes.by_tuple(tuple) else { return };
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         viewer.set_choked(tuple, full);
+        self.calm.disturb(slot);
         if !viewer.is_choked() {
             return;
         }

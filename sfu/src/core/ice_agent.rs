@@ -27,8 +27,8 @@ use crate::egress::batch::Dest;
 /// for a new one.
 pub(crate) const PATHS_MAX: usize = 8;
 /// Without any authentic sign of life a Peer is gone. RFC 7675 section 5.1 allows 30 s at most; it is looked
-/// at every 50 ms.
-pub(crate) const CONSENT: Duration = Duration::from_millis(29_900);
+/// at every 400 ms or more often.
+pub(crate) const CONSENT: Duration = Duration::from_millis(29_500);
 
 /// The ICE of one Peer.
 #[derive(Debug)]

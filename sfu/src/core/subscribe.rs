@@ -69,6 +69,7 @@ impl Core {
         let Some(feed) = self.feeds.get_mut(&id) else { return };
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         feed.add(slot);
+        self.calm.disturb(slot);
         let flow = match kind {
             Kind::Audio => Flow::Live { from: feed.history.end() },
             Kind::Video => Flow::Waiting,

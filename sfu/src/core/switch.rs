@@ -85,6 +85,7 @@ impl Core {
         if target.is_some_and(|feed| feed.rid == rid) {
             return;
         }
+        self.calm.disturb(slot);
         let (track, stays) = (current.track.clone(), current.rid == rid);
         let shows = viewer.video.as_ref().is_some_and(|down| down.is_showing());
         self.drop_target(slot);
