@@ -7,12 +7,16 @@ import { input, report, withChromium } from './lib/chromium.mjs';
 import { playingVideo, unmute } from './lib/watch_page.mjs';
 
 /** Runs in the page: what was seen and heard, and when, from `began` on. */
-const look = async ([video, seconds, began]) => {
+const look = async ([video, seconds, began, peer]) => {
   const eye = probe.watch(video);
   const ear = probe.listen(video);
+  const buffer = peer ? probe.waits(peer) : null;
   await probe.sleep(1000 * seconds);
   const [samples, sound] = [eye.stop(), ear.stop()];
-  const offsets = probe.offsets(samples, sound.onsets).map((it) => ({ second: (it.at - began) / 1000, ms: it.ms }));
+  buffer?.stop();
+  const offsets = probe.offsets(samples, sound.onsets).map((it) => ({
+    second: (it.at - began) / 1000, ms: it.ms, heldMs: buffer?.heldMs(it.at) ?? null,
+  }));
   return { ...probe.summarise(samples), offsets };
 };
 
@@ -49,7 +53,8 @@ report(await withChromium({ ...input, hears: true }, async (context) => {
     return window.view.video;
   }, input);
   const began = await viewer.evaluate(() => window.began);
-  const webrtc = await viewer.evaluate(look, [old, input.seconds, began]);
+  const peer = await viewer.evaluateHandle(() => window.view.peer);
+  const webrtc = await viewer.evaluate(look, [old, input.seconds, began, peer]);
   webrtc.stats = await viewer.evaluate(() => probe.stats(window.view.peer));
   const join = await viewer.evaluate(async ({ origin, channel }) => {
     const fresh = await probe.whep(`${origin}/whep/${channel}`);

@@ -13,6 +13,10 @@ use crate::{SCRIPT_TIMEOUT, median, number, seconds};
 /// What is seen and heard apart from 100 ms on (ITU-R BT.1359), less what a page can measure on a busy machine.
 const APART_MS_MAX: f64 = 80.0;
 
+/// Beyond what a browser wants to hold sound back for: about 20 where nothing else runs. It plays what is above it a little faster
+/// for some seconds, and does not hold its picture back for it.
+const HELD_MS_MAX: f64 = 50.0;
+
 /// Of 30 pictures per second.
 const FLUENT_FPS_MIN: f64 = 28.0;
 
@@ -51,10 +55,17 @@ fn is_fluent(view: &Value) -> bool {
 pub(crate) fn assert_together(seen: &Value, exit: &str) {
     let view = &seen[exit];
     let offsets = view["offsets"].as_array().expect("offsets");
-    let apart: Vec<f64> = offsets.iter().filter_map(|it| it["ms"].as_f64()).collect();
     assert_eq!(view["backwards"], 0, "{seen:#}");
-    assert!(!apart.is_empty(), "neither picture nor beep: {seen:#}");
-    assert!(!is_fluent(view) || median(apart).abs() < APART_MS_MAX, "{seen:#}");
+    assert!(!offsets.is_empty(), "neither picture nor beep: {seen:#}");
+    let apart: Vec<f64> = offsets.iter().filter(|it| !is_held(it)).map(|it| number(it, "ms")).collect();
+    let of_most = 2 * apart.len() > offsets.len();
+    assert!(!of_most || !is_fluent(view) || median(apart).abs() < APART_MS_MAX, "{seen:#}");
+}
+
+/// A beep that came to the page in time and was played late, because the page itself had been late before: what a server does
+/// about sound and picture is measured without a page, in `exits.rs`.
+fn is_held(beep: &Value) -> bool {
+    beep["heldMs"].as_f64().is_some_and(|held| held > HELD_MS_MAX)
 }
 
 /// The page decodes twice here: whether that is fluent is another question than before.

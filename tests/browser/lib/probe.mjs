@@ -272,7 +272,29 @@ export function probe(ear) {
     return late.sort((x, y) => x - y)[Math.floor(late.length / 2)] ?? null;
   }
 
+  /**
+   * How much longer a peer holds sound back than it wants to, over time. What the page's process was late with waits in the
+   * browser's own buffer until it has played it a little faster; no server can mend that.
+   */
+  function waits(peer) {
+    const looks = [];
+    const timer = setInterval(async () => {
+      const found = [...(await peer.getStats()).values()].find((it) => it.type === 'inbound-rtp' && it.kind === 'audio');
+      if (found) looks.push({ at: wall(), delay: found.jitterBufferDelay, wanted: found.jitterBufferTargetDelay, emitted: found.jitterBufferEmittedCount });
+    }, 100);
+    return {
+      stop: () => clearInterval(timer),
+      /** Milliseconds, of the sound of the half second around a time; null if nothing is known of it. */
+      heldMs(at) {
+        const near = looks.filter((it) => Math.abs(it.at - at) < 300);
+        const [first, last] = [near[0], near.at(-1)];
+        const count = near.length > 1 ? last.emitted - first.emitted : 0;
+        return count > 0 ? (1000 * (last.delay - first.delay - (last.wanted - first.wanted))) / count : null;
+      },
+    };
+  }
+
   const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-  window.probe = { throughLink, readStrip, watch, listen, summarise, offsets, whep, stats, calibrate, sleep, wall };
+  window.probe = { throughLink, readStrip, watch, listen, waits, summarise, offsets, whep, stats, calibrate, sleep, wall };
 }
