@@ -17,6 +17,10 @@ const APART_MS_MAX: f64 = 80.0;
 /// for some seconds, and does not hold its picture back for it.
 const HELD_MS_MAX: f64 = 50.0;
 
+/// A browser that joins shows pictures of the past in haste, holds sound back for them, and lets go of it by some ms in each second:
+/// on a busy machine that takes three. What is sent in them is measured without a page, in `exits.rs`.
+const SETTLED_SECONDS: f64 = 3.0;
+
 /// Of 30 pictures per second.
 const FLUENT_FPS_MIN: f64 = 28.0;
 
@@ -56,9 +60,11 @@ pub(crate) fn assert_together(seen: &Value, exit: &str) {
     let view = &seen[exit];
     let offsets = view["offsets"].as_array().expect("offsets");
     assert_eq!(view["backwards"], 0, "{seen:#}");
-    assert!(!offsets.is_empty(), "neither picture nor beep: {seen:#}");
-    let apart: Vec<f64> = offsets.iter().filter(|it| !is_held(it)).map(|it| number(it, "ms")).collect();
-    let of_most = 2 * apart.len() > offsets.len();
+    let from = if exit == "webrtc" { SETTLED_SECONDS } else { 0.0 };
+    let settled: Vec<&Value> = offsets.iter().filter(|it| number(it, "second") >= from).collect();
+    assert!(!settled.is_empty(), "neither picture nor beep: {seen:#}");
+    let apart: Vec<f64> = settled.iter().filter(|it| !is_held(it)).map(|it| number(it, "ms")).collect();
+    let of_most = 2 * apart.len() > settled.len();
     assert!(!of_most || !is_fluent(view) || median(apart).abs() < APART_MS_MAX, "{seen:#}");
 }
 
