@@ -1,7 +1,8 @@
 //! Sound against picture at the exit itself: by what the packets and segments say, without the player that shows them. For
 //! figures also at 30 s: `SWIFTWATER_TEST_SECONDS=32 cargo test -p tests --test browser exits -- --nocapture`.
 
-use std::path::Path;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use media::{ChannelName, Codec, Kind};
@@ -12,7 +13,7 @@ use tests::link::{Link, Terms};
 use tests::rendition::Rendition;
 use tests::stage::{CHANNEL, KEY};
 use tests::viewer::Offer;
-use tests::{Entrance, Stage, Tape, Viewer, eventually, run_script};
+use tests::{Entrance, Process, Stage, Tape, Viewer, eventually, run_script};
 
 use crate::{SCRIPT_TIMEOUT, median, number, seconds};
 
@@ -31,6 +32,9 @@ const LOST_MS_MAX: f64 = 15.0;
 
 /// Reports lost until after the mark at 5 s, and for less than the one at 30 s.
 const REPORTS_LOST_FOR: Duration = Duration::from_secs(8);
+
+/// Of a file, before the first picture is at an exit and after the last.
+const PUBLISHED_BESIDES: Duration = Duration::from_secs(8);
 
 /// A browser, an encoder and a server start on a busy machine.
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(60);
@@ -148,6 +152,44 @@ async fn the_demo_leaves_with_its_sound_at_both_exits() {
     let fps = f64::from(server::demo::Options::default().fps);
     let films: Vec<_> = films.into_iter().map(|(exit, film)| (exit, film.paced(fps))).collect();
     assert_together("demo by RTMP", &films);
+}
+
+/// What the demo drew and sounded, as a file: it begins with the first segment, and Opus is what WHIP takes.
+async fn record_demo(dir: &Path) -> PathBuf {
+    let stage = Stage::start_with(|config| config.demo = true).await;
+    let origin = stage.url(&format!("/hls/{}/master.m3u8", server::demo::CHANNEL));
+    eventually("the demo by HLS", BEGIN_TIMEOUT, async || {
+        reqwest::get(&origin).await.is_ok_and(|it| it.status().is_success()).then_some(())
+    })
+    .await;
+    let file = dir.join("demo.mkv");
+    let span = (length() + PUBLISHED_BESIDES).as_secs().to_string();
+    let input = ["-live_start_index", "0", "-i", &origin, "-map", "0:v:0", "-map", "0:a:0", "-t", &span];
+    let output = ["-c:v", "copy", "-c:a", "libopus", "-b:a", "96k"].map(OsStr::new);
+    let arguments = input.map(OsStr::new).into_iter().chain(output).chain([file.as_os_str()]);
+    let recorder = Process::ffmpeg(arguments);
+    let recorded = tokio::task::spawn_blocking(move || recorder.wait(SCRIPT_TIMEOUT)).await.expect("ends");
+    stage.stop().await;
+    assert!(recorded.0.success(), "{recorded:?}");
+    file
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ffmpeg_sends_by_whip_leaves_with_its_sound_at_both_exits() {
+    let _alone = crate::alone().await;
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = record_demo(dir.path()).await;
+    let stage = Stage::start().await;
+    let whip = stage.url("/whip");
+    let input = ["-re", "-i"].map(OsStr::new).into_iter().chain([file.as_os_str()]);
+    let output = ["-c", "copy", "-f", "whip", "-authorization", KEY, &whip].map(OsStr::new);
+    let encoder = Process::ffmpeg9(input.chain(output));
+    let films = film(&stage, CHANNEL, Codec::H264).await;
+    encoder.kill();
+    stage.stop().await;
+    let fps = f64::from(server::demo::Options::default().fps);
+    let films: Vec<_> = films.into_iter().map(|(exit, film)| (exit, film.paced(fps))).collect();
+    assert_together("ffmpeg 9 by WHIP", &films);
 }
 
 #[tokio::test(flavor = "multi_thread")]
