@@ -252,7 +252,7 @@ async fn a_channel_and_key_in_the_url_and_an_unsupported_codec() {
     house.close().await;
 }
 
-/// Run it with `cargo test -p ingest --test rtmp -- --ignored` and such an ffmpeg in front of the PATH.
+/// By an ffmpeg that speaks enhanced RTMP.
 #[tokio::test]
 async fn hevc_by_enhanced_rtmp_is_refused_in_words() {
     let house = House::open().await;

@@ -112,6 +112,12 @@ fn judge(source: &str, films: &[(&'static str, Film)]) -> Vec<String> {
     wrong
 }
 
+/// Of the demo's pictures: when each was due, which is not when a busy machine drew it.
+fn by_number(films: Vec<(&'static str, Film)>) -> Vec<(&'static str, Film)> {
+    let fps = f64::from(server::demo::Options::default().fps);
+    films.into_iter().map(|(exit, film)| (exit, film.paced(fps))).collect()
+}
+
 fn assert_together(source: &str, films: &[(&'static str, Film)]) {
     let wrong = judge(source, films);
     assert!(wrong.is_empty(), "{source}: {wrong:?}");
@@ -149,9 +155,7 @@ async fn the_demo_leaves_with_its_sound_at_both_exits() {
     let stage = Stage::start_with(|config| config.demo = true).await;
     let films = film(&stage, server::demo::CHANNEL, Codec::H264).await;
     stage.stop().await;
-    let fps = f64::from(server::demo::Options::default().fps);
-    let films: Vec<_> = films.into_iter().map(|(exit, film)| (exit, film.paced(fps))).collect();
-    assert_together("demo by RTMP", &films);
+    assert_together("demo by RTMP", &by_number(films));
 }
 
 /// What the demo drew and sounded, as a file: it begins with the first segment, and Opus is what WHIP takes.
@@ -187,9 +191,7 @@ async fn what_ffmpeg_sends_by_whip_leaves_with_its_sound_at_both_exits() {
     let films = film(&stage, CHANNEL, Codec::H264).await;
     encoder.kill();
     stage.stop().await;
-    let fps = f64::from(server::demo::Options::default().fps);
-    let films: Vec<_> = films.into_iter().map(|(exit, film)| (exit, film.paced(fps))).collect();
-    assert_together("ffmpeg 9 by WHIP", &films);
+    assert_together("ffmpeg 9 by WHIP", &by_number(films));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,12 +13,12 @@ use crate::{SCRIPT_TIMEOUT, median, number, seconds};
 /// What is seen and heard apart from 100 ms on (ITU-R BT.1359), less what a page can measure on a busy machine.
 const APART_MS_MAX: f64 = 80.0;
 
-/// Beyond what a browser wants to hold sound back for: about 20 where nothing else runs. It plays what is above it a little faster
-/// for some seconds, and does not hold its picture back for it.
+/// How much longer than it wants a browser holds sound back, by its own figures, before a beep says something about the browser:
+/// about 20 where nothing else runs, up to 128 after it joined on a busy machine.
 const HELD_MS_MAX: f64 = 50.0;
 
-/// A browser that joins shows pictures of the past in haste, holds sound back for them, and lets go of it by some ms in each second:
-/// on a busy machine that takes three. What is sent in them is measured without a page, in `exits.rs`.
+/// On a busy machine a browser that joins plays sound up to 200 ms late and lets go of that in three seconds, while what is sent to
+/// it is within 1 ms of its picture. What is sent in them is judged without a page, in `exits.rs`.
 const SETTLED_SECONDS: f64 = 3.0;
 
 /// Of 30 pictures per second.
@@ -68,8 +68,7 @@ pub(crate) fn assert_together(seen: &Value, exit: &str) {
     assert!(!of_most || !is_fluent(view) || median(apart).abs() < APART_MS_MAX, "{seen:#}");
 }
 
-/// A beep that came to the page in time and was played late, because the page itself had been late before: what a server does
-/// about sound and picture is measured without a page, in `exits.rs`.
+/// A beep that the browser had, and played later than it wanted.
 fn is_held(beep: &Value) -> bool {
     beep["heldMs"].as_f64().is_some_and(|held| held > HELD_MS_MAX)
 }

@@ -75,10 +75,8 @@ impl Row {
         }
         let began = decoded.values().min().copied().unwrap_or(world.now);
         self.began = self.began.max(began - viewer.joined);
-        // What was written before it began is a matter of joining, not of repair.
-        let from = began.max(viewer.joined + BEGIN);
         for (frame, written) in world.written.iter().enumerate() {
-            if *written < from || *written + END > world.now {
+            if *written < viewer.joined + BEGIN || *written + END > world.now {
                 continue;
             }
             self.frames += 1;
@@ -146,12 +144,12 @@ fn what_is_lost_on_the_way_down_is_repaired() {
             row.keyframes_asked,
             row.began.as_millis(),
         );
-        assert!(row.began <= BEGIN_MAX, "{kind:?}: began after {:?}", row.began);
     }
     // A row of the short run has 250 frames, and what is given up before one keyframe can be two of them: there the same
     // kind of loss is judged over all its round trips.
     let mut judged: BTreeMap<Kind, Row> = BTreeMap::new();
     for ((loss, burst, round_trip), row) in rows {
+        assert!(row.began <= BEGIN_MAX, "{loss} {burst} {round_trip}: began after {:?}", row.began);
         let sum = judged.entry((loss, burst, full.map_or(0, |_| round_trip))).or_default();
         sum.frames += row.frames;
         sum.undecodable += row.undecodable;

@@ -273,18 +273,19 @@ export function probe(ear) {
   }
 
   /**
-   * How much longer a peer holds sound back than it wants to, over time. What the page's process was late with waits in the
-   * browser's own buffer until it has played it a little faster; no server can mend that.
+   * How much longer a peer holds sound back than it wants to, over time, by the browser's own figures.
    */
   function waits(peer) {
     const looks = [];
     const timer = setInterval(async () => {
       const found = [...(await peer.getStats()).values()].find((it) => it.type === 'inbound-rtp' && it.kind === 'audio');
-      if (found) looks.push({ at: wall(), delay: found.jitterBufferDelay, wanted: found.jitterBufferTargetDelay, emitted: found.jitterBufferEmittedCount });
+      if (!found) return;
+      const { jitterBufferDelay: delay, jitterBufferTargetDelay: wanted, jitterBufferEmittedCount: emitted } = found;
+      looks.push({ at: wall(), delay, wanted, emitted });
     }, 100);
     return {
       stop: () => clearInterval(timer),
-      /** Milliseconds, of the sound of the half second around a time; null if nothing is known of it. */
+      /** Milliseconds, of the sound of 0.6 s around a time; null if nothing is known of it. */
       heldMs(at) {
         const near = looks.filter((it) => Math.abs(it.at - at) < 300);
         const [first, last] = [near[0], near.at(-1)];
