@@ -35,10 +35,10 @@ use probe::{Probing, Verdict};
 use rate_control::RateControl;
 use remb::Remb;
 use sent::Sent;
-use transport_cc::Report;
 use trendline::{Trendline, Usage};
 
 pub use sent::SENT_MAX;
+pub(crate) use transport_cc::Report;
 
 /// Nobody is judged to take less than this: an audio packet and its headers every 20 ms.
 pub const ESTIMATE_MIN_BPS: u64 = 50_000;

@@ -18,17 +18,19 @@ const REFERENCE_END: i64 = 1 << 24;
 
 /// One report, checked: every status and every delta is there.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Report<'a> {
+pub(crate) struct Report<'a> {
     base: u16,
     count: u16,
     reference: u32,
+    /// The receiver's number of this report.
+    number: u8,
     chunks: &'a [u8],
     deltas: &'a [u8],
 }
 
 impl<'a> Report<'a> {
     /// Reads what comes after the two SSRCs. `None`: it is broken, or claims too much.
-    pub(super) fn read(fci: &'a [u8]) -> Option<Self> {
+    pub(crate) fn read(fci: &'a [u8]) -> Option<Self> {
         let (header, rest) = fci.split_first_chunk::<8>()?;
         let base = u16::from_be_bytes([header[0], header[1]]);
         let count = u16::from_be_bytes([header[2], header[3]]);
@@ -47,7 +49,22 @@ impl<'a> Report<'a> {
             left -= chunk_len(chunk).min(left);
         }
         let (chunks, rest) = rest.split_at(chunks_len);
-        Some(Self { base, count, reference, chunks, deltas: rest.get(..deltas_len)? })
+        Some(Self { base, count, reference, number: header[7], chunks, deltas: rest.get(..deltas_len)? })
+    }
+
+    /// Nothing was reported before it: receivers count from 0, and begin with the first packet that they got.
+    pub(crate) fn is_first(&self) -> bool {
+        self.number == 0
+    }
+
+    /// Whether it ends before that number.
+    pub(crate) fn is_before(&self, number: u16) -> bool {
+        !self.is_behind(number) && number.wrapping_sub(self.base) >= self.count
+    }
+
+    /// Whether it begins behind that number.
+    pub(crate) fn is_behind(&self, number: u16) -> bool {
+        number.wrapping_sub(self.base) >= 1 << 15
     }
 
     /// How many packets it is about.
@@ -57,7 +74,7 @@ impl<'a> Report<'a> {
 
     /// Calls `each` with every number, in order, and when it arrived: microseconds since the reference time.
     /// `None`: it has not arrived.
-    pub(super) fn walk(&self, mut each: impl FnMut(u16, Option<i64>)) {
+    pub(crate) fn walk(&self, mut each: impl FnMut(u16, Option<i64>)) {
         let (mut number, mut left, mut arrival, mut deltas) = (self.base, self.count, 0, self.deltas);
         for chunk in self.chunks.chunks_exact(2).map(|c| u16::from_be_bytes([c[0], c[1]])) {
             for at in 0..chunk_len(chunk).min(left) {

@@ -2,6 +2,7 @@
 
 mod extensions;
 mod header;
+mod opening;
 mod pacer;
 mod playout_delay;
 mod probe;
@@ -25,10 +26,12 @@ use crate::forward::picture_ids::PictureIds;
 use crate::forward::rewriter::{Refused, Rewriter, Source, Stamp};
 use extensions::Schedule;
 use header::Header;
+use opening::Opening;
 use sent::{Sent, SentRing};
 use tally::Tally;
 
 pub(crate) use extensions::Extensions;
+pub(crate) use opening::Unknown;
 pub(crate) use pacer::{Pacer, WAIT_LONG, WAIT_MAX};
 
 /// Slot of the sealer for retransmissions.
@@ -131,6 +134,7 @@ pub(crate) struct DownTrack {
     schedule: Schedule,
     rtx_next: u64,
     sent: SentRing,
+    opening: Opening,
     /// For sender reports.
     pub(crate) packets: u32,
     pub(crate) octets: u32,
@@ -165,6 +169,7 @@ impl DownTrack {
             schedule: Schedule::new(line.extensions),
             rtx_next: u64::from(line.rtx_first),
             sent: SentRing::new(nack),
+            opening: Opening::default(),
             packets: 0,
             octets: 0,
             reported: false,
@@ -345,6 +350,7 @@ impl DownTrack {
             self.lag_micros = packet.lag_micros;
         }
         if self.line.transport_cc.is_some() {
+            self.opening.sent(placement.index, *outlet.transport_seq);
             outlet.count_numbered(plain + outlet.sealer.tag_len());
         }
         self.packets = self.packets.wrapping_add(1);

@@ -5,11 +5,11 @@ use std::time::Instant;
 use media::Kind;
 
 use super::Core;
-use super::down_track::{Flow, Missed};
+use super::down_track::{Flow, Missed, Unknown};
 use super::rtcp::{Feedback, Lost};
 use super::slice::{RESENDS_MAX, Resend};
 use super::viewer::Viewer;
-use crate::bwe::Congestion;
+use crate::bwe::{Congestion, Report};
 
 /// What a retransmission is taken to cost before it is looked up: a full packet.
 const RESEND_BYTES: u64 = 1250;
@@ -43,6 +43,7 @@ impl Core {
             }
             Feedback::TransportCc { fci } => {
                 self.feed_estimate(slot, |congestion| congestion.handle_transport_cc(now, fci));
+                self.mend_beginning(now, slot, fci);
             }
             Feedback::Remb { bits_per_second } => {
                 self.feed_estimate(slot, |congestion| congestion.handle_remb(now, bits_per_second));
@@ -98,6 +99,35 @@ impl Core {
             && let Flow::CatchUp(catch_up) = &mut down.flow
         {
             catch_up.slow_down(now);
+        }
+    }
+
+    /// A viewer does not ask for what it lost before the first packet that it got: it gets that unasked.
+    fn mend_beginning(&mut self, now: Instant, slot: u32, fci: &[u8]) {
+        let Some(viewer) = self.viewers.get_mut(slot) else { return };
+        let Some(down) = viewer.video.as_mut().filter(|down| down.is_opening()) else { return };
+        let Some(unknown) = Report::read(fci).and_then(|report| down.unknown_beginning(&report)) else {
+            return;
+        };
+        let showing = down.is_showing();
+        match unknown {
+            Unknown::Few(indices) => {
+                self.counters.beginnings_resent += 1;
+                let (id, (now_ms, _)) = (viewer.id, viewer.resend_clock(now));
+                for index in indices {
+                    if self.resends.len() >= RESENDS_MAX || !viewer.may_resend(now, RESEND_BYTES) {
+                        self.counters.nack_throttled += 1;
+                        return;
+                    }
+                    viewer.video.iter_mut().for_each(|down| down.will_resend(index, now_ms));
+                    self.resends.push_back(Resend { slot, id, kind: Kind::Video, index });
+                }
+            }
+            Unknown::Much if showing => {
+                self.counters.beginnings_repeated += 1;
+                self.start(now, slot);
+            }
+            Unknown::Much => {}
         }
     }
 }

@@ -197,7 +197,7 @@ impl Core {
     }
 
     /// Begins a viewer's picture with the cached group of pictures, or asks for a keyframe.
-    fn start(&mut self, now: Instant, slot: u32) {
+    pub(super) fn start(&mut self, now: Instant, slot: u32) {
         if self.viewers.get(slot).is_some_and(Viewer::is_choked) {
             return;
         }

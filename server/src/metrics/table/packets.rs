@@ -202,6 +202,16 @@ pub(super) const ROWS: &[Row] = &[
         "Catch-up bursts given up because they took too long.",
     ),
     counter(
+        "sfu.core.beginnings_resent",
+        "swiftwater_sfu_beginnings_resent_total",
+        "Viewers that got their first packets again, because their first report began behind them.",
+    ),
+    counter(
+        "sfu.core.beginnings_repeated",
+        "swiftwater_sfu_beginnings_repeated_total",
+        "Catch-up bursts begun again, because next to nothing of the first one arrived.",
+    ),
+    counter(
         "sfu.core.catch_up_too_slow",
         "swiftwater_sfu_catch_up_too_slow_total",
         "Catch-up bursts refused or given up because a viewer's line is too slow.",

@@ -32,17 +32,17 @@ pub(crate) fn line(rtx: Option<u8>) -> Line {
 }
 
 /// Everything that was sent, with one viewer.
-struct Bench {
-    down: DownTrack,
+pub(super) struct Bench {
+    pub(super) down: DownTrack,
     sealer: Sealer,
     batch: Batch,
-    transport_seq: u16,
+    pub(super) transport_seq: u16,
     counters: Counters,
     history: History,
 }
 
 impl Bench {
-    fn new(rtx: Option<u8>) -> Self {
+    pub(super) fn new(rtx: Option<u8>) -> Self {
         let mut down = DownTrack::new(line(rtx));
         down.switch(Codec::H264, Flow::Live { from: 0 });
         let mut sealer = Sealer::new(Profile::AeadAes128Gcm, &[1; 16], &[2; 12]);
@@ -83,7 +83,7 @@ impl Bench {
         sent
     }
 
-    fn send(&mut self, seq: u64) {
+    pub(super) fn send(&mut self, seq: u64) {
         let now = beginning();
         self.history.push(now, packet(seq, seq as i64 * 3000, seq == 0, true, now));
         self.with(|down, history, batch, outlet| {
