@@ -27,6 +27,7 @@ mod trendline;
 use std::time::{Duration, Instant};
 
 use crate::allowance::Allowance;
+use crate::prefetch::prefetch;
 use acked_rate::AckedRate;
 use arrival_group::ArrivalGroups;
 use bottleneck::Bottleneck;
@@ -184,6 +185,19 @@ impl Congestion {
         let cluster = self.probing.sent(at, bytes as u64);
         self.sent.push(at, transport_seq, bytes, cluster);
         self.unheard_since.get_or_insert(at);
+    }
+
+    /// Brings nearer what sending a packet needs.
+    pub(crate) fn prefetch(&self) {
+        prefetch(&self.began);
+        prefetch(&self.sent);
+        prefetch(&self.unheard_since);
+        self.probing.prefetch();
+    }
+
+    /// Brings nearer where the packet of that number will be remembered.
+    pub(crate) fn prefetch_place(&self, transport_seq: u16) {
+        self.sent.prefetch(transport_seq);
     }
 
     /// What is sent now is part of a catch-up burst: faster than the picture on purpose, so it is a probe.

@@ -521,6 +521,7 @@ impl Core {
             }
             for slot in 0..self.viewers.end() {
                 if let Some(look) = self.calm.look(slot) {
+                    viewer::prefetch_looks(&self.viewers, slot);
                     self.tick_viewer(now, slot, look);
                 }
             }

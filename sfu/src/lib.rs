@@ -32,6 +32,7 @@ mod ice_server;
 mod ice_session;
 mod layers;
 pub mod peer_stats;
+mod prefetch;
 pub mod sdp;
 pub mod sdp_publish;
 pub mod shard;

@@ -5,6 +5,8 @@
 //! rate; if it arrives slower, it arrives at what the line takes. A catch-up burst is a row of clusters that costs
 //! nothing.
 
+use crate::prefetch::prefetch;
+
 /// How long a probe cluster is sent, and the fewest packets of it that are judged (both as libwebrtc does, a little
 /// longer: 20 ms at twice what a line takes leave 20 ms of queue, which few routers drop).
 const CLUSTER_MICROS: i64 = 20_000;
@@ -135,6 +137,11 @@ impl Probing {
             cluster.sending = false;
         }
         id
+    }
+
+    /// Brings nearer what sending a packet needs.
+    pub(super) fn prefetch(&self) {
+        prefetch(&self.open);
     }
 
     fn sending(&mut self) -> Option<&mut Cluster> {

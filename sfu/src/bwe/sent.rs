@@ -1,5 +1,7 @@
 //! What was sent and not yet reported, by transport-wide number.
 
+use crate::prefetch::prefetch;
+
 /// Packets remembered per viewer at most: 2 s of 8 Mbit/s, 16 KiB. Reports of older ones are ignored; a round trip
 /// with the interval of feedback is a tenth of that.
 pub const SENT_MAX: usize = 2048;
@@ -60,6 +62,13 @@ impl Sent {
         self.ring[place(number, self.ring.len())] =
             Entry { sent: at as u32, bytes, cluster, state: State::Sent };
         self.newest = number;
+    }
+
+    /// Brings the place of a number nearer.
+    pub(super) fn prefetch(&self, number: u16) {
+        if let Some(entry) = self.ring.get(place(number, self.ring.len().max(1))) {
+            prefetch(entry);
+        }
     }
 
     fn grow(&mut self) {

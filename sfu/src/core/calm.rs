@@ -10,7 +10,7 @@ use super::pace::takes;
 use super::{Core, FeedId};
 
 /// A calm viewer is looked after at one of so many ticks.
-const TICKS: u32 = 16;
+pub(super) const TICKS: u32 = 16;
 /// One whose picture has several Layers: they come and go.
 const LAYERED_TICKS: u32 = 8;
 /// A viewer that came so lately is not calm: reports follow closely, the estimate begins, sound and picture find together.

@@ -183,6 +183,12 @@ impl DownTrack {
         }
     }
 
+    /// Brings nearer what its next packets will need besides itself.
+    pub(crate) fn prefetch(&self) {
+        self.sent.prefetch(self.rewriter.next_index());
+        self.rewriter.prefetch();
+    }
+
     /// The codec of what is sent, once a Track was chosen.
     pub(crate) fn codec(&self) -> Option<Codec> {
         self.format.map(|format| format.codec)

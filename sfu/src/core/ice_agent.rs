@@ -22,6 +22,7 @@ use super::credentials::Halves;
 use super::demux::Tuple;
 use super::ice_lite::Check;
 use crate::egress::batch::Dest;
+use crate::prefetch::prefetch;
 
 /// Ways to a Peer: some interfaces times some of our addresses. The one not checked for longest is forgotten
 /// for a new one.
@@ -91,6 +92,12 @@ impl IceAgent {
     /// The ways that authentic checks came by.
     pub(crate) fn tuples(&self) -> impl Iterator<Item = Tuple> {
         self.ways.iter().map(|way| way.tuple)
+    }
+
+    /// Brings nearer what [`Self::dest`] and [`Self::heard`] will need.
+    pub(crate) fn prefetch(&self) {
+        prefetch(&self.dest);
+        prefetch(&self.heard);
     }
 
     /// Where everything goes that we send.

@@ -13,7 +13,7 @@ use super::catch_up::Turn;
 use super::counters::Counters;
 use super::down_track::{Flow, Outcome};
 use super::feed::{Feed, STALE};
-use super::viewer::Viewer;
+use super::viewer::{Viewer, prefetch_turns};
 use super::{Core, FeedId};
 use crate::PeerId;
 use crate::egress::batch::{Batch, FrameKind};
@@ -132,6 +132,7 @@ impl Core {
         }
         let Some(feed) = self.feeds.get_mut(&id) else { return Step::Done };
         while let Some(slot) = feed.viewers.get(burst.viewer).copied() {
+            prefetch_turns(&self.viewers, &feed.viewers, burst.viewer, feed.kind);
             // A frame that has begun for a viewer is finished; for the others it is dropped as a whole.
             if stale && burst.next == burst.from {
                 let left = (feed.viewers.len() - burst.viewer).saturating_sub(feed.aspirants as usize) as u64;

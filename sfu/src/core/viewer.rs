@@ -1,6 +1,7 @@
 //! One viewer: its way through ICE and DTLS, its m-lines, its liveness.
 
 mod identity;
+mod nearer;
 mod reports;
 mod secure;
 mod spec;
@@ -27,6 +28,7 @@ use crate::sdp::Setup;
 use crate::{CloseReason, FallbackReason, PeerId};
 
 pub use identity::Identity;
+pub(crate) use nearer::{prefetch_looks, prefetch_turns};
 use reports::Schedule;
 pub(crate) use secure::Failure;
 use secure::{Progress, Secure};

@@ -10,6 +10,8 @@
 
 use std::collections::VecDeque;
 
+use crate::prefetch::prefetch;
+
 /// Stretches remembered: two seconds of every other frame left out. The oldest go; a packet that belonged to
 /// one of them is dropped (`late_dropped`).
 const PIECES_MAX: usize = 32;
@@ -114,6 +116,16 @@ impl Rewriter {
             frames: VecDeque::with_capacity(FRAMES_MAX),
             newest_out: None,
             own_since: i64::MIN,
+        }
+    }
+
+    /// Brings nearer what the next packet will need besides itself.
+    pub(crate) fn prefetch(&self) {
+        if let Some(piece) = self.pieces.back() {
+            prefetch(piece);
+        }
+        if let Some(frame) = self.frames.back() {
+            prefetch(frame);
         }
     }
 

@@ -1,5 +1,5 @@
 //! UDP sockets as Linux has them: many datagrams per system call, in both directions, with the local address
-//! of each. The only file of this crate with `unsafe` in it; it knows bytes and addresses, nothing else.
+//! of each. The only file of this crate with `unsafe` in it besides `prefetch`; it knows bytes and addresses, nothing else.
 #![expect(
     unsafe_code,
     reason = "recvmmsg, sendmmsg, control messages, eventfd and ppoll have no safe binding"
