@@ -1,7 +1,10 @@
 //! How fast who joins sees a picture, and what a line does to it that is hardly wider than the stream.
 
+use std::time::Duration;
+
 use media::Kind;
 use serde_json::{Value, json};
+use tests::link::{Link, Terms};
 use tests::source::StampedClip;
 use tests::stage::{CHANNEL, KEY};
 use tests::{Stage, process, run_script};
@@ -52,4 +55,35 @@ async fn who_joins_rtmp_sees_a_picture_at_once_whatever_the_keyframe_interval() 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_joins_whip_sees_a_picture_at_once_whatever_the_keyframe_interval() {
     table("WHIP").await;
+}
+
+/// A browser does not ask for packets before the first one that it got: they come unasked, or the burst does once more.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_loses_the_first_packets_of_a_picture_sees_it_at_once_too() {
+    let _alone = crate::alone().await;
+    let wanted = joins();
+    let stage = Stage::start().await;
+    let _clip = source("RTMP", &stage, 10);
+    stage.live(&[Kind::Video, Kind::Audio]).await;
+    for lost in [1, 6, 150] {
+        let terms = Terms { beginning_lost: lost, round_trip: Duration::from_millis(40), ..Terms::default() };
+        let link = Link::to(stage.rtc_address(), terms).await;
+        let input = json!({
+            "origin": stage.url(""), "channel": CHANNEL, "seconds": 0, "joins": wanted, "port": link.address().port(),
+        });
+        let before = stage.server().sfu().stats().core;
+        let seen = run_script("whep.mjs", input, SCRIPT_TIMEOUT).await;
+        let mut joins: Vec<f64> =
+            seen["joinMs"].as_array().expect("joins").iter().filter_map(Value::as_f64).collect();
+        joins.sort_by(f64::total_cmp);
+        let core = stage.server().sfu().stats().core;
+        let resent = core.beginnings_resent - before.beginnings_resent;
+        let repeated = core.beginnings_repeated - before.beginnings_repeated;
+        eprintln!("the first {lost} lost: {joins:.0?} ms; sent again {resent}, burst repeated {repeated}");
+        assert_eq!(resent + repeated, wanted as u64, "{core:?}");
+        // Who is not helped waits for 2 s until it may have the cache again.
+        let median = joins[wanted / 2];
+        assert!(median < 1000.0, "the first {lost} lost: {joins:?}");
+    }
+    stage.stop().await;
 }

@@ -39,6 +39,8 @@ pub struct Terms {
     pub round_trip: Duration,
     /// Of 1000 datagrams, how many are lost at random, each way.
     pub loss_per_mille: u32,
+    /// The first so many packets of the picture that go to a viewer are lost.
+    pub beginning_lost: u32,
     /// From the first datagram toward the server on, its sender reports are lost for so long: those of an encoder that
     /// reports late.
     pub reports_lost_for: Duration,
@@ -55,6 +57,7 @@ impl Default for Terms {
             queue_bytes: 64_000,
             round_trip: Duration::ZERO,
             loss_per_mille: 0,
+            beginning_lost: 0,
             reports_lost_for: Duration::ZERO,
             mapping: 0,
         }
@@ -131,6 +134,8 @@ struct Line {
     report: watch::Sender<Carried>,
     /// The server's side: one socket per socket of a viewer.
     backs: HashMap<SocketAddr, Arc<UdpSocket>>,
+    /// Packets of the picture that came for a viewer, as long as the first of them are lost.
+    begun_for: HashMap<SocketAddr, u32>,
     mapping: u32,
     readers: JoinSet<()>,
     arrived: mpsc::Receiver<Parcel>,
@@ -164,6 +169,7 @@ impl Line {
             terms,
             report,
             backs: HashMap::new(),
+            begun_for: HashMap::new(),
             readers: JoinSet::new(),
             arrived,
             arrivals,
@@ -240,7 +246,7 @@ impl Line {
     fn take_down(&mut self, parcel: Parcel) {
         let terms = *self.terms.borrow();
         let bytes = parcel.data.len() + OVERHEAD_BYTES;
-        if self.dice.hits(terms.loss_per_mille) {
+        if self.loses_beginning(&parcel, terms.beginning_lost) || self.dice.hits(terms.loss_per_mille) {
             self.report.send_modify(|carried| carried.lost += 1);
         } else if self.queued_bytes + bytes > terms.queue_bytes {
             self.report.send_modify(|carried| carried.overflowed += 1);
@@ -248,6 +254,15 @@ impl Line {
             self.queued_bytes += bytes;
             self.queue.push_back(parcel);
         }
+    }
+
+    fn loses_beginning(&mut self, parcel: &Parcel, lost: u32) -> bool {
+        if lost == 0 || !is_picture(&parcel.data) {
+            return false;
+        }
+        let begun = self.begun_for.entry(parcel.client).or_default();
+        *begun += 1;
+        *begun <= lost
     }
 
     /// Does what is due; when there is more to do.
@@ -294,6 +309,11 @@ impl Line {
 /// A compound packet that begins with a sender report; SRTCP leaves the first header in the clear (RFC 3711 section 3.4).
 fn is_sender_report(datagram: &[u8]) -> bool {
     matches!(datagram, [128..=191, 200, ..])
+}
+
+/// RTP of a picture that is sent for the first time: the last bits of the server's SSRCs tell what they are of.
+fn is_picture(datagram: &[u8]) -> bool {
+    matches!(datagram, [128..=191, 96..=127 | 224..=255, _, _, _, _, _, _, _, _, _, ssrc, ..] if ssrc & 3 == 1)
 }
 
 /// Takes what the server sends to one socket of a viewer.
