@@ -244,9 +244,7 @@ counters! {
     catch_up_too_slow,
     /// Catch-up bursts given up because they took too long.
     catch_up_abandoned,
-    /// Viewers that got the first packets of their picture once more, unasked: what they reported began behind them.
-    beginnings_resent,
-    /// Viewers that got the whole burst once more for that reason: the keys came behind it, mostly.
+    /// Catch-up bursts begun again: the first packet was lost, or came before the viewer's keys.
     beginnings_repeated,
     /// Switches to another Layer because the line carries more.
     layer_ups,

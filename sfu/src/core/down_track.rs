@@ -31,7 +31,6 @@ use sent::{Sent, SentRing};
 use tally::Tally;
 
 pub(crate) use extensions::Extensions;
-pub(crate) use opening::Unknown;
 pub(crate) use pacer::{Pacer, WAIT_LONG, WAIT_MAX};
 
 /// Slot of the sealer for retransmissions.
@@ -356,7 +355,7 @@ impl DownTrack {
             self.lag_micros = packet.lag_micros;
         }
         if self.line.transport_cc.is_some() {
-            self.opening.sent(placement.index, *outlet.transport_seq);
+            self.opening.sent(*outlet.transport_seq);
             outlet.count_numbered(plain + outlet.sealer.tag_len());
         }
         self.packets = self.packets.wrapping_add(1);

@@ -5,7 +5,7 @@ use std::time::Instant;
 use media::Kind;
 
 use super::Core;
-use super::down_track::{Flow, Missed, Unknown};
+use super::down_track::{Flow, Missed};
 use super::rtcp::{Feedback, Lost};
 use super::slice::{RESENDS_MAX, Resend};
 use super::viewer::Viewer;
@@ -102,32 +102,14 @@ impl Core {
         }
     }
 
-    /// A viewer does not ask for what it lost before the first packet that it got: it gets that unasked.
+    /// A viewer does not ask for what it lost before the first packet that it got: its burst begins again.
     fn mend_beginning(&mut self, now: Instant, slot: u32, fci: &[u8]) {
-        let Some(viewer) = self.viewers.get_mut(slot) else { return };
-        let Some(down) = viewer.video.as_mut().filter(|down| down.is_opening()) else { return };
-        let Some(unknown) = Report::read(fci).and_then(|report| down.unknown_beginning(&report)) else {
-            return;
-        };
-        let showing = down.is_showing();
-        match unknown {
-            Unknown::Few(indices) => {
-                self.counters.beginnings_resent += 1;
-                let (id, (now_ms, _)) = (viewer.id, viewer.resend_clock(now));
-                for index in indices {
-                    if self.resends.len() >= RESENDS_MAX || !viewer.may_resend(now, RESEND_BYTES) {
-                        self.counters.nack_throttled += 1;
-                        return;
-                    }
-                    viewer.video.iter_mut().for_each(|down| down.will_resend(index, now_ms));
-                    self.resends.push_back(Resend { slot, id, kind: Kind::Video, index });
-                }
-            }
-            Unknown::Much if showing => {
-                self.counters.beginnings_repeated += 1;
-                self.start(now, slot);
-            }
-            Unknown::Much => {}
+        let video = self.viewers.get_mut(slot).and_then(|viewer| viewer.video.as_mut());
+        let Some(down) = video.filter(|down| down.is_opening()) else { return };
+        let lost = Report::read(fci).is_some_and(|report| down.lost_beginning(&report));
+        if lost && down.is_showing() {
+            self.counters.beginnings_repeated += 1;
+            self.start(now, slot);
         }
     }
 }

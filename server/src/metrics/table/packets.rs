@@ -202,14 +202,9 @@ pub(super) const ROWS: &[Row] = &[
         "Catch-up bursts given up because they took too long.",
     ),
     counter(
-        "sfu.core.beginnings_resent",
-        "swiftwater_sfu_beginnings_resent_total",
-        "Viewers that got their first packets again, because their first report began behind them.",
-    ),
-    counter(
         "sfu.core.beginnings_repeated",
         "swiftwater_sfu_beginnings_repeated_total",
-        "Catch-up bursts begun again, because next to nothing of the first one arrived.",
+        "Catch-up bursts begun again: the first packet was lost, or came before the viewer's keys.",
     ),
     counter(
         "sfu.core.catch_up_too_slow",
