@@ -41,6 +41,9 @@ async fn table(protocol: &str) {
         joins.sort_by(f64::total_cmp);
         let [median, p95] = [0.5, 0.95].map(|part| joins[((wanted - 1) as f64 * part).round() as usize]);
         eprintln!("| {protocol} | {gop_seconds} | {wanted} | {median:.0} | {p95:.0} | {joins:.0?} |");
+        let core = stage.server().sfu().stats().core;
+        let (bursts, given_up, replays) = (core.catch_ups, core.catch_up_too_slow, core.replays);
+        eprintln!("bursts {bursts}, given up {given_up}, cache sent again {replays}; slow: {}", seen["slow"]);
         // Who waits for the next keyframe of ten seconds takes five in the middle.
         assert!(median < 1000.0, "{protocol}, GOP of {gop_seconds} s: {joins:?}");
         stage.stop().await;

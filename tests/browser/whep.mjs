@@ -5,20 +5,27 @@
 
 import { input, report, withChromium } from './lib/chromium.mjs';
 
+/** Of a join that took longer the browser's own figures are told. */
+const SLOW_MS = 400;
+
 report(await withChromium(input, async (context) => {
   const page = await context.newPage();
   await page.goto(`${input.origin}/healthz`);
-  return page.evaluate(async ({ origin, channel, seconds, joins, port, frames, afterStepBack }) => {
+  return page.evaluate(async ({ origin, channel, seconds, joins, port, frames, afterStepBack, SLOW_MS }) => {
     const url = `${origin}/whep/${channel}`;
     const joinMs = [];
+    const slow = [];
     for (let i = 0; i < (joins ?? 0); i += 1) {
       const viewer = await probe.whep(url, { port });
       joinMs.push((await viewer.first) - viewer.posted);
+      if (joinMs.at(-1) > SLOW_MS) {
+        slow.push({ join: i, ms: joinMs.at(-1), connectedMs: viewer.connected - viewer.posted, ...await probe.stats(viewer.peer) });
+      }
       viewer.peer.close();
       viewer.video.remove();
       await fetch(viewer.resource, { method: 'DELETE' });
     }
-    if (!seconds) return { joinMs };
+    if (!seconds) return { joinMs, slow };
     const viewer = await probe.whep(url, { port });
     const first = await viewer.first;
     const eye = probe.watch(viewer.video);
@@ -41,5 +48,5 @@ report(await withChromium(input, async (context) => {
       frames: frames ? samples.map((it) => [it.at, it.height, it.counter]) : null,
       stats, answer: viewer.answer, deleteStatus: removed.status,
     };
-  }, input);
+  }, { ...input, SLOW_MS });
 }));

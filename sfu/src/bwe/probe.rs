@@ -108,6 +108,8 @@ struct Cluster {
     sending: bool,
     sent: Span,
     arrived: Span,
+    /// The longest time between two arrivals, in microseconds.
+    stalled: i64,
     missing: u32,
 }
 
@@ -169,6 +171,7 @@ impl Probing {
             sending: true,
             sent: Span::default(),
             arrived: Span::default(),
+            stalled: 0,
             missing: 0,
         });
         true
@@ -211,6 +214,9 @@ impl Probing {
     /// A packet of a cluster arrived: in the order in which they were sent, but for those said to be missing before.
     pub(super) fn arrived(&mut self, id: u8, at: i64, bytes: u64, was_missing: bool) {
         if let Some(cluster) = self.cluster(id) {
+            if cluster.arrived.packets > 0 {
+                cluster.stalled = cluster.stalled.max(at - cluster.arrived.last);
+            }
             cluster.arrived.add_next(at, bytes, was_missing);
             cluster.missing -= u32::from(was_missing && cluster.missing > 0);
         }
@@ -299,10 +305,15 @@ impl Cluster {
         let Some(rate) = arrived.rate(arrived.bytes - arrived.first_bytes) else { return Verdict::Unknown };
         let sent_rate = sent.rate(sent.bytes - sent.last_bytes).unwrap_or(f64::INFINITY);
         // What is lost makes the rate smaller, but only a full line makes it take longer.
-        let took_longer = ((arrived.last - arrived.first) as f64) * AS_SENT > (sent.last - sent.first) as f64;
+        let took_longer = |took: i64| took as f64 * AS_SENT > (sent.last - sent.first) as f64;
+        let took = arrived.last - arrived.first;
         if rate > sent_rate * FASTER_MAX {
             Verdict::Unknown
-        } else if took_longer && rate < sent_rate * AS_SENT {
+        } else if self.target.is_none() && took_longer(took) && !took_longer(took - self.stalled) {
+            // A full line is slow from packet to packet. What is slow but for one gap came to a receiver that did not read
+            // for a moment: browsers stop for 20 to 60 ms while they begin. (Of a probe's few packets one may be a gap.)
+            Verdict::Unknown
+        } else if took_longer(took) && rate < sent_rate * AS_SENT {
             let limit = rate * OF_LIMIT;
             match self.target {
                 // A frame that was sent in one piece arrives slower than that on any line: it is no limit that matters.
@@ -378,6 +389,40 @@ mod tests {
                 matches!(conclusion.verdict, Verdict::Takes(bps) if bps > 1.2e6),
                 "{name}: {conclusion:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_receiver_that_stops_for_a_moment_shows_no_limit() {
+        // Two packets every 4 ms: one fifth more than the line takes, or twice as much.
+        for (name, stalls, line_bps, limited) in [
+            ("nothing", None, 9e6, false),
+            ("stopped in the middle", Some((20, 60)), 9e6, false),
+            ("stopped near the end", Some((38, 900)), 9e6, false),
+            ("a slow line", None, 2.4e6, true),
+            ("a slow line, and stopped", Some((20, 30)), 2.4e6, true),
+        ] {
+            let (mut probing, began) = (Probing::new(), 1_000_000);
+            let (mut sent, mut free) = (Vec::new(), 0.0_f64);
+            for at in (0..48).step_by(4).map(|ms| began + ms * 1000) {
+                for _ in 0..2 {
+                    probing.burst(at);
+                    free = free.max(at as f64) + 1200.0 * 8e6 / line_bps;
+                    sent.push((probing.sent(at, 1200), free as i64));
+                }
+            }
+            for (id, arrives) in sent {
+                let stall = stalls.map(|(from, time)| (began + from * 1000, began + (from + time) * 1000));
+                let read = stall
+                    .filter(|(from, until)| (from..until).contains(&&arrives))
+                    .map_or(arrives, |it| it.1);
+                probing.arrived(id, read + 20_000, 1200, false);
+            }
+            let conclusion = probing.conclude(began + 2_000_000).expect("all was told");
+            match conclusion.verdict {
+                Verdict::Limit(bps) => assert!(limited && (1.5e6..2.5e6).contains(&bps), "{name}: {bps}"),
+                verdict => assert!(!limited, "{name}: {verdict:?}"),
+            }
         }
     }
 

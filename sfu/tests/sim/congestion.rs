@@ -213,3 +213,28 @@ fn on_a_line_of_one_and_a_half_times_the_bitrate_a_fallback_is_chosen() {
         assert!(took.is_some_and(|took| took < bound), "{took:?}");
     }
 }
+
+/// Browsers stop reading for a moment while a page begins. What comes late for that is no sign of a thin line: a burst given
+/// up for it would be a picture that waits for the next keyframe.
+#[test]
+fn a_viewer_that_stops_reading_for_a_moment_keeps_its_burst() {
+    println!("reads nothing for  after | caught up  bursts given up");
+    for unread in [20, 40, 60, 150, 900] {
+        for after in [0, 10, 30, 70] {
+            let mut world = World::new(152, Source { gop: 120, ..Source::default() });
+            world.run(ms(2500));
+            let viewer = world.join_plain(Line::default());
+            while world.wire.is_empty() {
+                world.run(ms(1));
+            }
+            world.run(ms(after));
+            world.viewers[viewer].line.unread_until =
+                Some(world.now + world.viewers[viewer].line.latency + ms(unread));
+            let took = caught_up(&mut world, viewer, 4 * SECOND);
+            let given_up = world.core.counters().catch_up_too_slow;
+            println!("{unread:14} ms {after:3} ms | {:?}  {given_up}", took.map(|took| took.as_millis()));
+            assert_eq!(given_up, 0, "{unread} ms, {after} ms after the burst began");
+            assert!(took.is_some_and(|took| took < ms(1000 + unread)), "{took:?}");
+        }
+    }
+}

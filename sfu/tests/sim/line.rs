@@ -44,6 +44,8 @@ pub(crate) struct Line {
     pub(crate) duplicate_percent: f64,
     /// Packets that take three times as long.
     pub(crate) reorder_percent: f64,
+    /// Until then the viewer reads nothing of what comes.
+    pub(crate) unread_until: Option<Instant>,
 }
 
 impl Default for Line {
@@ -57,6 +59,7 @@ impl Default for Line {
             queue_bytes: usize::MAX,
             duplicate_percent: 0.0,
             reorder_percent: 0.0,
+            unread_until: None,
         }
     }
 }
@@ -120,7 +123,10 @@ impl LineState {
         let jitter = line.jitter.as_micros() as u64;
         let jitter = if jitter == 0 { 0 } else { random.next() % jitter };
         let late = line.reorder_percent > 0.0 && random.chance(line.reorder_percent);
-        let arrives = leaves + line.latency * if late { 3 } else { 1 } + Duration::from_micros(jitter);
+        let mut arrives = leaves + line.latency * if late { 3 } else { 1 } + Duration::from_micros(jitter);
+        if let Some(until) = line.unread_until.filter(|_| !to_server) {
+            arrives = arrives.max(until);
+        }
         let twice = line.duplicate_percent > 0.0 && random.chance(line.duplicate_percent);
         [Some(arrives), twice.then(|| arrives + Duration::from_millis(1))]
     }

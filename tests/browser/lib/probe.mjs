@@ -201,6 +201,10 @@ export function probe(ear) {
     peer.ontrack = (event) => { stream.addTrack(event.track); video.srcObject = stream; };
     peer.addTransceiver('video', { direction: 'recvonly' });
     peer.addTransceiver('audio', { direction: 'recvonly' });
+    const viewer = { connected: null };
+    peer.addEventListener('connectionstatechange', () => {
+      if (peer.connectionState === 'connected') viewer.connected ??= wall();
+    });
     const first = new Promise((resolve) => video.requestVideoFrameCallback((now) => resolve(performance.timeOrigin + now)));
     const offer = await peer.createOffer();
     // Chromium plays Opus in mono unless its own description asks for stereo.
@@ -214,7 +218,7 @@ export function probe(ear) {
     const answer = await response.text();
     const resource = new URL(response.headers.get('location'), url).href;
     await peer.setRemoteDescription({ type: 'answer', sdp: options.port ? throughLink(answer, options.port) : answer });
-    return { peer, video, first, started, posted, answer, resource };
+    return Object.assign(viewer, { peer, video, first, started, posted, answer, resource });
   }
 
   /** What getStats says of a receiving peer connection. */
