@@ -249,25 +249,36 @@ impl Loop {
     /// Waits until there is something to do; with `more`, only looks which sockets are ready.
     fn wait(&mut self, more: bool) -> [Ready; 3] {
         let now = clock();
+        if let Some(until) = self.moderation.closed_until(now)
+            && !more
+        {
+            let ready = self.poll(now, Some(until), false);
+            if ready.iter().any(|it| it.readable || it.writable) || clock() < until {
+                return ready;
+            }
+            // What came meanwhile, by sockets and by bus, leaves in one batch.
+            return self.poll(now, Some(now), true);
+        }
+        self.poll(now, more.then_some(now), self.moderation.closed_until(now).is_none())
+    }
+
+    /// Waits for sockets, timers and, if `open`, for what UDP, mailbox and bus bring, not longer than `until`.
+    fn poll(&mut self, now: Instant, until: Option<Instant>, open: bool) -> [Ready; 3] {
         let blocked = self.outbox.blocked();
-        let closed_until = self.moderation.closed_until(now);
         let due = [
-            closed_until,
+            until,
             self.core.poll_timeout(),
             self.outbox.deadline(),
             Some(self.publish_at),
             (self.index == 0).then_some(self.expire_at),
             self.stop_by,
         ];
-        let due = due.into_iter().flatten().min();
-        let timeout =
-            if more { Some(Duration::ZERO) } else { due.map(|due| due.saturating_duration_since(now)) };
-        let read = closed_until.is_none();
+        let timeout = due.into_iter().flatten().min().map(|due| due.saturating_duration_since(now));
         let sockets = [
-            (self.sockets.v4.as_ref(), Wanted { read, write: blocked.v4 }),
-            (self.sockets.v6.as_ref(), Wanted { read, write: blocked.v6 }),
+            (self.sockets.v4.as_ref(), Wanted { read: open, write: blocked.v4 }),
+            (self.sockets.v6.as_ref(), Wanted { read: open, write: blocked.v6 }),
         ];
-        let event = &self.doors[self.index].mailbox.event;
+        let event = open.then_some(&*self.doors[self.index].mailbox.event);
         socket::wait(sockets, self.connections.descriptor(), event, timeout)
             .expect("ppoll of open descriptors does not fail")
     }

@@ -117,6 +117,45 @@ async fn viewers_find_their_shard_on_a_shared_port() {
     );
 }
 
+/// Sends so much to the port, of no meaning to anybody, that its shard is busy.
+#[expect(clippy::disallowed_methods, reason = "Playing owns the task")]
+fn flood(port: u16) -> Playing {
+    const PER_MILLISECOND: usize = 8;
+    Playing(tokio::spawn(async move {
+        let socket = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let mut clock = tokio::time::interval(Duration::from_millis(1));
+        loop {
+            clock.tick().await;
+            for _ in 0..PER_MILLISECOND {
+                let _full = socket.send_to(&[0xff; 40], (Ipv4Addr::LOCALHOST, port)).await;
+            }
+        }
+    }))
+}
+
+/// A shard to which much comes wakes at intervals, for bus and sockets together, and loses nothing by it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_shard_turns_once_per_interval() {
+    let sfu = start(1);
+    let source = Source::new();
+    let stream = Arc::clone(&source.stream);
+    let _playing = play(source);
+    let (mut viewer, _subscription) = watch(&sfu, &stream).await;
+    let _flood = flood(sfu.port());
+    // The shard finds within 250 ms that it is busy, and tells its numbers every 250.
+    assert!(viewer.until(LONG, |seen| seen.audio > 50).await, "{:?}", viewer.seen);
+    let before = sfu.stats();
+    assert!(viewer.until(LONG, |seen| seen.audio > 150).await, "{:?}", viewer.seen);
+    let after = sfu.stats();
+    assert_eq!(viewer.seen.gaps, 0, "{:?}", viewer.seen);
+    let turns = after.loop_turns - before.loop_turns;
+    let calls = after.socket.receive_calls - before.socket.receive_calls;
+    let datagrams = after.socket.datagrams_received - before.socket.datagrams_received;
+    println!("{turns} turns, {calls} calls that received {datagrams} datagrams");
+    assert!(datagrams > 5 * calls, "{datagrams} datagrams by {calls} calls: it is not busy");
+    assert!(2 * turns < 3 * calls, "{turns} turns for {calls} times that it looked");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopping_tells_every_viewer() {
     let sfu = start(2);

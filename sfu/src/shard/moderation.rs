@@ -1,4 +1,4 @@
-//! How often a shard looks at its UDP sockets: at once while little comes, and at intervals while much does.
+//! How often a shard looks at its UDP sockets, mailbox and bus: at once while little comes, and at intervals while much does.
 //!
 //! Thousands of viewers send feedback and consent checks one datagram at a time, and a wake-up with its system calls costs
 //! more than what most of them need. It is what network cards do with their interrupts.
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 const BUSY_PER_SECOND: u64 = 1000;
 /// What is measured at once.
 const WINDOW: Duration = Duration::from_millis(250);
-/// Between two looks. Answers to NACKs and checks, and media of publishers, are later by half of it on average.
+/// Between two looks. Answers to NACKs and checks, and media, are later by half of it on average.
 const INTERVAL: Duration = Duration::from_millis(2);
 
-/// When the sockets are read.
+/// When they are looked at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moderation {
     began: Instant,
@@ -38,7 +38,7 @@ impl Moderation {
         self.next = if self.busy && !more { now + INTERVAL } else { now };
     }
 
-    /// When the sockets may be looked at. `None`: at once.
+    /// When they may be looked at. `None`: at once.
     pub(crate) fn closed_until(&self, now: Instant) -> Option<Instant> {
         Some(self.next).filter(|next| *next > now)
     }

@@ -402,12 +402,12 @@ pub(crate) struct Wanted {
     pub(crate) write: bool,
 }
 
-/// Waits until a socket can be read or written, as wanted, `also` can be read, the event was signalled (which this
+/// Waits until a socket can be read or written, as wanted, `also` can be read, the event, if any, was signalled (which this
 /// forgets), or the time is over (`None`: never). The last of what is found is `also`.
 pub(crate) fn wait(
     sockets: [(Option<&Socket>, Wanted); 2],
     also: Option<RawFd>,
-    event: &EventFd,
+    event: Option<&EventFd>,
     timeout: Option<Duration>,
 ) -> io::Result<[Ready; 3]> {
     let unused = libc::pollfd { fd: -1, events: libc::POLLIN, revents: 0 };
@@ -421,7 +421,7 @@ pub(crate) fn wait(
         socket(sockets[0]),
         socket(sockets[1]),
         libc::pollfd { fd: also.unwrap_or(-1), ..unused },
-        libc::pollfd { fd: event.file.as_raw_fd(), ..unused },
+        libc::pollfd { fd: event.map_or(-1, |event| event.file.as_raw_fd()), ..unused },
     ];
     let timeout = timeout.map(|timeout| libc::timespec {
         tv_sec: timeout.as_secs().min(i32::MAX as u64) as _,
@@ -438,7 +438,9 @@ pub(crate) fn wait(
         fds.iter_mut().for_each(|fd| fd.revents = 0);
     }
     let [sockets @ .., signalled] = fds;
-    event.clear(signalled.revents != 0);
+    if let Some(event) = event {
+        event.clear(signalled.revents != 0);
+    }
     Ok(sockets.map(|fd| Ready {
         // An error on the socket is taken by the next read.
         readable: fd.revents & (libc::POLLIN | libc::POLLERR) != 0,

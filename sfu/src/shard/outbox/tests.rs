@@ -75,7 +75,7 @@ fn reply(bound: IpAddr, used: IpAddr, viewer: IpAddr) {
     let socket = sockets.v4.as_ref().or(sockets.v6.as_ref()).unwrap();
     let read = Wanted { read: true, write: false };
     let watched = [(Some(socket), read), (None, read)];
-    let ready = wait(watched, None, &EventFd::new().unwrap(), Some(Duration::from_secs(5)));
+    let ready = wait(watched, None, Some(&EventFd::new().unwrap()), Some(Duration::from_secs(5)));
     assert!(ready.unwrap()[0].readable);
     let mut inbox = Inbox::new();
     assert_eq!(inbox.receive(socket, &mut 0).unwrap(), 1);
