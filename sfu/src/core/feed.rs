@@ -17,6 +17,9 @@ pub(crate) const STALE: Duration = Duration::from_millis(200);
 /// Bursts that wait at most: a second of audio in 20 ms frames and more of video. Beyond it the oldest is
 /// dropped, counted as `stale_frames`.
 const BURSTS_MAX: usize = 256;
+/// How long the beginning of a picture waits for the rest of it, which mostly is on its heels: sent in one piece it costs half
+/// as much, and without its end it is of no use to anybody.
+const GATHER: Duration = Duration::from_millis(1);
 /// Requests to an encoder: one per viewer's wish would make it send nothing but keyframes.
 const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(500);
 /// An encoder that sends nothing for so long is gone, or has lost its line.
@@ -39,10 +42,20 @@ pub(crate) struct Burst {
     /// Its frame.
     pub(crate) ticks: i64,
     epoch: u32,
+    /// It waits for the rest of its picture ([`GATHER`]), and was due then.
+    gathers: Option<Instant>,
     /// The viewer whose turn it is, as index in [`Feed::viewers`].
     pub(crate) viewer: usize,
     /// The packet that this viewer gets next; `from` if it has none yet.
     pub(crate) next: u64,
+}
+
+impl Burst {
+    /// Whether what follows it in the same picture goes with it: what is due then, or what it waits for.
+    fn joins(&self, next: &Self) -> bool {
+        let paced = next.gathers.is_none() && next.due > self.due;
+        self.due == next.due || (self.gathers.is_some() && !paced)
+    }
 }
 
 /// One Layer on this shard.
@@ -188,13 +201,15 @@ impl Feed {
                 }
                 Kind::Audio => now,
             };
+            let gathers = (!whole && due <= now).then_some(due);
             let dropped = self.enqueue(Burst {
                 from: seq,
                 to: seq + 1,
                 arrival,
-                due,
+                due: gathers.map_or(due, |due| due + GATHER),
                 ticks,
                 epoch,
+                gathers,
                 viewer: 0,
                 next: seq,
             });
@@ -209,13 +224,23 @@ impl Feed {
     fn enqueue(&mut self, burst: Burst) -> Option<Burst> {
         if let Some(last) = self.bursts.back_mut()
             && last.to == burst.from
-            && (last.ticks, last.epoch, last.due) == (burst.ticks, burst.epoch, burst.due)
+            && (last.ticks, last.epoch) == (burst.ticks, burst.epoch)
             && last.viewer == 0
             && last.next == last.from
+            && last.joins(&burst)
         {
+            // It waits no longer for the rest because more came; with its end it goes at once.
+            last.due = last.due.min(burst.due);
+            last.gathers = last.gathers.filter(|_| burst.gathers.is_some());
             last.to = burst.to;
             last.arrival = burst.arrival;
             return None;
+        }
+        // What it waited for is not coming, or has a time of its own.
+        if let Some(last) = self.bursts.back_mut()
+            && let Some(due) = last.gathers.take()
+        {
+            last.due = due;
         }
         let full = self.bursts.len() == BURSTS_MAX;
         let dropped = if full { self.bursts.pop_front() } else { None };
@@ -361,6 +386,37 @@ mod tests {
         assert!(taken.may_start);
         let ranges: Vec<(u64, u64)> = feed.bursts.iter().map(|burst| (burst.from, burst.to)).collect();
         assert_eq!(ranges, [(1, 3), (3, 4)]);
+    }
+
+    #[test]
+    fn the_beginning_of_a_picture_waits_a_moment_for_the_rest() {
+        let start = beginning();
+        let mut feed = feed(start);
+        let at = |micros: u64| start + Duration::from_micros(micros);
+        let piece = |seq: u64, ticks: i64, first: bool, last: bool, now: Instant| {
+            let mut one = packet(seq, ticks, false, first, now);
+            one.marker = last;
+            vec![one]
+        };
+        // From, to, and after how many microseconds it is due.
+        let bursts = |feed: &Feed| -> Vec<(u64, u64, u128)> {
+            feed.bursts.iter().map(|it| (it.from, it.to, (it.due - start).as_micros())).collect()
+        };
+        feed.take(at(0), &mut piece(0, 0, true, false, at(0)));
+        assert_eq!(bursts(&feed), [(0, 1, 1000)], "its beginning");
+        feed.take(at(300), &mut piece(1, 0, false, false, at(300)));
+        assert_eq!(bursts(&feed), [(0, 2, 1000)], "more of it makes nobody wait for longer");
+        feed.take(at(700), &mut piece(2, 0, false, true, at(700)));
+        assert_eq!(bursts(&feed), [(0, 3, 700)], "whole: it goes at once");
+        feed.bursts.clear();
+        feed.take(at(0), &mut piece(3, 3000, true, false, at(0)));
+        feed.take(at(500), &mut piece(4, 6000, true, true, at(500)));
+        assert_eq!(bursts(&feed), [(3, 4, 0), (4, 5, 500)], "the end of the one before is lost, or late");
+        feed.bursts.clear();
+        feed.take(at(0), &mut piece(5, 9000, true, false, at(0)));
+        (feed.bursts[0].viewer, feed.bursts[0].next) = (1, 5);
+        feed.take(at(900), &mut piece(6, 9000, false, true, at(900)));
+        assert_eq!(bursts(&feed).len(), 2, "it is being sent already");
     }
 
     #[test]
