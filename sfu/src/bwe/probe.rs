@@ -394,7 +394,7 @@ mod tests {
 
     #[test]
     fn a_receiver_that_stops_for_a_moment_shows_no_limit() {
-        // Two packets every 4 ms: one fifth more than the line takes, or twice as much.
+        // Two packets every 4 ms are 4.8 Mbit/s: the line takes nearly twice as much, or half.
         for (name, stalls, line_bps, limited) in [
             ("nothing", None, 9e6, false),
             ("stopped in the middle", Some((20, 60)), 9e6, false),
