@@ -37,7 +37,7 @@ use crate::{CloseReason, PeerEvent, PeerId};
 use claims::Claims;
 use load::LoadMeter;
 use mailbox::{Forwarded, Mailbox};
-use moderation::Moderation;
+use moderation::{Moderation, Open};
 use outbox::Outbox;
 use port::Sockets;
 use socket::{EventFd, Inbox, RECEIVE_MAX, Ready, Wanted};
@@ -247,23 +247,32 @@ impl Loop {
     }
 
     /// Waits until there is something to do; with `more`, only looks which sockets are ready.
-    fn wait(&mut self, more: bool) -> [Ready; 3] {
-        let now = clock();
-        if let Some(until) = self.moderation.closed_until(now)
-            && !more
-        {
-            let ready = self.poll(now, Some(until), false);
-            if ready.iter().any(|it| it.readable || it.writable) || clock() < until {
+    fn wait(&mut self, more: bool) -> [Ready; 4] {
+        let mut now = clock();
+        let (mut open, mut until) = self.moderation.open(now);
+        if more {
+            return self.poll(now, Some(now), open);
+        }
+        loop {
+            let ready = self.poll(now, until, open);
+            let [sockets @ .., bus] = ready;
+            if open == Open::ALL || sockets.iter().any(|it| it.readable || it.writable) {
                 return ready;
             }
-            // What came meanwhile, by sockets and by bus, leaves in one batch.
-            return self.poll(now, Some(now), true);
+            now = clock();
+            if bus.readable {
+                // What came by the sockets meanwhile leaves in the same batch.
+                return self.poll(now, Some(now), Open::ALL);
+            }
+            if until.is_none_or(|until| now < until) {
+                return ready;
+            }
+            (open, until) = self.moderation.open(now);
         }
-        self.poll(now, more.then_some(now), self.moderation.closed_until(now).is_none())
     }
 
-    /// Waits for sockets, timers and, if `open`, for what UDP, mailbox and bus bring, not longer than `until`.
-    fn poll(&mut self, now: Instant, until: Option<Instant>, open: bool) -> [Ready; 3] {
+    /// Waits for TCP, timers and what is `open`, not longer than `until`.
+    fn poll(&mut self, now: Instant, until: Option<Instant>, open: Open) -> [Ready; 4] {
         let blocked = self.outbox.blocked();
         let due = [
             until,
@@ -275,16 +284,18 @@ impl Loop {
         ];
         let timeout = due.into_iter().flatten().min().map(|due| due.saturating_duration_since(now));
         let sockets = [
-            (self.sockets.v4.as_ref(), Wanted { read: open, write: blocked.v4 }),
-            (self.sockets.v6.as_ref(), Wanted { read: open, write: blocked.v6 }),
+            (self.sockets.v4.as_ref(), Wanted { read: open.udp, write: blocked.v4 }),
+            (self.sockets.v6.as_ref(), Wanted { read: open.udp, write: blocked.v6 }),
         ];
-        let event = open.then_some(&*self.doors[self.index].mailbox.event);
-        socket::wait(sockets, self.connections.descriptor(), event, timeout)
-            .expect("ppoll of open descriptors does not fail")
+        let event = open.bus.then_some(&*self.doors[self.index].mailbox.event);
+        let ready = socket::wait(sockets, self.connections.descriptor(), event, timeout)
+            .expect("ppoll of open descriptors does not fail");
+        self.moderation.looked(clock(), open);
+        ready
     }
 
     /// One batch per readable socket. True: there is more.
-    fn receive(&mut self, now: Instant, ready: [Ready; 3]) -> bool {
+    fn receive(&mut self, now: Instant, ready: [Ready; 4]) -> bool {
         let level = self.overload.stage().level();
         let Self { sockets, inbox, core, claims, known, stats, doors, index, .. } = self;
         let (mut more, mut received) = (false, None);
@@ -309,7 +320,7 @@ impl Loop {
             }
         }
         if let Some(received) = received {
-            self.moderation.received(now, received, more);
+            self.moderation.received(now, received, self.core.has_publishers(), more);
         }
         more
     }

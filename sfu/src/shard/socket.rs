@@ -403,13 +403,13 @@ pub(crate) struct Wanted {
 }
 
 /// Waits until a socket can be read or written, as wanted, `also` can be read, the event, if any, was signalled (which this
-/// forgets), or the time is over (`None`: never). The last of what is found is `also`.
+/// forgets), or the time is over (`None`: never). The last two of what is found are `also` and the event.
 pub(crate) fn wait(
     sockets: [(Option<&Socket>, Wanted); 2],
     also: Option<RawFd>,
     event: Option<&EventFd>,
     timeout: Option<Duration>,
-) -> io::Result<[Ready; 3]> {
+) -> io::Result<[Ready; 4]> {
     let unused = libc::pollfd { fd: -1, events: libc::POLLIN, revents: 0 };
     let socket = |(socket, wanted): (Option<&Socket>, Wanted)| {
         let events =
@@ -437,11 +437,10 @@ pub(crate) fn wait(
         }
         fds.iter_mut().for_each(|fd| fd.revents = 0);
     }
-    let [sockets @ .., signalled] = fds;
     if let Some(event) = event {
-        event.clear(signalled.revents != 0);
+        event.clear(fds[3].revents != 0);
     }
-    Ok(sockets.map(|fd| Ready {
+    Ok(fds.map(|fd| Ready {
         // An error on the socket is taken by the next read.
         readable: fd.revents & (libc::POLLIN | libc::POLLERR) != 0,
         writable: fd.revents & libc::POLLOUT != 0,
