@@ -159,7 +159,7 @@ async fn a_shard_without_publishers_reads_feedback_at_intervals() {
     for per_millisecond in [1, 8] {
         let [turns, calls, datagrams] = turns(per_millisecond).await;
         assert!(datagrams > 2 * calls * per_millisecond as u64, "{datagrams} datagrams by {calls} calls");
-        assert!(2 * turns < 3 * calls, "{turns} turns for {calls} times that it looked");
+        assert!(turns < 2 * calls, "{turns} turns for {calls} times that it looked");
     }
 }
 
