@@ -559,11 +559,6 @@ impl Core {
         }
     }
 
-    /// Whether somebody here publishes: then what comes by UDP may be media.
-    pub(crate) fn has_publishers(&self) -> bool {
-        !self.publishers.is_empty()
-    }
-
     /// When [`Self::handle_timeout`] and [`Self::next_slice`] must be called at the latest.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let publishers = (0..self.publishers.end())

@@ -18,6 +18,11 @@ pub(super) struct Publisher {
 }
 
 impl Core {
+    /// Whether somebody here publishes: then what comes by UDP may be media.
+    pub(crate) fn has_publishers(&self) -> bool {
+        !self.publishers.is_empty()
+    }
+
     pub(super) fn hand_to_publisher(&mut self, now: Instant, slot: u32, tuple: Tuple, data: &mut [u8]) {
         let Some(publisher) = self.publishers.get_mut(slot) else { return };
         if classify(data) == Class::Dtls {
