@@ -52,7 +52,7 @@ pub mod viewer;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use media::{Kind, Rid, RtpPacket, Track};
 use rustc_hash::FxHashMap;
@@ -61,7 +61,7 @@ use crate::egress::batch::Transport;
 use crate::egress::seal::Profile;
 use crate::forward::selector::Candidates;
 use crate::{CloseReason, LayerChoice, PeerEvent, PeerId};
-use calm::{Calm, Look};
+use calm::{Calm, Look, TICK, TICK_SLACK};
 use control_queue::ControlQueue;
 use counters::Round;
 use demux::{Class, Home, Routes, classify};
@@ -79,9 +79,6 @@ use viewer::{Failure, Viewer};
 pub use counters::Counters;
 pub use credentials::{Credentials, Halves};
 pub use demux::Tuple;
-
-/// How often liveness, Tracks and reports are looked at while there are Peers.
-const TICK: Duration = Duration::from_millis(25);
 
 /// One Layer that a shard reads from the bus.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -565,7 +562,8 @@ impl Core {
             .filter_map(|slot| self.publishers.get(slot)?.peer.poll_timeout())
             .min();
         let turns = [self.pacing.due(), self.probing.due(), self.catch_up_due, self.paced_due];
-        turns.into_iter().chain([self.next_tick, publishers]).flatten().min()
+        let tick = self.next_tick.map(|due| due + TICK_SLACK);
+        turns.into_iter().chain([tick, publishers]).flatten().min()
     }
 
     /// The next control datagram to send.

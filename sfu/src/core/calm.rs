@@ -9,6 +9,10 @@ use super::down_track::{DownTrack, Flow};
 use super::pace::takes;
 use super::{Core, FeedId};
 
+/// How often liveness, Tracks and reports are looked at while there are Peers.
+pub(super) const TICK: Duration = Duration::from_millis(25);
+/// A tick that is due waits so long for something else that wakes the shard, and goes with it (docs/adr/0029).
+pub(super) const TICK_SLACK: Duration = Duration::from_millis(10);
 /// A calm viewer is looked after at one of so many ticks.
 pub(super) const TICKS: u32 = 16;
 /// One whose picture has several Layers: they come and go.
@@ -98,6 +102,7 @@ fn all_flows(lines: [(Option<&DownTrack>, Option<FeedId>); 2]) -> bool {
 mod tests {
     use super::*;
     use crate::core::down_track::tests::line;
+    use crate::core::up_track::beginning;
 
     #[test]
     fn everybody_has_a_turn_and_who_is_not_calm_more() {
@@ -128,6 +133,18 @@ mod tests {
             };
             assert_eq!(look, [10, extra], "{slot}");
         }
+    }
+
+    #[test]
+    fn a_tick_goes_with_what_wakes_the_shard_and_wakes_it_itself_only_later() {
+        let due = beginning();
+        let mut core = Core::new();
+        core.next_tick = Some(due);
+        assert_eq!(core.poll_timeout(), Some(due + TICK_SLACK));
+        core.handle_timeout(due - Duration::from_millis(1));
+        assert_eq!(core.calm.tick, 0, "not yet");
+        core.handle_timeout(due);
+        assert_eq!(core.calm.tick, 1, "something woke the shard");
     }
 
     #[test]

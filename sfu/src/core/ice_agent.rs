@@ -28,8 +28,8 @@ use crate::prefetch::prefetch;
 /// for a new one.
 pub(crate) const PATHS_MAX: usize = 8;
 /// Without any authentic sign of life a Peer is gone. RFC 7675 section 5.1 allows 30 s at most; it is looked
-/// at every 400 ms or more often.
-pub(crate) const CONSENT: Duration = Duration::from_millis(29_500);
+/// at every 560 ms or more often.
+pub(crate) const CONSENT: Duration = Duration::from_millis(29_000);
 
 /// The ICE of one Peer.
 #[derive(Debug)]

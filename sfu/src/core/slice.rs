@@ -13,7 +13,7 @@ use super::catch_up::Turn;
 use super::counters::Counters;
 use super::down_track::{Flow, Outcome};
 use super::feed::{Feed, STALE};
-use super::viewer::{Viewer, prefetch_turns};
+use super::viewer::{Viewer, prefetch_first_turns, prefetch_turns};
 use super::{Core, FeedId};
 use crate::PeerId;
 use crate::egress::batch::{Batch, FrameKind};
@@ -131,6 +131,7 @@ impl Core {
             self.keyframe_begins(now, id, first, whole);
         }
         let Some(feed) = self.feeds.get_mut(&id) else { return Step::Done };
+        prefetch_first_turns(&self.viewers, &feed.viewers, burst.viewer, feed.kind);
         while let Some(slot) = feed.viewers.get(burst.viewer).copied() {
             prefetch_turns(&self.viewers, &feed.viewers, burst.viewer, feed.kind);
             // A frame that has begun for a viewer is finished; for the others it is dropped as a whole.

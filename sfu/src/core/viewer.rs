@@ -28,7 +28,7 @@ use crate::sdp::Setup;
 use crate::{CloseReason, FallbackReason, PeerId};
 
 pub use identity::Identity;
-pub(crate) use nearer::{prefetch_looks, prefetch_turns};
+pub(crate) use nearer::{prefetch_first_turns, prefetch_looks, prefetch_turns};
 use reports::Schedule;
 pub(crate) use secure::Failure;
 use secure::{Progress, Secure};

@@ -22,6 +22,15 @@ pub(crate) fn prefetch_turns(viewers: &Slots<Viewer>, order: &[u32], at: usize, 
     }
 }
 
+/// A burst begins with the viewer at that place of `order`, or goes on there: nobody has prepared for it and the two after it.
+/// What they need comes at the same time, where it would come line by line.
+pub(crate) fn prefetch_first_turns(viewers: &Slots<Viewer>, order: &[u32], at: usize, kind: Kind) {
+    let first = || order.iter().skip(at).take(3).filter_map(|slot| viewers.get(*slot));
+    first().for_each(|viewer| viewer.prefetch_itself(kind));
+    first().take(2).for_each(|viewer| viewer.prefetch_parts(kind));
+    first().take(1).for_each(Viewer::prefetch_rings);
+}
+
 /// The viewer of that slot is looked after: prepares for those after it. Who is calm has a look together with every
 /// [`calm::TICKS`]th.
 pub(crate) fn prefetch_looks(viewers: &Slots<Viewer>, slot: u32) {
