@@ -61,7 +61,7 @@ use crate::egress::batch::Transport;
 use crate::egress::seal::Profile;
 use crate::forward::selector::Candidates;
 use crate::{CloseReason, LayerChoice, PeerEvent, PeerId};
-use calm::{Calm, Look, TICK, TICK_SLACK};
+use calm::{Calm, Look, TICK};
 use control_queue::ControlQueue;
 use counters::Round;
 use demux::{Class, Home, Routes, classify};
@@ -412,6 +412,7 @@ impl Core {
         }
         self.pacing.remove(slot);
         self.probing.remove(slot);
+        self.calm.forget(slot);
         let Some(mut viewer) = self.viewers.remove(slot) else { return };
         viewer.close(now);
         while let Some(transmit) = viewer.poll_transmit() {
@@ -562,7 +563,7 @@ impl Core {
             .filter_map(|slot| self.publishers.get(slot)?.peer.poll_timeout())
             .min();
         let turns = [self.pacing.due(), self.probing.due(), self.catch_up_due, self.paced_due];
-        let tick = self.next_tick.map(|due| due + TICK_SLACK);
+        let tick = self.next_tick.map(|due| due + self.calm.slack());
         turns.into_iter().chain([tick, publishers]).flatten().min()
     }
 

@@ -11,8 +11,9 @@ use super::{Core, FeedId};
 
 /// How often liveness, Tracks and reports are looked at while there are Peers.
 pub(super) const TICK: Duration = Duration::from_millis(25);
-/// A tick that is due waits so long for something else that wakes the shard, and goes with it (docs/adr/0029).
-pub(super) const TICK_SLACK: Duration = Duration::from_millis(10);
+/// While all are calm, a tick that is due waits so long for something else that wakes the shard, and goes with it
+/// (docs/adr/0029).
+const TICK_SLACK: Duration = Duration::from_millis(10);
 /// A calm viewer is looked after at one of so many ticks.
 pub(super) const TICKS: u32 = 16;
 /// One whose picture has several Layers: they come and go.
@@ -35,6 +36,8 @@ pub(super) struct Calm {
     tick: u32,
     /// By slot: at one of so many ticks.
     every: Vec<u32>,
+    /// How many are looked after more often than once in [`TICKS`].
+    restless: usize,
 }
 
 impl Calm {
@@ -53,6 +56,16 @@ impl Calm {
         (slot % every == self.tick % every).then_some(Look::Extra)
     }
 
+    /// How long a tick that is due may wait. Whose line is thin, or whose Layers come and go, waits for nothing.
+    pub(super) fn slack(&self) -> Duration {
+        if self.restless == 0 { TICK_SLACK } else { Duration::ZERO }
+    }
+
+    /// That viewer is gone.
+    pub(super) fn forget(&mut self, slot: u32) {
+        self.set(slot, TICKS);
+    }
+
     /// From now on at every tick.
     pub(super) fn disturb(&mut self, slot: u32) {
         self.set(slot, 1);
@@ -61,9 +74,10 @@ impl Calm {
     fn set(&mut self, slot: u32, every: u32) {
         let at = slot as usize;
         if at >= self.every.len() {
-            self.every.resize(at + 1, 1);
+            self.every.resize(at + 1, TICKS);
         }
-        self.every[at] = every;
+        let before = std::mem::replace(&mut self.every[at], every);
+        self.restless = self.restless + usize::from(every < TICKS) - usize::from(before < TICKS);
     }
 }
 
@@ -107,6 +121,7 @@ mod tests {
     #[test]
     fn everybody_has_a_turn_and_who_is_not_calm_more() {
         let mut calm = Calm::default();
+        (0..TICKS).for_each(|slot| calm.disturb(slot));
         calm.set(1, TICKS);
         calm.set(6, TICKS);
         calm.set(9, LAYERED_TICKS);
@@ -141,6 +156,14 @@ mod tests {
         let mut core = Core::new();
         core.next_tick = Some(due);
         assert_eq!(core.poll_timeout(), Some(due + TICK_SLACK));
+        for (every, slack) in [(1, Duration::ZERO), (LAYERED_TICKS, Duration::ZERO), (TICKS, TICK_SLACK)] {
+            core.calm.disturb(7);
+            core.calm.set(7, every);
+            assert_eq!(core.poll_timeout(), Some(due + slack), "one who is looked after every {every} ticks");
+        }
+        core.calm.disturb(7);
+        core.calm.forget(7);
+        assert_eq!(core.calm.slack(), TICK_SLACK, "it is gone");
         core.handle_timeout(due - Duration::from_millis(1));
         assert_eq!(core.calm.tick, 0, "not yet");
         core.handle_timeout(due);
